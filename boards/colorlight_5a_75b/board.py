@@ -1,0 +1,29 @@
+"""What `boards.build` must know of this board."""
+
+from amaranth.hdl import Elaboratable
+
+from boards.colorlight_5a_75b.platform import PACKET_HZ, Colorlight5A75BPlatform
+from boards.colorlight_5a_75b.top import Top
+from boards.ecp5 import Clock
+from hw.nic import Nic
+
+__all__ = ["CLOCKS", "DEVICE", "NEXTPNR_OPTIONS", "SEED", "design", "platform"]
+
+DEVICE = "LFE5U-25F-6BG256C"
+SEED = 1
+CLOCKS = (
+    Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
+    Clock("wire_rx", r"wire_phy\..*rx_clk", PACKET_HZ / 1e6),
+    Clock("host_rx", r"host_phy\..*rx_clk", PACKET_HZ / 1e6),
+)
+NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6")
+
+
+def platform() -> Colorlight5A75BPlatform:
+    """The board's pins."""
+    return Colorlight5A75BPlatform()
+
+
+def design() -> Elaboratable:
+    """The whole NIC on this board."""
+    return Top(Nic(clock_hz=PACKET_HZ))

@@ -1,0 +1,1 @@
+"""Gateware: one folder per stage of a packet's way through the NIC."""

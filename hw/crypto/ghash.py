@@ -1,0 +1,85 @@
+"""GHASH, one octet a cycle, as the octets arrive.
+
+With Z = Y ^ X, octet j of Z being z(j), the next Y is the sum of z(j) * x^(8j) * H. This core keeps
+G = x^120 * H and computes, from the first octet on, acc = acc * x^-8 + z(j) * G: after 16 octets
+acc is the product. So one constant factor serves all octets, and the result is there at once after
+the last of them.
+
+Source: SP 800-38D 6.4.
+"""
+
+from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.crypto.tables import BLOCK_BITS, BLOCK_OCTETS, ghash_shift, linear
+
+__all__ = ["Ghash"]
+
+
+class Ghash(wiring.Component):
+    """GHASH of whole blocks, fed octet by octet.
+
+    Contract: an octet each cycle, without pause between blocks; `y` holds the new value in the
+    cycle after the one in which the 16th octet of a block was given. After `load` the core is not
+    `ready` for 15 cycles. There is no backpressure; octets given while it is not `ready` are the
+    user's fault and spoil the result. Zero padding and the length block are the user's to send.
+
+    Attributes
+    ----------
+    load : In(1)
+        Takes `h` and starts from Y = 0.
+    h : In(128)
+        The hash subkey; lane 0 is its first octet.
+    ready : Out(1)
+        1 once the factor is made from `h`; stays 1 until `load` or `clear`.
+    stb : In(1)
+        `octet` is the next octet.
+    octet : In(8)
+    clear : In(1)
+        Forgets subkey and state. SEC: GCM.STATE_CLEARED.
+    y : Out(128)
+        The hash of the whole blocks given since `load`; defined between blocks.
+    """
+
+    load: In(1)
+    h: In(BLOCK_BITS)
+    ready: Out(1)
+    stb: In(1)
+    octet: In(8)
+    clear: In(1)
+    y: Out(BLOCK_BITS)
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        factor = Signal(BLOCK_BITS)
+        product = Signal(BLOCK_BITS)
+        shift_count = Signal(range(BLOCK_OCTETS))
+        position = Signal(range(BLOCK_OCTETS))
+        loaded = Signal()
+
+        z = Signal(8)
+        m.d.comb += z.eq(self.octet ^ self.y[:8])
+        total = linear(lambda value: ghash_shift(value, -8), product)
+        for power in range(8):
+            # Bit 7 of an octet is its lowest power of x.
+            shifted = linear(lambda value, power=power: ghash_shift(value, power), factor)
+            total = total ^ (shifted & z[7 - power].replicate(BLOCK_BITS))
+
+        with m.If(self.stb):
+            m.d.sync += [position.eq(position + 1), product.eq(total), self.y.eq(self.y >> 8)]
+            with m.If(position == BLOCK_OCTETS - 1):
+                m.d.sync += [product.eq(0), self.y.eq(total)]
+        with m.If(shift_count != 0):
+            m.d.sync += [
+                shift_count.eq(shift_count - 1),
+                factor.eq(linear(lambda value: ghash_shift(value, 8), factor)),
+            ]
+        m.d.comb += self.ready.eq(loaded & (shift_count == 0))
+        with m.If(self.load):
+            m.d.sync += [factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
+        with m.If(self.load | self.clear):
+            m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += [factor.eq(0), shift_count.eq(0), loaded.eq(0)]
+        return m

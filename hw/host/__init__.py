@@ -1,0 +1,1 @@
+"""The side of the host: register bus, state monitor, pins."""

@@ -1,0 +1,97 @@
+"""Drives the reset and power button pins."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.mgmt.power import PowerAction
+from spec.host import POWER_CYCLE_OFF_MS, POWER_HOLD_MS, POWER_PRESS_MS, RESET_PULSE_MS
+
+__all__ = ["PowerPins"]
+
+
+class PowerPins(wiring.Component):
+    """Carries out one command at a time; one more may wait, and a newer one takes its place.
+
+    Reset is a pulse of RESET_PULSE_MS. Power-up presses the button only if the host is off or
+    asleep: a press would shut a running OS down. Power-down holds the button until the host is
+    off, at most POWER_HOLD_MS. Power-cycle does that, waits POWER_CYCLE_OFF_MS and presses. The
+    first edge comes one cycle after `stb` if the pins are idle; lengths are in milliseconds,
+    counted by `tick_ms`, to within one.
+
+    Source: DSP0136 3.2.4.1; ACPI 6.5, 4.8.2.2 (button override).
+    """
+
+    tick_ms: In(1)
+    stb: In(1)
+    action: In(PowerAction)
+    off_in: In(1)
+    sleep_in: In(1)
+    reset: Out(1)
+    power: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting = Signal()
+        next_action = Signal(PowerAction)
+        again = Signal()
+        left = Signal(range(max(RESET_PULSE_MS, POWER_HOLD_MS, POWER_CYCLE_OFF_MS) + 2))
+        done = Signal()
+        m.d.comb += done.eq(self.tick_ms & (left == 0))
+        with m.If(self.tick_ms & (left != 0)):
+            m.d.sync += left.eq(left - 1)
+
+        action = Signal(PowerAction)
+        begin = Signal()
+        with m.If(waiting):
+            m.d.comb += action.eq(next_action)
+        with m.Else():
+            m.d.comb += action.eq(self.action)
+
+        def press(ms, state):
+            m.d.sync += left.eq(ms)
+            m.next = state
+
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += begin.eq(waiting | self.stb)
+                m.d.sync += again.eq(0)
+                with m.If(begin):
+                    with m.Switch(action):
+                        with m.Case(PowerAction.RESET):
+                            press(RESET_PULSE_MS, "reset")
+                        with m.Case(PowerAction.UP):
+                            with m.If(self.off_in | self.sleep_in):
+                                press(POWER_PRESS_MS, "press")
+                        with m.Case(PowerAction.DOWN):
+                            with m.If(~self.off_in):
+                                press(POWER_HOLD_MS, "hold")
+                        with m.Case(PowerAction.CYCLE):
+                            with m.If(self.off_in):
+                                press(POWER_PRESS_MS, "press")
+                            with m.Else():
+                                m.d.sync += again.eq(1)
+                                press(POWER_HOLD_MS, "hold")
+            with m.State("reset"):
+                m.d.comb += self.reset.eq(1)
+                with m.If(done):
+                    m.next = "idle"
+            with m.State("press"):
+                m.d.comb += self.power.eq(1)
+                with m.If(done):
+                    m.next = "idle"
+            with m.State("hold"):
+                m.d.comb += self.power.eq(1)
+                with m.If(self.off_in | done):
+                    m.next = "idle"
+                    with m.If(again):
+                        press(POWER_CYCLE_OFF_MS, "off")
+            with m.State("off"):
+                with m.If(done):
+                    press(POWER_PRESS_MS, "press")
+
+        with m.If(begin & waiting):
+            m.d.sync += waiting.eq(0)
+        with m.If(self.stb & ~(begin & ~waiting)):
+            m.d.sync += [waiting.eq(1), next_action.eq(self.action)]
+        return m

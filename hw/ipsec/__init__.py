@@ -1,0 +1,1 @@
+"""The SAD, the anti-replay window, ESP inbound."""

@@ -1,0 +1,1 @@
+"""The command engine: from an authenticated RMCP message to pins and replies."""

@@ -1,0 +1,347 @@
+"""The command engine: what turns an authenticated RMCP message into pins and replies."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.headers import HeaderCapture, header_octets, octets_of
+from hw.ipsec.esp_in import MessageMeta
+from hw.mgmt.power import PowerAction
+from hw.net.classifier import TakenKind
+from hw.net.reply import Reply
+from hw.stream import PacketSignature
+from spec import rmcp
+from spec.counters import COUNTER_COUNT, Counter
+from spec.headers import ASF, RMCP
+from spec.rmcp import AsfType, OemType, SystemState
+from spec.sa import BANKS
+
+__all__ = ["CommandEngine"]
+
+_HEADER_OCTETS = RMCP.octets + ASF.octets
+
+
+class CommandEngine(wiring.Component):
+    """Decodes one message after another, acts on it, and answers.
+
+    A message of n octets takes n + 8 cycles to its effect, and its replies follow one by one. It
+    is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
+    (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (sequence, tag), also when
+    it comes again under another SA (`SEC: RMCP.ONCE`). In clear only presence is answered
+    (`SEC: CLEAR.NO_POWER`).
+
+    Attributes
+    ----------
+    meta, i : streams, in
+        Of messages; after `octets` octets the packet on `i` holds padding, which is thrown away.
+    power_stb, power_action : out
+        A command for the pins.
+    commit_* : Signal
+        To the SAD.
+    reply : stream of Reply, out
+    tap : PacketSignature, out
+        The octets of each message as they are read, for observation; without backpressure. A
+        message without octets shows as one beat with `err`.
+
+    Source: DSP0136 3.2; docs/rmcp.md.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "meta": In(stream.Signature(MessageMeta)),
+                "i": In(PacketSignature()),
+                "enterprise": In(32),
+                "bank_states": In(data.ArrayLayout(3, BANKS)),
+                "bank_spis": In(data.ArrayLayout(32, BANKS)),
+                "host_state": In(4),
+                "host_off": In(1),
+                "host_sleep": In(1),
+                "watchdog_expired": In(1),
+                "power_stb": Out(1),
+                "power_action": Out(PowerAction),
+                "commit_stb": Out(1),
+                "commit_spi": Out(32),
+                "commit_under": Out(range(BANKS)),
+                "commit_result": In(8),
+                "commit_bank": In(range(BANKS)),
+                "reply": Out(stream.Signature(Reply)),
+                "tap": Out(PacketSignature()),
+                "count": Out(COUNTER_COUNT),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        head = HeaderCapture(
+            RMCP, ("version", "reserved", "sequence", "ack", "reserved_class", "message_class")
+        )
+        asf = HeaderCapture(ASF, ("enterprise", "type", "tag", "data_octets"))
+        commit = HeaderCapture(rmcp.COMMIT_DATA, ("spi",))
+        captures = ((head, RMCP.octets), (asf, ASF.octets), (commit, rmcp.COMMIT_DATA.octets))
+
+        meta = Signal(MessageMeta)
+        at = Signal(11)
+        takes = Signal()
+        m.d.comb += takes.eq(self.i.valid & self.i.ready)
+        start = 0
+        for capture, count_of in captures:
+            capture.capture(m, stb=takes, index=at, octet=self.i.payload.data, start=start)
+            start += count_of
+        with m.If(takes):
+            m.d.sync += at.eq(at + 1)
+        nothing = Signal()
+        m.d.comb += [
+            nothing.eq(meta.octets == 0),
+            self.tap.valid.eq(takes & ((at < meta.octets) | (nothing & (at == 0)))),
+            self.tap.payload.data.eq(Mux(nothing, 0, self.i.payload.data)),
+            self.tap.payload.first.eq(at == 0),
+            self.tap.payload.last.eq(nothing | (at == meta.octets - 1)),
+            self.tap.payload.err.eq(nothing),
+        ]
+
+        # What kind of message it is, by name, for the two enterprises use the same numbers; every
+        # term is at rest long before the verdict.
+        is_asf = asf.enterprise == rmcp.ASF_ENTERPRISE
+        is_oem = ~is_asf & (asf.enterprise == self.enterprise)
+
+        def registered(name, expression):
+            signal = Signal(name=name)
+            m.d.sync += signal.eq(expression)
+            return signal
+
+        types = {
+            kind.name: registered(kind.name.lower(), is_asf & (asf.type == kind))
+            for kind in (
+                AsfType.RESET,
+                AsfType.POWER_UP,
+                AsfType.POWER_DOWN,
+                AsfType.POWER_CYCLE,
+                AsfType.PRESENCE_PING,
+                AsfType.CAPABILITIES_REQUEST,
+                AsfType.SYSTEM_STATE_REQUEST,
+            )
+        } | {
+            kind.name: registered(kind.name.lower(), is_oem & (asf.type == kind))
+            for kind in (OemType.COMMIT, OemType.SA_STATUS_REQUEST)
+        }
+        known = registered("known", Cat(types.values()).any())
+        has_options = (
+            types[AsfType.RESET.name]
+            | types[AsfType.POWER_UP.name]
+            | types[AsfType.POWER_CYCLE.name]
+        )
+        is_power = has_options | types[AsfType.POWER_DOWN.name]
+        body_octets = Signal(11)
+        m.d.sync += body_octets.eq(meta.octets - _HEADER_OCTETS)
+        data_is_right = registered(
+            "data_is_right",
+            (asf.data_octets <= body_octets)
+            & Mux(
+                types[OemType.COMMIT.name],
+                asf.data_octets == rmcp.COMMIT_DATA.octets,
+                (asf.data_octets == 0)
+                | (has_options & (asf.data_octets == rmcp.POWER_DATA.octets)),
+            ),
+        )
+        header_is_whole = registered("header_is_whole", meta.octets >= RMCP.octets)
+        message_is_whole = registered("message_is_whole", meta.octets >= _HEADER_OCTETS)
+        is_plain = registered("is_plain", (head.version == rmcp.RMCP_VERSION) & (head.ack == 0))
+        is_asf_class = registered(
+            "is_asf_class",
+            (head.message_class == rmcp.RMCP_CLASS_ASF) & (head.reserved_class == 0),
+        )
+        is_clear = meta.kind == TakenKind.CLEAR
+
+        # (sequence, tag) of commands that were acted on: tag by sequence, and whether there is one.
+        m.submodules.remembered = remembered = Memory(shape=9, depth=256, init=[])
+        recall = remembered.read_port(transparent_for=())
+        remember = remembered.write_port()
+        m.d.comb += [
+            recall.addr.eq(head.sequence),
+            recall.en.eq(1),
+            remember.addr.eq(head.sequence),
+            remember.data.eq(Cat(asf.tag, Const(1, 1))),
+        ]
+        acted_before = registered("acted_before", recall.data == Cat(asf.tag, Const(1, 1)))
+
+        m.d.comb += [
+            self.power_action.eq(asf.type[:2]),
+            self.commit_spi.eq(commit.spi),
+            self.commit_under.eq(meta.bank),
+        ]
+
+        # Replies.
+        is_ack = Signal()
+        commit_result = Signal(8)
+        commit_bank = Signal(range(BANKS))
+        # As they are in the verdict, so that a reply that waits does not change.
+        system_state = Signal(8)
+        host_state = Signal(8)
+        under = Signal(8)
+        watchdog = Signal(8)
+        states = [Signal(8, name=f"state_{n}") for n in range(BANKS)]
+        spis = [Signal(32, name=f"spi_{n}") for n in range(BANKS)]
+        snapshot = [
+            system_state.eq(
+                Mux(
+                    self.host_off,
+                    SystemState.SOFT_OFF,
+                    Mux(self.host_sleep, SystemState.SLEEPING, SystemState.S0),
+                )
+            ),
+            watchdog.eq(Mux(self.watchdog_expired, rmcp.WATCHDOG_EXPIRED, 0)),
+            host_state.eq(self.host_state),
+            *(state.eq(self.bank_states[n]) for n, state in enumerate(states)),
+            *(spi.eq(self.bank_spis[n]) for n, spi in enumerate(spis)),
+        ]
+        m.d.comb += under.eq(meta.bank)
+        answers = [
+            (
+                AsfType.PRESENCE_PING,
+                AsfType.PRESENCE_PONG,
+                header_octets(
+                    rmcp.PONG_DATA,
+                    enterprise=rmcp.ASF_ENTERPRISE,
+                    entities=rmcp.PONG_ENTITIES,
+                    interactions=rmcp.PONG_INTERACTIONS,
+                ),
+            ),
+            (
+                AsfType.CAPABILITIES_REQUEST,
+                AsfType.CAPABILITIES_RESPONSE,
+                header_octets(
+                    rmcp.CAPABILITIES_DATA,
+                    enterprise=rmcp.ASF_ENTERPRISE,
+                    system=rmcp.CAPABILITIES_SYSTEM,
+                ),
+            ),
+            (
+                AsfType.SYSTEM_STATE_REQUEST,
+                AsfType.SYSTEM_STATE_RESPONSE,
+                header_octets(
+                    rmcp.SYSTEM_STATE_DATA, system_state=system_state, watchdog_state=watchdog
+                ),
+            ),
+            (
+                OemType.COMMIT,
+                OemType.COMMITTED,
+                header_octets(rmcp.COMMITTED_DATA, spi=commit.spi, result=commit_result),
+            ),
+            (
+                OemType.SA_STATUS_REQUEST,
+                OemType.SA_STATUS_RESPONSE,
+                header_octets(
+                    rmcp.SA_STATUS_DATA,
+                    bank_a_state=states[0],
+                    bank_b_state=states[1],
+                    under_bank=under,
+                    host_state=host_state,
+                    bank_a_spi=spis[0],
+                    bank_b_spi=spis[1],
+                ),
+            ),
+        ]
+        responds = Cat(types[request.name] for request, _, _ in answers).any()
+        reply = self.reply.payload
+        m.d.comb += [
+            reply.kind.eq(meta.kind),
+            reply.bank.eq(meta.bank),
+            reply.mac.eq(meta.mac),
+            reply.ip.eq(meta.ip),
+            reply.outer_port.eq(meta.outer_port),
+            reply.port.eq(meta.port),
+        ]
+        with m.If(is_ack):
+            octets = header_octets(
+                RMCP,
+                version=rmcp.RMCP_VERSION,
+                sequence=head.sequence,
+                ack=1,
+                message_class=rmcp.RMCP_CLASS_ASF,
+            )
+            m.d.comb += [reply.octets.eq(len(octets)), reply.payload.eq(Cat(octets))]
+        with m.Else():
+            rmcp_octets = header_octets(
+                RMCP,
+                version=rmcp.RMCP_VERSION,
+                sequence=rmcp.RMCP_NO_ACK_SEQUENCE,
+                message_class=rmcp.RMCP_CLASS_ASF,
+            )
+            for request, response, octets in answers:
+                with m.If(types[request.name]):
+                    is_ours = isinstance(request, OemType)
+                    enterprise = self.enterprise if is_ours else Const(rmcp.ASF_ENTERPRISE, 32)
+                    asf_octets = [
+                        *octets_of(enterprise),
+                        Const(response, 8),
+                        asf.tag,
+                        Const(0, 8),
+                        Const(len(octets), 8),
+                    ]
+                    whole = [*rmcp_octets, *asf_octets, *octets]
+                    m.d.comb += [reply.octets.eq(len(whole)), reply.payload.eq(Cat(whole))]
+            with m.If(types[OemType.COMMIT.name]):
+                m.d.comb += reply.bank.eq(commit_bank)
+
+        def count(counter):
+            return self.count[counter].eq(1)
+
+        wait = Signal(2)
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.meta.ready.eq(1)
+                m.d.sync += [at.eq(0), wait.eq(0)]
+                with m.If(self.meta.valid):
+                    m.d.sync += meta.eq(self.meta.payload)
+                    m.next = "message"
+            with m.State("message"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid & self.i.payload.last):
+                    m.next = "settle"
+            with m.State("settle"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 3):
+                    m.next = "verdict"
+            with m.State("verdict"):
+                m.d.sync += snapshot
+                m.next = "idle"
+                with m.If(~header_is_whole | ~is_plain):
+                    m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
+                with m.Elif(~is_asf_class):
+                    m.d.comb += count(Counter.DROP_RMCP_UNKNOWN)
+                with m.Elif(~message_is_whole):
+                    m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
+                with m.Elif(~known):
+                    m.d.comb += count(Counter.DROP_RMCP_UNKNOWN)
+                with m.Elif(~data_is_right):
+                    m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
+                with m.Elif(is_clear & ~types[AsfType.PRESENCE_PING.name]):
+                    m.d.comb += count(Counter.DROP_CLEAR_POLICY)
+                with m.Else():
+                    m.d.comb += [
+                        count(Counter.DELIVERED),
+                        self.power_stb.eq(is_power & ~acted_before),
+                        remember.en.eq(is_power),
+                        self.commit_stb.eq(types[OemType.COMMIT.name]),
+                    ]
+                    m.d.sync += [
+                        commit_result.eq(self.commit_result),
+                        commit_bank.eq(self.commit_bank),
+                    ]
+                    with m.If(head.sequence != rmcp.RMCP_NO_ACK_SEQUENCE):
+                        m.next = "ack"
+                    with m.Elif(responds):
+                        m.next = "response"
+            with m.State("ack"):
+                m.d.comb += [is_ack.eq(1), self.reply.valid.eq(1)]
+                with m.If(self.reply.ready):
+                    m.next = "idle"
+                    with m.If(responds):
+                        m.next = "response"
+            with m.State("response"):
+                m.d.comb += self.reply.valid.eq(1)
+                with m.If(self.reply.ready):
+                    m.next = "idle"
+        return m

@@ -1,0 +1,160 @@
+"""The NIC's register map, once. All registers are 32 bits wide, at octet addresses."""
+
+from __future__ import annotations
+
+import hashlib
+
+from spec.counters import COUNTER_COUNT
+from spec.host import HEARTBEAT_MS_DEFAULT
+from spec.layout import Access, BitField, Register
+from spec.rmcp import OEM_ENTERPRISE_DEFAULT
+
+ID_MAGIC = 0x484F4C44
+"""'HOLD' in ASCII."""
+VERSION = 0x0001_0000
+ADDRESS_BITS = 12
+
+REGISTERS: tuple[Register, ...] = (
+    Register("ID", 0x000, Access.RO, "ID_MAGIC of this family."),
+    Register("MAP_HASH", 0x004, Access.RO, "First 32 bits of the SHA-256 of this map."),
+    Register("VERSION", 0x008, Access.RO, "Gateware version: major in bits 31:16, minor below."),
+    Register("SUITES", 0x00C, Access.RO, "Bit n set: the suite with number n is built in."),
+    Register(
+        "LIMITS",
+        0x010,
+        Access.RO,
+        "What this build has.",
+        (
+            BitField("contexts", 0, 8, "Contexts in the SAD."),
+            BitField("banks", 8, 4, "Banks a context."),
+            BitField("window", 12, 12, "Anti-replay window in packets."),
+            BitField("lanes", 24, 8, "Octets per cycle."),
+        ),
+    ),
+    Register("PACKET_MAX", 0x014, Access.RO, "Longest protected IP packet taken, in octets."),
+    Register("ACK_MS", 0x018, Access.RO, "Acknowledge timer in milliseconds."),
+    Register("GRACE_MS", 0x01C, Access.RO, "Grace of a retiring bank in milliseconds."),
+    Register(
+        "HOST_STATUS",
+        0x020,
+        Access.RO,
+        "The host as the NIC sees it.",
+        (
+            BitField("state", 0, 4, "spec.host.HostState."),
+            BitField("watchdog_expired", 4, 1, "The heartbeat's window passed."),
+            BitField("reset_in", 8, 1, "Host reset input."),
+            BitField("sleep_in", 9, 1, "Host sleep input."),
+            BitField("off_in", 10, 1, "Host power-off input."),
+            BitField("reset_out", 12, 1, "The reset pin is asserted."),
+            BitField("power_out", 13, 1, "The power button pin is asserted."),
+        ),
+    ),
+    Register("HEARTBEAT", 0x024, Access.WO, "HEARTBEAT_MAGIC: alive; HEARTBEAT_STOP: stopping."),
+    Register(
+        "HEARTBEAT_MS",
+        0x028,
+        Access.RW,
+        "Window of the heartbeat in milliseconds; clamped to its limits.",
+        reset=HEARTBEAT_MS_DEFAULT,
+    ),
+    Register("HOST_MAC_HI", 0x030, Access.RW, "Octets 0 and 1 of the host's MAC address."),
+    Register("HOST_MAC_LO", 0x034, Access.RW, "Octets 2 to 5 of the host's MAC address."),
+    Register("HOST_IP", 0x038, Access.RW, "The host's IPv4 address; 0: none, nothing is ours."),
+    Register(
+        "POLICY",
+        0x03C,
+        Access.RW,
+        "Policy bits; each can be set by the bus but cleared only by zeroise-all or power-on.",
+        (
+            BitField(
+                "station_authorised",
+                0,
+                1,
+                "Once a bank is proven nothing but Commit replaces it; else the first packet "
+                "authenticated under a READY bank commits it.",
+            ),
+            BitField(
+                "clear_off",
+                1,
+                1,
+                "The clear port answers nothing; else presence while in cold boot.",
+            ),
+        ),
+    ),
+    Register(
+        "ENTERPRISE",
+        0x040,
+        Access.RW,
+        "Enterprise number of the OEM messages.",
+        reset=OEM_ENTERPRISE_DEFAULT,
+    ),
+    Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand."),
+    Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
+    Register(
+        "SA_STATUS",
+        0x088,
+        Access.RO,
+        "The two banks.",
+        (
+            BitField("bank_a", 0, 4, "spec.sa.BankState of bank A."),
+            BitField("bank_b", 4, 4, "spec.sa.BankState of bank B."),
+            BitField("busy", 8, 1, "Keys are being expanded or zeroised."),
+        ),
+    ),
+    Register("SA_SPI_IN", 0x090, Access.RO, "Inbound SPI of bank A, B; 0 if EMPTY.", count=2),
+    Register("STAGE_SPI_IN", 0x100, Access.WO, "Inbound SPI, in network order as a number."),
+    Register("STAGE_SPI_OUT", 0x104, Access.WO, "Outbound SPI."),
+    Register("STAGE_SUITE", 0x108, Access.WO, "spec.suites.Suite."),
+    Register("STAGE_FLAGS", 0x10C, Access.WO, "spec.sa.SaFlag bits."),
+    Register("STAGE_PEER_IP", 0x110, Access.WO, "IPv4 address of the station."),
+    Register("STAGE_SALT_IN", 0x114, Access.WO, "Inbound salt, first octet in bits 31:24."),
+    Register("STAGE_SALT_OUT", 0x118, Access.WO, "Outbound salt."),
+    Register("STAGE_RX_SEQ_HI", 0x11C, Access.WO, "Right edge of the inbound window, bits 63:32."),
+    Register("STAGE_RX_SEQ_LO", 0x120, Access.WO, "Right edge, bits 31:0; 0 for a fresh SA."),
+    Register("STAGE_TX_SEQ_HI", 0x124, Access.WO, "Last outbound number used, bits 63:32."),
+    Register("STAGE_TX_SEQ_LO", 0x128, Access.WO, "Last outbound number used; 0 for a fresh SA."),
+    Register(
+        "STAGE_KEY_IN",
+        0x140,
+        Access.WO,
+        "Inbound key, 4 or 8 words; first octet of the key in bits 31:24 of the first word.",
+        count=8,
+    ),
+    Register("STAGE_KEY_OUT", 0x160, Access.WO, "Outbound key, likewise.", count=8),
+    Register(
+        "COUNTERS", 0x200, Access.RO, "Counters by spec.counters.Counter.", count=COUNTER_COUNT
+    ),
+)
+
+BY_NAME: dict[str, Register] = {register.name: register for register in REGISTERS}
+
+
+def canonical_map() -> str:
+    """The map as text, one line a register or field, in which every fact of the interface shows."""
+    lines = []
+    for register in REGISTERS:
+        lines.append(
+            f"{register.name} {register.address:03x} {register.access.name} {register.count} "
+            f"{register.reset:08x}"
+        )
+        lines += [f"  {f.name} {f.lsb} {f.width}" for f in register.fields]
+    return "\n".join(lines) + "\n"
+
+
+MAP_HASH = int.from_bytes(hashlib.sha256(canonical_map().encode()).digest()[:4], "big")
+"""What MAP_HASH reads as; the driver refuses another."""
+
+
+def _check() -> None:
+    used: dict[int, str] = {}
+    for register in REGISTERS:
+        for index in range(register.count):
+            address = register.address + 4 * index
+            if address % 4 or not 0 <= address < 1 << ADDRESS_BITS:
+                raise ValueError(f"register {register.name}: bad address {address:#x}")
+            if address in used:
+                raise ValueError(f"registers {register.name} and {used[address]} overlap")
+            used[address] = register.name
+
+
+_check()

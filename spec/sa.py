@@ -1,0 +1,67 @@
+"""The SAD's words: bank states, staging commands and their results."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+
+class BankState(IntEnum):
+    """State of one bank. Only the gateware moves it."""
+
+    EMPTY = 0
+    STAGED = 1
+    """Being written: verifies nothing."""
+    READY = 2
+    """Complete, acknowledge timer running. Receives only where implicit commit is allowed."""
+    ACTIVE = 3
+    """Committed by Commit(SPI) under the old SA; receives; timer running until it is proven."""
+    PROVEN = 4
+    """A packet was authenticated under it. Cannot be written by anyone (inhibit)."""
+    RETIRING = 5
+    """Replaced by a newer proven bank: receives for the grace time, then is zeroised."""
+
+
+class SadCommand(IntEnum):
+    """Written to SA_COMMAND by the agent."""
+
+    STAGE = 1
+    """Take the free bank and begin to write it; a bank that was STAGED is zeroised first."""
+    READY = 2
+    """The staged bank is complete: check it, expand its keys, start the acknowledge timer."""
+    ABORT = 3
+    """Zeroise the unproven bank (STAGED, READY or ACTIVE)."""
+
+
+class SadResult(IntEnum):
+    """Outcome of the last SA_COMMAND, read from SA_RESULT."""
+
+    NONE = 0
+    OK = 1
+    BUSY = 2
+    """No bank is free now: one is unproven, retiring or being expanded or zeroised. Try again."""
+    INCOMPLETE = 3
+    """READY without a staged bank, or with a register of the layout not written."""
+    UNSUPPORTED = 4
+    """Suite or flags that this NIC does not have."""
+    BAD_SPI = 5
+    """SPI below 256, or the same inbound SPI as the other bank."""
+    UNKNOWN = 6
+    """No such command."""
+    PENDING = 7
+    """The command is being carried out (keys expanded, bank zeroised). Read again."""
+
+
+class SaFlag(IntFlag):
+    """Bits of STAGE_FLAGS."""
+
+    ESN = 1
+    """64-bit extended sequence numbers (RFC 4303 2.2.1)."""
+
+
+BANKS = 2
+CONTEXTS = 1
+REPLAY_WINDOW = 64
+ACK_MS_DEFAULT = 10_000
+"""READY or ACTIVE and not proven for this long: roll back."""
+GRACE_MS_DEFAULT = 2_000
+"""RETIRING for this long: zeroise."""

@@ -1,0 +1,84 @@
+"""Bringin.
+
+one negotiated SA into the NIC: step 41 of the seed's figure 5.: whatever comes of it, no key is left in here afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from ipaddress import IPv4Address
+
+from sw.agent.nic import AgentNic
+from sw.ike.events import ChildSaEstablished
+from sw.nic import NicError, SadBusyError, StagedSa
+
+LOG = logging.getLogger("holdfast.agent")
+BUSY_PAUSE_S = 0.1
+
+
+def staged_from(event: ChildSaEstablished) -> StagedSa:
+    """The SA as the NIC takes it; the secrets of the event are wiped."""
+    try:
+        return StagedSa(
+            spi_in=event.spi_in,
+            spi_out=event.spi_out,
+            suite=event.suite,
+            peer_ip=IPv4Address(event.address.host),
+            key_in=bytearray(event.key_in.reveal()),
+            key_out=bytearray(event.key_out.reveal()),
+            salt_in=bytearray(event.salt_in.reveal()),
+            salt_out=bytearray(event.salt_out.reveal()),
+            esn=event.esn,
+        )
+    finally:
+        wipe(event)
+
+
+def wipe(event: ChildSaEstablished) -> None:
+    """Overwrite the keys of an event."""
+    for secret in (event.key_in, event.salt_in, event.key_out, event.salt_out):
+        secret.wipe()
+
+
+async def load(
+    nic: AgentNic,
+    sa: StagedSa,
+    *,
+    busy_timeout_s: float,
+    time: Callable[[], float],
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Load an SA and make it READY; tries again while no bank is free. Wipes its keys.
+
+    Raises NicError, also once the SA is no longer `wanted`: then the NIC holds nothing of it, and
+    the SA that worked goes on.
+    """
+    until = time() + busy_timeout_s
+    try:
+        while True:
+            try:
+                await _to_the_end(nic.call(lambda driver: driver.stage_sa(sa)))
+                return
+            except SadBusyError as error:
+                if time() >= until or not wanted():
+                    raise
+                LOG.debug("SA %#010x waits: %s", sa.spi_in, error)
+            await asyncio.sleep(BUSY_PAUSE_S)
+            if not wanted():
+                raise SadBusyError("a newer SA was negotiated, or the station gave it up")
+    except NicError as error:
+        LOG.warning("SA %#010x was not loaded: %s", sa.spi_in, error)
+        raise
+    finally:
+        sa.wipe()
+
+
+async def _to_the_end(work: Coroutine[object, object, None]) -> None:
+    """Wait for the driver even when cancelled: keys must not be wiped while it writes them."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

@@ -1,0 +1,145 @@
+"""The NIC as the agent keeps it: opened, configured, and opened again when it was lost.
+
+All register access happens in one thread of its own, in order, so that a slow line stops neither
+IKE nor the heartbeat's schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+from spec.sa import BankState
+from spec.suites import Suite
+from sw.config import AgentConfig, mac_octets
+from sw.nic import (
+    CapabilityError,
+    NicDriver,
+    NicError,
+    Policy,
+    RegisterTransport,
+    SaStatus,
+    SerialTransport,
+    TransportError,
+    UnixSocketTransport,
+)
+
+LOG = logging.getLogger("holdfast.agent.nic")
+UNPROVEN = (BankState.STAGED, BankState.READY, BankState.ACTIVE)
+_T = TypeVar("_T")
+
+
+def open_transport(config: AgentConfig) -> RegisterTransport:
+    """The way to the registers that the configuration names; raises TransportError."""
+    if config.nic_socket:
+        return UnixSocketTransport(config.nic_socket)
+    return SerialTransport(config.nic_serial)
+
+
+class AgentNic:
+    """The driver, kept usable.
+
+    Parameters
+    ----------
+    config : AgentConfig
+        What the NIC is told.
+    connect : callable
+        Gives a transport; raises TransportError.
+    """
+
+    def __init__(self, config: AgentConfig, connect: Callable[[], RegisterTransport]) -> None:
+        self._config = config
+        self._connect = connect
+        self._driver: NicDriver | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nic")
+
+    async def call(self, work: Callable[[NicDriver], _T]) -> _T:
+        """Do something with the driver, in its thread; opens the NIC first where need be.
+
+        Raises NicError. After a TransportError the next call opens the NIC anew.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+
+    def _do(self, work: Callable[[NicDriver], _T]) -> _T:
+        if self._driver is None:
+            driver = NicDriver(self._connect())
+            try:
+                self._configure(driver)
+            except NicError:
+                driver.close()
+                raise
+            self._driver = driver
+        try:
+            return work(self._driver)
+        except TransportError:
+            self._driver.close()
+            self._driver = None
+            raise
+
+    def _configure(self, driver: NicDriver) -> None:
+        config = self._config
+        wanted = Policy(config.station_authorised, config.clear_off)
+        try:
+            driver.set_policy(wanted)
+        except CapabilityError as error:
+            LOG.warning("%s", error)
+            now = driver.policy
+            driver.set_policy(
+                Policy(
+                    wanted.station_authorised or now.station_authorised,
+                    wanted.clear_off or now.clear_off,
+                )
+            )
+        driver.set_enterprise(config.enterprise)
+        driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))
+        driver.set_host_address(mac_octets(config.mac), IPv4Address(config.address))
+        LOG.info("NIC opened: %s", ", ".join(s.name for s in sorted(driver.capabilities().suites)))
+
+    async def suites(self, wanted: tuple[Suite, ...]) -> tuple[Suite, ...]:
+        """Those of the wanted suites that the NIC has; raises CapabilityError if it has none."""
+        has = (await self.call(lambda driver: driver.capabilities())).suites
+        usable = tuple(suite for suite in wanted if suite in has)
+        if not usable:
+            raise CapabilityError(
+                f"the NIC has none of the suites in the configuration; it has: "
+                f"{', '.join(suite.name for suite in sorted(has)) or 'none'}"
+            )
+        return usable
+
+    async def abort_unproven(self, spi_in: int) -> bool:
+        """Zeroise the bank with this SPI if nothing proved it; whether there was such a bank."""
+
+        def work(driver: NicDriver) -> bool:
+            status = driver.sa_status()
+            if state_of(status, spi_in) not in UNPROVEN:
+                return False
+            driver.abort()
+            return True
+
+        return await self.call(work)
+
+    async def stop(self) -> None:
+        """Tell the NIC that the OS stops in good order, and close it."""
+        try:
+            if self._driver is not None:
+                await self.call(lambda driver: driver.stop_heartbeat())
+        except NicError as error:
+            LOG.warning("the NIC could not be told of the stop: %s", error)
+        finally:
+            if self._driver is not None:
+                self._driver.close()
+                self._driver = None
+            self._thread.shutdown(wait=False)
+
+
+def state_of(status: SaStatus, spi_in: int) -> BankState:
+    """State of the bank with this SPI; EMPTY if there is none."""
+    if status.spi_in_a == spi_in:
+        return status.bank_a
+    if status.spi_in_b == spi_in:
+        return status.bank_b
+    return BankState.EMPTY

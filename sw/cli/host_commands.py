@@ -1,0 +1,92 @@
+"""The commands that work with the NIC of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from spec.counters import Counter
+from sw.agent.nic import open_transport
+from sw.agent.service import Agent
+from sw.cli.output import CommandError, Exit, Json, Output, pairs, start_logging, table
+from sw.cli.running import until_stopped
+from sw.config import AgentConfig, load_agent
+from sw.nic import NicDriver, SerialTransport, UnixSocketTransport
+
+
+def agent_run(arguments: argparse.Namespace, output: Output) -> None:
+    """Run until SIGTERM or SIGINT."""
+    config = load_agent(arguments.config)
+    start_logging(arguments.log_level or config.log_level)
+    asyncio.run(_agent_run(config, output))
+
+
+async def _agent_run(config: AgentConfig, output: Output) -> None:
+    agent = Agent(config, lambda: open_transport(config))
+    try:
+        await agent.start()
+        output.result({"running": True}, [f"agent {config.identity} runs; stop it with SIGTERM"])
+        await until_stopped()
+    finally:
+        await agent.stop()
+
+
+def nic_show(arguments: argparse.Namespace, output: Output) -> None:
+    """What the NIC is, and how it stands."""
+    if arguments.socket:
+        transport: UnixSocketTransport | SerialTransport = UnixSocketTransport(arguments.socket)
+    elif arguments.serial:
+        transport = SerialTransport(arguments.serial)
+    else:
+        raise CommandError(Exit.USAGE, "name the NIC with --socket PATH or --serial DEVICE")
+    with NicDriver(transport) as driver:
+        result = describe_nic(driver)
+    parts = {key: value for key, value in result.items() if isinstance(value, dict)}
+    lines = []
+    for title in ("nic", "host", "policy"):
+        lines += [title, *(f"  {line}" for line in pairs(parts[title].items())), ""]
+    banks = [[name, bank["state"], bank["spi_in"]] for name, bank in parts["banks"].items()]
+    lines += ["banks", *(f"  {line}" for line in table(["BANK", "STATE", "SPI IN"], banks)), ""]
+    lines += ["counters", *(f"  {line}" for line in pairs(parts["counters"].items()))]
+    output.result(result, lines)
+
+
+def describe_nic(driver: NicDriver) -> Json:
+    """A NIC as people and programs see it."""
+    has, status, sas = driver.capabilities(), driver.host_status(), driver.sa_status()
+    mac, address = driver.host_address()
+    policy, counters = driver.policy, driver.counters()
+    return {
+        "nic": {
+            "version": f"{has.version >> 16}.{has.version & 0xFFFF}",
+            "suites": ", ".join(suite.name for suite in sorted(has.suites)),
+            "contexts": has.contexts,
+            "banks": has.banks,
+            "window": has.window,
+            "lanes": has.lanes,
+            "packet_max": has.packet_max,
+            "ack_ms": has.ack_ms,
+            "grace_ms": has.grace_ms,
+            "enterprise": driver.enterprise(),
+        },
+        "host": {
+            "state": status.state.name,
+            "mac": mac.hex(":"),
+            "address": str(address),
+            "watchdog_expired": status.watchdog_expired,
+            "reset_in": status.reset_in,
+            "sleep_in": status.sleep_in,
+            "off_in": status.off_in,
+            "reset_out": status.reset_out,
+            "power_out": status.power_out,
+        },
+        "policy": {
+            "station_authorised": policy.station_authorised,
+            "clear_off": policy.clear_off,
+        },
+        "banks": {
+            "A": {"state": sas.bank_a.name, "spi_in": f"0x{sas.spi_in_a:08x}"},
+            "B": {"state": sas.bank_b.name, "spi_in": f"0x{sas.spi_in_b:08x}"},
+        },
+        "counters": {counter.name: counters[counter] for counter in Counter},
+    }

@@ -1,0 +1,440 @@
+"""The configuration file of station and agent: TOML, every key known, documented and checked.
+
+A file has a table `[station]`, a table `[agent]`, or both. docs/config.md lists every key; it is
+written from the fields below by `python -m sw.config`, and a test holds it to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
+from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN
+from spec.rmcp import OEM_ENTERPRISE_DEFAULT
+from spec.suites import Suite
+from sw.ike.constants import IKE_PORT, Group
+from sw.ike.secret import Secret
+
+SUITE_NAMES = {
+    "aes-gcm-256": Suite.ESP_AES_GCM_16_256,
+    "aes-gcm-128": Suite.ESP_AES_GCM_16_128,
+}
+GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAC_NONE = "00:00:00:00:00:00"
+PSK_MIN_OCTETS = 16
+
+_T = TypeVar("_T")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. The text names file, key, what is allowed and how."""
+
+
+def _key(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    kind: str = "",
+) -> Any:
+    """A field of a table: default, one sentence, limits, and what kind of text it is."""
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "kind": kind}
+    if default is dataclasses.MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+REQUIRED: Any = dataclasses.MISSING
+
+
+def _port(default: int, doc: str) -> Any:
+    return _key(default, doc, low=1, high=65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationConfig:
+    """Table `[station]`."""
+
+    identity: str = _key(
+        REQUIRED,
+        "Who the station is in IKE: a host name, `name@domain`, or an IPv4 address.",
+        kind="identity",
+    )
+    address: str = _key(
+        REQUIRED, "The station's own IPv4 address, that hosts know it by.", kind="ipv4"
+    )
+    store: str = _key(
+        "/var/lib/holdfast/station.db", "SQLite file that keeps hosts and SAs.", kind="path"
+    )
+    key_file: str = _key(
+        "/var/lib/holdfast/station.key",
+        "Key that seals the secrets in the store; made by the first run, mode 0600.",
+        kind="path",
+    )
+    control_socket: str = _key(
+        "/run/holdfast/station.sock",
+        "Unix socket by which the commands reach the running station.",
+        kind="path",
+    )
+    refresh_period_s: float = _key(
+        3600.0, "Time between two refreshes of an SA, in seconds.", low=0.1, high=31_536_000.0
+    )
+    poll_period_s: float = _key(
+        5.0, "Time between two looks at a host's state, in seconds.", low=0.05, high=3600.0
+    )
+    exchange_retry_s: float = _key(
+        10.0,
+        "Wait after a key exchange that failed, in seconds; doubles up to the refresh period.",
+        low=0.05,
+        high=3600.0,
+    )
+    ready_timeout_s: float = _key(
+        30.0,
+        "How long the agent may take to load an SA into the NIC, in seconds.",
+        low=0.1,
+        high=3600.0,
+    )
+    encapsulation: str = _key(
+        "raw",
+        "How ESP travels: `raw` (IP protocol 50), or `udp` (UDP port 4500, RFC 3948).",
+        choices=("raw", "udp"),
+    )
+    suites: tuple[str, ...] = _key(
+        ("aes-gcm-256", "aes-gcm-128"), "Suites offered, preferred first.", choices=(*SUITE_NAMES,)
+    )
+    groups: tuple[str, ...] = _key(
+        ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
+    )
+    esn: bool = _key(True, "Offer extended (64 bit) sequence numbers.")
+    enterprise: int = _key(
+        OEM_ENTERPRISE_DEFAULT,
+        "Enterprise number of Holdfast's own RMCP messages; the same as in the agent.",
+        low=1,
+        high=0xFFFF_FFFF,
+    )
+    ike_port: int = _port(IKE_PORT, "UDP port of IKE, here and at the hosts.")
+    natt_port: int = _port(
+        PORT_ESP_IN_UDP, "UDP port of IKE behind NAT and of ESP in UDP, here and at the hosts."
+    )
+    rmcp_port: int = _port(PORT_RMCP_SECURED, "Source port of RMCP inside ESP.")
+    clear_port: int = _port(PORT_RMCP_CLEAR, "UDP port at the hosts for presence in clear.")
+    reserve_block: int = _key(
+        4096,
+        "ESP sequence numbers reserved in the store at a time.",
+        low=16,
+        high=1 << 24,
+    )
+    ike_retransmit_s: float = _key(
+        0.5, "First wait before an IKE request is sent again, in seconds.", low=0.01, high=60.0
+    )
+    ike_sends: int = _key(
+        5,
+        "How often an IKE request is sent before the host's OS is taken for down.",
+        low=1,
+        high=20,
+    )
+    rmcp_retransmit_s: float = _key(
+        0.3, "First wait before an RMCP request is sent again, in seconds.", low=0.01, high=60.0
+    )
+    rmcp_sends: int = _key(
+        5, "How often an RMCP request is sent before the host counts as silent.", low=1, high=20
+    )
+    log_level: str = _key("info", "What is logged.", choices=LOG_LEVELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Table `[agent]`."""
+
+    identity: str = _key(
+        REQUIRED,
+        "Who the host is in IKE: a host name, `name@domain`, or an IPv4 address.",
+        kind="identity",
+    )
+    station_identity: str = _key(REQUIRED, "Who the station is in IKE.", kind="identity")
+    psk_file: str = _key(
+        REQUIRED,
+        f"File with the pre-shared key, mode 0600, at least {PSK_MIN_OCTETS} octets; "
+        "white space at its ends does not count.",
+        kind="path",
+    )
+    address: str = _key(REQUIRED, "The host's IPv4 address, that the NIC answers for.", kind="ipv4")
+    mac: str = _key(REQUIRED, "The host's MAC address, as `02:00:00:00:00:01`.", kind="mac")
+    nic_socket: str = _key("", "Register socket of a virtual board.", kind="path")
+    nic_serial: str = _key("", "Serial line of a board's register bridge.", kind="path")
+    suites: tuple[str, ...] = _key(
+        ("aes-gcm-256", "aes-gcm-128"),
+        "Suites accepted, preferred first; those the NIC has not are left out.",
+        choices=(*SUITE_NAMES,),
+    )
+    groups: tuple[str, ...] = _key(
+        ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
+    )
+    heartbeat_s: float = _key(1.0, "Time between two heartbeats, in seconds.", low=0.01, high=300.0)
+    heartbeat_window_s: float = _key(
+        5.0,
+        "Silence after which the NIC takes the OS for hung, in seconds; longer than heartbeat_s.",
+        low=HEARTBEAT_MS_MIN / 1000,
+        high=HEARTBEAT_MS_MAX / 1000,
+    )
+    busy_timeout_s: float = _key(
+        15.0,
+        "How long to try again while no bank of the NIC is free, in seconds.",
+        low=0.0,
+        high=3600.0,
+    )
+    station_authorised: bool = _key(
+        True,
+        "Nothing but the station's Commit replaces an SA that worked. The NIC keeps this, once "
+        "set, until it is zeroised or loses its power.",
+    )
+    clear_off: bool = _key(False, "The NIC's clear port answers nothing. Kept likewise.")
+    enterprise: int = _key(
+        OEM_ENTERPRISE_DEFAULT,
+        "Enterprise number of Holdfast's own RMCP messages; the same as in the station.",
+        low=1,
+        high=0xFFFF_FFFF,
+    )
+    ike_port: int = _port(IKE_PORT, "UDP port of IKE.")
+    natt_port: int = _port(PORT_ESP_IN_UDP, "UDP port of IKE behind NAT.")
+    ike_retransmit_s: float = _key(
+        0.5, "First wait before an IKE request is sent again, in seconds.", low=0.01, high=60.0
+    )
+    ike_sends: int = _key(
+        5, "How often an IKE request is sent before the station is taken for dead.", low=1, high=20
+    )
+    log_level: str = _key("info", "What is logged.", choices=LOG_LEVELS)
+
+
+TABLES: dict[str, type[StationConfig] | type[AgentConfig]] = {
+    "station": StationConfig,
+    "agent": AgentConfig,
+}
+
+
+def load_station(path: str | Path) -> StationConfig:
+    """Read table `[station]`; raises ConfigError."""
+    return _load(Path(path), "station", StationConfig)
+
+
+def load_agent(path: str | Path) -> AgentConfig:
+    """Read table `[agent]`; raises ConfigError."""
+    config = _load(Path(path), "agent", AgentConfig)
+    if bool(config.nic_socket) == bool(config.nic_serial):
+        raise ConfigError(
+            f"{path}: agent: name the way to the NIC by one of the keys nic_socket and nic_serial"
+        )
+    if config.heartbeat_window_s <= config.heartbeat_s:
+        raise ConfigError(
+            f"{path}: agent.heartbeat_window_s is {config.heartbeat_window_s:g}; it must be longer "
+            f"than agent.heartbeat_s ({config.heartbeat_s:g}), at best several times as long"
+        )
+    return config
+
+
+def _load(path: Path, table: str, kind: type[_T]) -> _T:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror or error}; name one that can "
+            "be read with --config FILE"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}; see docs/config.md") from error
+    for name in document:
+        if name not in TABLES:
+            raise ConfigError(
+                f"{path}: unknown table or key {name!r}; there are only the tables "
+                f"{' and '.join(f'[{known}]' for known in TABLES)}"
+            )
+    values = document.get(table)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} has no table [{table}]; write one as docs/config.md shows")
+    return parse_table(values, table, kind, path)
+
+
+def parse_table(values: Mapping[str, object], table: str, kind: type[_T], path: Path) -> _T:
+    """Check a table against its dataclass, and make one; raises ConfigError."""
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(f"{kind} is no table")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in fields:
+            raise ConfigError(
+                f"{path}: unknown key {table}.{name}; the keys of [{table}] are: "
+                f"{', '.join(sorted(fields))}"
+            )
+    arguments: dict[str, object] = {}
+    for name, entry in fields.items():
+        if name in values:
+            try:
+                arguments[name] = _check(values[name], hints[name], entry.metadata)
+            except ValueError as error:
+                raise ConfigError(f"{path}: {table}.{name}: {error}") from None
+        elif entry.default is dataclasses.MISSING:
+            raise ConfigError(
+                f"{path}: {table}.{name} is missing; give {_allowed(hints[name], entry.metadata)}: "
+                f"{entry.metadata['doc']}"
+            )
+    return kind(**arguments)
+
+
+def _check(value: object, hint: Any, metadata: Mapping[str, Any]) -> object:
+    """The value as the field wants it; raises ValueError with what is allowed."""
+    allowed = _allowed(hint, metadata)
+    wrong = ValueError(f"{value!r} is not allowed; give {allowed}")
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise wrong
+        return value
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
+            raise wrong
+        low, high = metadata["low"], metadata["high"]
+        if not (low is None or low <= value) or not (high is None or value <= high):
+            raise wrong
+        return float(value) if hint is float else value
+    if hint is str:
+        if not isinstance(value, str) or not _is_kind(value, metadata):
+            raise wrong
+        return value
+    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+        raise wrong
+    if any(part not in metadata["choices"] for part in value):
+        raise wrong
+    return tuple(value)
+
+
+def _is_kind(value: str, metadata: Mapping[str, Any]) -> bool:
+    if metadata["choices"] is not None:
+        return value in metadata["choices"]
+    match metadata["kind"]:
+        case "ipv4":
+            return _is_ipv4(value)
+        case "mac":
+            try:
+                return len(mac_octets(value)) == 6
+            except ValueError:
+                return False
+        case "identity":
+            return value.isascii() and value.isprintable() and value.strip() == value != ""
+    return "\0" not in value
+
+
+def _is_ipv4(value: str) -> bool:
+    try:
+        IPv4Address(value)
+    except AddressValueError:
+        return False
+    return True
+
+
+def mac_octets(text: str) -> bytes:
+    """The octets of a MAC address in colon form; raises ValueError."""
+    parts = text.split(":")
+    if len(parts) != 6 or any(len(part) != 2 for part in parts):
+        raise ValueError(f"{text!r} is no MAC address")
+    return bytes(int(part, 16) for part in parts)
+
+
+def _allowed(hint: Any, metadata: Mapping[str, Any]) -> str:
+    """What a key takes, in words."""
+    choices = metadata["choices"]
+    if hint is bool:
+        return "true or false"
+    if hint in (int, float):
+        kind = "a whole number" if hint is int else "a number"
+        return f"{kind} from {metadata['low']:,} to {metadata['high']:,}".replace(",", " ")
+    if hint is str:
+        if choices is not None:
+            return "one of " + ", ".join(f'"{choice}"' for choice in choices)
+        return {
+            "ipv4": "an IPv4 address",
+            "mac": "a MAC address",
+            "identity": "a name",
+            "path": "a path",
+        }[metadata["kind"]]
+    if isinstance(hint, types.GenericAlias):
+        return "a list, each at most once, of " + ", ".join(f'"{choice}"' for choice in choices)
+    raise TypeError(f"no words for {hint}")
+
+
+def read_psk(path: str | Path) -> Secret:
+    """The pre-shared key in a file that nobody else may read; raises ConfigError."""
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+        octets = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the pre-shared key {path}: {error.strerror or error}"
+        ) from error
+    if not stat.S_ISREG(mode) or mode & 0o077:
+        raise ConfigError(
+            f"others than its owner may use the pre-shared key {path} (mode "
+            f"{stat.S_IMODE(mode):04o}); type: chmod 0600 {path}"
+        )
+    if len(octets) < PSK_MIN_OCTETS:
+        raise ConfigError(
+            f"the pre-shared key {path} has {len(octets)} octets; it needs {PSK_MIN_OCTETS} at "
+            f"least: type: (umask 077; head -c 32 /dev/urandom | base64 > {path})"
+        )
+    return Secret(octets)
+
+
+def document_tables() -> str:
+    """The tables of docs/config.md, between its marks."""
+    lines = []
+    for table, kind in TABLES.items():
+        hints = typing.get_type_hints(kind)
+        lines += [
+            f"## `[{table}]`",
+            "",
+            "| key | default | allowed | meaning |",
+            "|---|---|---|---|",
+        ]
+        for entry in dataclasses.fields(kind):
+            if entry.default is dataclasses.MISSING:
+                default = "*required*"
+            elif isinstance(entry.default, bool):
+                default = f"`{str(entry.default).lower()}`"
+            elif isinstance(entry.default, tuple):
+                default = "`[" + ", ".join(f'"{part}"' for part in entry.default) + "]`"
+            elif isinstance(entry.default, str):
+                default = f'`"{entry.default}"`'
+            else:
+                default = f"`{entry.default}`"
+            allowed = _allowed(hints[entry.name], entry.metadata)
+            lines.append(f"| `{entry.name}` | {default} | {allowed} | {entry.metadata['doc']} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+MARKS = ("<!-- keys: written by python -m sw.config -->", "<!-- end of keys -->")
+
+
+def update_document(path: Path) -> None:
+    """Put today's tables between the marks of the document."""
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    path.write_text(f"{before}{MARKS[0]}\n{document_tables()}{MARKS[1]}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update_document(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/config.md"))

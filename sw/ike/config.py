@@ -1,0 +1,274 @@
+"""What a caller decides: identities, keys, policies, times and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from spec.suites import SUITES, Suite
+from sw.ike.constants import (
+    ESN_NO,
+    ESN_YES,
+    ESP_SPI_OCTETS,
+    IKE_PORT,
+    IKE_SPI_OCTETS,
+    INTEG_NONE,
+    NATT_PORT,
+    Encr,
+    Group,
+    IdType,
+    PrfId,
+    Protocol,
+    TransformType,
+)
+from sw.ike.payloads import IdPayload
+from sw.ike.proposals import Proposal, ProposalPolicy, Transform
+from sw.ike.secret import Secret
+from sw.ike.selectors import UDP, TrafficSelector
+
+SECURE_PORT = 664
+"""RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a peer is (RFC 7296 3.5). Two identities are one if type and octets are."""
+
+    id_type: int
+    data: bytes
+
+    @classmethod
+    def fqdn(cls, name: str) -> Identity:
+        """ID_FQDN, as `host.example.com`."""
+        return cls(IdType.FQDN, name.encode("ascii"))
+
+    @classmethod
+    def rfc822(cls, address: str) -> Identity:
+        """ID_RFC822_ADDR, as `name@example.com`."""
+        return cls(IdType.RFC822_ADDR, address.encode("ascii"))
+
+    @classmethod
+    def ipv4(cls, address: str) -> Identity:
+        """ID_IPV4_ADDR."""
+        return cls(IdType.IPV4_ADDR, IPv4Address(address).packed)
+
+    @classmethod
+    def key_id(cls, octets: bytes) -> Identity:
+        """ID_KEY_ID: octets of the owner's choice."""
+        return cls(IdType.KEY_ID, octets)
+
+    @classmethod
+    def from_payload(cls, payload: IdPayload) -> Identity:
+        """The identity in a received payload."""
+        return cls(payload.id_type, payload.data)
+
+    def payload(self, *, initiator: bool) -> IdPayload:
+        """The payload that claims this identity."""
+        return IdPayload(initiator, self.id_type, self.data)
+
+    def __str__(self) -> str:
+        if self.id_type == IdType.IPV4_ADDR and len(self.data) == 4:
+            return str(IPv4Address(self.data))
+        if self.id_type in (IdType.FQDN, IdType.RFC822_ADDR):
+            return self.data.decode("ascii", "backslashreplace")
+        return f"type {self.id_type}: {self.data.hex()}"
+
+
+def _groups(groups: tuple[Group, ...]) -> tuple[Transform, ...]:
+    return tuple(Transform(TransformType.DH, group) for group in groups)
+
+
+@dataclass(frozen=True, slots=True)
+class IkePolicy:
+    """What an IKE SA may be protected with, preferred first. PRF is HMAC-SHA-256.
+
+    Raises `ValueError` for an empty choice, or a key length that AES does not have.
+    """
+
+    key_bits: tuple[int, ...] = (256, 128)
+    groups: tuple[Group, ...] = (Group.X25519, Group.P256)
+
+    def __post_init__(self) -> None:
+        if not self.key_bits or not set(self.key_bits) <= {128, 192, 256}:
+            raise ValueError(f"key lengths must be of 128, 192, 256, not {self.key_bits}")
+        if not self.groups or Group.NONE in self.groups:
+            raise ValueError(f"an IKE SA needs a Diffie-Hellman group, not {self.groups}")
+
+    def proposals(self, *, rekey: bool = False) -> ProposalPolicy:
+        """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1)."""
+        return ProposalPolicy(
+            protocol=Protocol.IKE,
+            spi_octets=IKE_SPI_OCTETS if rekey else 0,
+            choices={
+                TransformType.ENCR: tuple(
+                    Transform.with_key_length(TransformType.ENCR, Encr.AES_GCM_16, bits)
+                    for bits in self.key_bits
+                ),
+                TransformType.PRF: (Transform(TransformType.PRF, PrfId.HMAC_SHA2_256),),
+                TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
+                TransformType.DH: _groups(self.groups),
+            },
+            optional=frozenset({TransformType.INTEG}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPolicy:
+    """What a Child SA may be, preferred first.
+
+    Parameters
+    ----------
+    local_ts, remote_ts : tuple of TrafficSelector
+        What our side and the peer's side may be narrowed to.
+    suites : tuple of Suite
+    groups : tuple of Group
+        For perfect forward secrecy, in CREATE_CHILD_SA (RFC 7296 1.3.1).
+    require_pfs : bool
+        Refuse a CREATE_CHILD_SA exchange without a group.
+    esn : tuple of bool
+        Extended sequence numbers: acceptable values.
+    transport : bool
+        Transport mode, else tunnel mode. The other one is refused.
+    """
+
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    suites: tuple[Suite, ...] = (Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_GCM_16_128)
+    groups: tuple[Group, ...] = (Group.X25519, Group.P256)
+    require_pfs: bool = True
+    esn: tuple[bool, ...] = (True, False)
+    transport: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.local_ts and self.remote_ts and self.suites and self.esn):
+            raise ValueError("a child policy needs selectors on both sides, a suite and esn")
+        if self.require_pfs and not self.groups:
+            raise ValueError("perfect forward secrecy needs a group")
+
+    def proposals(self, *, in_auth: bool) -> ProposalPolicy:
+        """Policy for proposals; in IKE_AUTH there is no group to choose (RFC 7296 1.2)."""
+        choices: dict[int, tuple[Transform, ...]] = {
+            TransformType.ENCR: tuple(_encr(suite) for suite in self.suites),
+            TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
+            TransformType.ESN: tuple(
+                Transform(TransformType.ESN, ESN_YES if esn else ESN_NO) for esn in self.esn
+            ),
+        }
+        optional: set[int] = {TransformType.INTEG}
+        no_group = Transform(TransformType.DH, Group.NONE)
+        if in_auth:
+            choices[TransformType.DH] = (no_group,)
+            optional.add(TransformType.DH)
+        elif self.require_pfs:
+            choices[TransformType.DH] = _groups(self.groups)
+        else:
+            choices[TransformType.DH] = (*_groups(self.groups), no_group)
+            optional.add(TransformType.DH)
+        return ProposalPolicy(Protocol.ESP, ESP_SPI_OCTETS, choices, frozenset(optional))
+
+
+def _encr(suite: Suite) -> Transform:
+    facts = SUITES[suite]
+    return Transform.with_key_length(TransformType.ENCR, facts.encr_id, 8 * facts.key_octets)
+
+
+def suite_of(proposal: Proposal) -> Suite:
+    """The suite that a chosen proposal names; `ValueError` if it is none of ours."""
+    chosen = proposal.get(TransformType.ENCR)
+    for suite in SUITES:
+        if chosen == _encr(suite):
+            return suite
+    raise ValueError("no suite of ours")
+
+
+def station_child_policy(host_ts: tuple[TrafficSelector, ...] = ()) -> ChildPolicy:
+    """The seed's policy, from the station: UDP, port 664 on the host's side, else wildcards."""
+    remote = host_ts or (TrafficSelector.wildcard(UDP, SECURE_PORT),)
+    return ChildPolicy(local_ts=(TrafficSelector.wildcard(UDP),), remote_ts=remote)
+
+
+def host_child_policy() -> ChildPolicy:
+    """The seed's policy, from the host."""
+    return ChildPolicy(
+        local_ts=(TrafficSelector.wildcard(UDP, SECURE_PORT),),
+        remote_ts=(TrafficSelector.wildcard(UDP),),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One peer: who it is, who we are to it, the key both share, what Child SAs it may have."""
+
+    identity: Identity
+    local_identity: Identity
+    psk: Secret
+    child: ChildPolicy
+
+    def __post_init__(self) -> None:
+        if not len(self.psk):
+            raise ValueError("the pre-shared key is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times, in seconds.
+
+    The defaults send a request a dozen times over more than three minutes (RFC 7296 2.4).
+    """
+
+    retransmit_first: float = 1.0
+    retransmit_factor: float = 1.8
+    retransmit_longest: float = 30.0
+    sends: int = 12
+    """How often a request is sent in all before the peer is taken for dead."""
+    half_open: float = 30.0
+    """How long a responder waits for IKE_AUTH."""
+    linger: float = 30.0
+    """How long a closed IKE SA still answers retransmissions of the last request."""
+    replaced: float = 60.0
+    """How long a rekeyed IKE SA waits for the peer to delete it."""
+    liveness: float | None = None
+    """Silence after which the peer is asked whether it lives; None: only when told to."""
+    keepalive: float = 20.0
+    """RFC 3948 4: a NAT keepalive after this silence of ours, if we are behind a NAT."""
+    busy_retry: float = 1.0
+    """Least first wait after TEMPORARY_FAILURE; drawn up to twice that, and doubled each time
+    (RFC 7296 2.25)."""
+    busy_tries: int = 6
+    refusal_patience: float = 10.0
+    """Going on after an error that nobody authenticated (RFC 7296 2.21.1)."""
+    cookie_rotation: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what strangers and peers can make us hold."""
+
+    half_open: int = 128
+    half_open_per_host: int = 8
+    cookie_threshold: int = 16
+    """Half-open IKE SAs from which on a cookie is demanded (RFC 7296 2.6)."""
+    connections: int = 4096
+    children: int = 16
+    """Child SAs of one peer."""
+    candidates: int = 4
+    """IKE_SA_INIT responses that an initiator follows up at once (RFC 7296 2.4)."""
+    init_restarts: int = 8
+    clear_notifies_per_second: int = 20
+    """Answers to messages that belong to no IKE SA (RFC 7296 2.21.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """What holds for all peers of an endpoint.
+
+    `force_encap` makes both sides take it that there is a NAT, so that ESP goes in UDP.
+    The ports are the standard ones unless a test has to do without privileges.
+    """
+
+    ike: IkePolicy = field(default_factory=IkePolicy)
+    timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
+    ike_port: int = IKE_PORT
+    natt_port: int = NATT_PORT
+    force_encap: bool = False

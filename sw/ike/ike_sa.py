@@ -1,0 +1,292 @@
+"""One IKE SA: its SPIs and keys, its message ids with a window of one, and its state table.
+
+The table says which exchange is taken in which state. A datagram without a row is dropped and
+counted; it never ends anything (RFC 7296 2.21).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from sw.ike.address import Address
+from sw.ike.config import Timing
+from sw.ike.constants import ExchangeType
+from sw.ike.crypto import AeadOpener, AeadSealer
+from sw.ike.errors import DropReason, IkeError
+from sw.ike.keymat import IkeKeys
+from sw.ike.message import Header, build_clear, build_sealed, open_sealed, parse_body
+from sw.ike.payloads import Payload
+
+if TYPE_CHECKING:
+    from sw.ike.exchanges.base import Task
+
+NEVER = float("inf")
+
+
+class State(Enum):
+    """States of an IKE SA."""
+
+    INIT_SENT = auto()
+    """Initiator: IKE_SA_INIT is being sent."""
+    AUTH_SENT = auto()
+    """Initiator: one answer to IKE_SA_INIT is being followed up with IKE_AUTH."""
+    HALF_OPEN = auto()
+    """Responder: waits for IKE_AUTH."""
+    ESTABLISHED = auto()
+    REKEYED = auto()
+    """A newer IKE SA has taken over; only its deletion is still to come."""
+    DELETING = auto()
+    """Our Delete is under way."""
+    LINGERING = auto()
+    """Gone; retransmissions of the peer's last request are still answered."""
+
+
+class Row(Enum):
+    """What to do with a message that the table knows."""
+
+    INIT_RESPONSE = auto()
+    AUTH_REQUEST = auto()
+    CREATE_CHILD_REQUEST = auto()
+    BUSY = auto()
+    """Answer TEMPORARY_FAILURE (RFC 7296 2.25)."""
+    INFORMATIONAL_REQUEST = auto()
+    TASK_RESPONSE = auto()
+    """Hand it to the task whose request it answers."""
+
+
+_E = ExchangeType
+REQUEST_ROWS: dict[tuple[State, int], Row] = {
+    (State.HALF_OPEN, _E.IKE_AUTH): Row.AUTH_REQUEST,
+    (State.ESTABLISHED, _E.CREATE_CHILD_SA): Row.CREATE_CHILD_REQUEST,
+    (State.ESTABLISHED, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
+    (State.REKEYED, _E.CREATE_CHILD_SA): Row.BUSY,
+    (State.REKEYED, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
+    (State.DELETING, _E.CREATE_CHILD_SA): Row.BUSY,
+    (State.DELETING, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
+}
+RESPONSE_ROWS: dict[tuple[State, int], Row] = {
+    (State.INIT_SENT, _E.IKE_SA_INIT): Row.INIT_RESPONSE,
+    (State.AUTH_SENT, _E.IKE_AUTH): Row.TASK_RESPONSE,
+    (State.ESTABLISHED, _E.CREATE_CHILD_SA): Row.TASK_RESPONSE,
+    (State.ESTABLISHED, _E.INFORMATIONAL): Row.TASK_RESPONSE,
+    (State.REKEYED, _E.CREATE_CHILD_SA): Row.TASK_RESPONSE,
+    (State.REKEYED, _E.INFORMATIONAL): Row.TASK_RESPONSE,
+    (State.DELETING, _E.INFORMATIONAL): Row.TASK_RESPONSE,
+}
+
+
+def row_for(state: State, header: Header) -> Row:
+    """Look the table up; `IkeError` (NO_ROW) if it has no row."""
+    rows = RESPONSE_ROWS if header.is_response else REQUEST_ROWS
+    row = rows.get((state, header.exchange))
+    if row is None:
+        raise IkeError(DropReason.NO_ROW, f"exchange {header.exchange} in {state.name}")
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What IKE_AUTH needs of IKE_SA_INIT (RFC 7296 2.15)."""
+
+    request: bytes
+    response: bytes
+    nonce_i: bytes
+    nonce_r: bytes
+    nat_local: bool
+    nat_remote: bool
+    peer_is_holdfast: bool
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """The one request that waits for its response."""
+
+    task: Task
+    exchange: int
+    message_id: int
+    data: bytes
+    interval: float
+    deadline: float
+    sends: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The last request of the peer and what we answered (RFC 7296 2.1)."""
+
+    message_id: int
+    digest: bytes
+    response: bytes
+
+
+class IkeSa:
+    """One IKE SA, seen from one side.
+
+    Parameters
+    ----------
+    initiator : bool
+        Whether this side is its original initiator (sets the I flag, uses SPIi).
+    spi_i, spi_r : bytes
+    state : State
+    address : Address
+        Where the peer is to be found.
+    timing : Timing
+    """
+
+    def __init__(
+        self,
+        *,
+        initiator: bool,
+        spi_i: bytes,
+        spi_r: bytes,
+        state: State,
+        address: Address,
+        timing: Timing,
+    ) -> None:
+        self.initiator = initiator
+        self.spi_i = spi_i
+        self.spi_r = spi_r
+        self.state = state
+        self.address = address
+        self.handshake: Handshake | None = None
+        self.outstanding: Outstanding | None = None
+        self.answered: Answered | None = None
+        self.tasks: deque[Task] = deque()
+        self.expires = NEVER
+        """When a half-open, rekeyed or lingering SA is removed."""
+        self.request_id = 0
+        self.expected_id = 0
+        self._timing = timing
+        self._keys: IkeKeys | None = None
+        self._sealer: AeadSealer | None = None
+        self._opener: AeadOpener | None = None
+
+    @property
+    def local_spi(self) -> bytes:
+        """The SPI by which the peer's messages find us."""
+        return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def keys(self) -> IkeKeys:
+        """The keys; `RuntimeError` before there are any."""
+        if self._keys is None:
+            raise RuntimeError("this IKE SA has no keys")
+        return self._keys
+
+    def install_keys(self, keys: IkeKeys) -> None:
+        """Protect everything from here on."""
+        self._keys = keys
+        self._sealer = keys.sealer(initiator=self.initiator)
+        self._opener = keys.opener(initiator=self.initiator)
+
+    def wipe(self) -> None:
+        """Forget the keys: nothing more can be sealed or opened."""
+        if self._keys is not None:
+            self._keys.wipe()
+        self._keys = self._sealer = self._opener = None
+
+    def _header(self, exchange: int, message_id: int, *, response: bool) -> Header:
+        return Header(
+            self.spi_i, self.spi_r, exchange, message_id, self.initiator, is_response=response
+        )
+
+    def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+        if header.exchange == ExchangeType.IKE_SA_INIT:
+            return build_clear(header, payloads)
+        if self._sealer is None:
+            raise RuntimeError("this IKE SA has no keys")
+        return build_sealed(header, payloads, self._sealer)
+
+    def open(self, header: Header, data: bytes, first: int) -> tuple[Payload, ...]:
+        """Payloads of a message; protected in every exchange but IKE_SA_INIT."""
+        if header.exchange == ExchangeType.IKE_SA_INIT:
+            return parse_body(data, first)
+        if self._opener is None:
+            raise IkeError(DropReason.UNKNOWN_SPI, "this IKE SA is gone")
+        return open_sealed(data, first, self._opener)
+
+    # Requests of ours.
+
+    def begin(
+        self, task: Task, exchange: ExchangeType, payloads: Sequence[Payload], now: float
+    ) -> bytes:
+        """Take the window's one place: the request to send. Source: RFC 7296 2.1, 2.3."""
+        message_id = self.request_id
+        data = self._encode(self._header(exchange, message_id, response=False), payloads)
+        interval = self._timing.retransmit_first
+        self.outstanding = Outstanding(task, exchange, message_id, data, interval, now + interval)
+        return data
+
+    def retransmit(self, now: float) -> bytes | None:
+        """Send the outstanding request again, bit for bit; None once it was sent often enough."""
+        out = self.outstanding
+        if out is None or out.sends >= self._timing.sends:
+            return None
+        out.sends += 1
+        out.interval = min(
+            out.interval * self._timing.retransmit_factor, self._timing.retransmit_longest
+        )
+        out.deadline = now + out.interval
+        return out.data
+
+    def check_response(self, header: Header) -> Outstanding:
+        """Find the request that a response answers; `IkeError` (MESSAGE_ID) if none waits."""
+        out = self.outstanding
+        if out is None or (header.message_id, header.exchange) != (out.message_id, out.exchange):
+            raise IkeError(DropReason.MESSAGE_ID, "no request of ours waits for this response")
+        return out
+
+    def finish(self) -> None:
+        """The outstanding request was answered: give its place free."""
+        self.outstanding = None
+        self.request_id += 1
+
+    # Requests of the peer.
+
+    def cached_answer(self, header: Header, data: bytes) -> bytes | None:
+        """The answer to a retransmission; None for the request whose turn it is.
+
+        A retransmission is the same octets again (RFC 7296 2.1). Everything else outside the
+        window is an `IkeError` (MESSAGE_ID).
+        """
+        last = self.answered
+        if last is not None and header.message_id == last.message_id:
+            if hashlib.sha256(data).digest() == last.digest:
+                return last.response
+            raise IkeError(DropReason.MESSAGE_ID, "another request under a used message id")
+        if header.message_id != self.expected_id:
+            raise IkeError(DropReason.MESSAGE_ID, "request outside the window")
+        return None
+
+    def answer(self, header: Header, request: bytes, payloads: Sequence[Payload]) -> bytes:
+        """Build the response, keep it, move the window."""
+        response = self._encode(
+            self._header(header.exchange, header.message_id, response=True), payloads
+        )
+        self.answered = Answered(header.message_id, hashlib.sha256(request).digest(), response)
+        self.expected_id = header.message_id + 1
+        return response
+
+    def next_task(self, now: float) -> Task | None:
+        """Take the first task that may start now, if the window is free."""
+        if self.outstanding is not None:
+            return None
+        for task in self.tasks:
+            if task.not_before <= now:
+                self.tasks.remove(task)
+                return task
+        return None
+
+    def deadline(self) -> float:
+        """When something of this SA falls due."""
+        times = [self.expires]
+        if self.outstanding is not None:
+            times.append(self.outstanding.deadline)
+        elif self.state is State.ESTABLISHED:
+            times.extend(task.not_before for task in self.tasks)
+        return min(times)

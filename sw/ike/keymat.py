@@ -1,0 +1,158 @@
+"""All key derivation of IKEv2, in one place.
+
+Every result is a `Secret` or a holder of secrets. The PRF is a parameter so that published
+vectors, which use other hashes, can be run through the same code.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from sw.ike.crypto import GCM_SALT_OCTETS, AeadOpener, AeadSealer, Prf
+from sw.ike.secret import Secret
+
+PRF_HMAC_SHA2_256 = Prf("sha256")
+KEY_PAD = b"Key Pad for IKEv2"
+
+
+def prf_plus(prf: Prf, key: bytes, seed: bytes, octets: int) -> bytes:
+    """Stretch a key: T1 | T2 | ..., T(n) = prf(K, T(n-1) | S | n). Source: RFC 7296 2.13.
+
+    Raises `ValueError` above 255 blocks, where the construction ends.
+    """
+    if octets > 255 * prf.octets:
+        raise ValueError(f"prf+ gives at most {255 * prf.octets} octets, not {octets}")
+    out = block = b""
+    counter = 1
+    while len(out) < octets:
+        block = prf(key, block + seed + bytes([counter]))
+        out += block
+        counter += 1
+    return out[:octets]
+
+
+def skeyseed_initial(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: Secret) -> Secret:
+    """SKEYSEED = prf(Ni | Nr, g^ir). Source: RFC 7296 2.14."""
+    return Secret(prf(nonce_i + nonce_r, shared.reveal()))
+
+
+def skeyseed_rekey(
+    prf: Prf, sk_d_old: Secret, shared: Secret, nonce_i: bytes, nonce_r: bytes
+) -> Secret:
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr). Source: RFC 7296 2.18."""
+    return Secret(prf(sk_d_old.reveal(), shared.reveal() + nonce_i + nonce_r))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IkeKeys:
+    """Keys of one IKE SA. With AES-GCM there are no SK_ai and SK_ar; SK_e* end with the salt."""
+
+    sk_d: Secret
+    sk_ei: Secret
+    sk_er: Secret
+    sk_pi: Secret
+    sk_pr: Secret
+
+    def sealer(self, *, initiator: bool) -> AeadSealer:
+        """Cipher for what this side sends."""
+        return AeadSealer(*self._split(self.sk_ei if initiator else self.sk_er))
+
+    def opener(self, *, initiator: bool) -> AeadOpener:
+        """Cipher for what this side receives."""
+        return AeadOpener(*self._split(self.sk_er if initiator else self.sk_ei))
+
+    @staticmethod
+    def _split(secret: Secret) -> tuple[bytes, bytes]:
+        octets = secret.reveal()
+        return octets[:-GCM_SALT_OCTETS], octets[-GCM_SALT_OCTETS:]
+
+    def wipe(self) -> None:
+        """Forget all of them."""
+        for secret in (self.sk_d, self.sk_ei, self.sk_er, self.sk_pi, self.sk_pr):
+            secret.wipe()
+
+
+def derive_ike_keys(
+    prf: Prf,
+    skeyseed: Secret,
+    nonce_i: bytes,
+    nonce_r: bytes,
+    spi_i: bytes,
+    spi_r: bytes,
+    *,
+    key_octets: int,
+) -> IkeKeys:
+    """{SK_d | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr).
+
+    Source: RFC 7296 2.14; RFC 5282 7.1 (no SK_a, 4 octets of salt behind each SK_e).
+    """
+    encr = key_octets + GCM_SALT_OCTETS
+    lengths = (prf.octets, encr, encr, prf.octets, prf.octets)
+    octets = prf_plus(prf, skeyseed.reveal(), nonce_i + nonce_r + spi_i + spi_r, sum(lengths))
+    parts = []
+    for length in lengths:
+        parts.append(Secret(octets[:length]))
+        octets = octets[length:]
+    return IkeKeys(*parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChildKeys:
+    """Keys and salts of a Child SA as the exchange's initiator and responder send with them."""
+
+    key_i: Secret
+    salt_i: Secret
+    key_r: Secret
+    salt_r: Secret
+
+
+def derive_child_keys(
+    prf: Prf,
+    sk_d: Secret,
+    nonce_i: bytes,
+    nonce_r: bytes,
+    shared: Secret | None,
+    *,
+    key_octets: int,
+) -> ChildKeys:
+    """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr), initiator to responder first.
+
+    Source: RFC 7296 2.17; RFC 4106 8.1 (each key is followed by its salt).
+    """
+    seed = (shared.reveal() if shared is not None else b"") + nonce_i + nonce_r
+    one_way = key_octets + GCM_SALT_OCTETS
+    octets = prf_plus(prf, sk_d.reveal(), seed, 2 * one_way)
+    return ChildKeys(
+        key_i=Secret(octets[:key_octets]),
+        salt_i=Secret(octets[key_octets:one_way]),
+        key_r=Secret(octets[one_way : one_way + key_octets]),
+        salt_r=Secret(octets[one_way + key_octets :]),
+    )
+
+
+def auth_shared_key(
+    prf: Prf, psk: Secret, message: bytes, peer_nonce: bytes, sk_p: Secret, id_body: bytes
+) -> bytes:
+    """AUTH = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID body)).
+
+    Parameters
+    ----------
+    message : bytes
+        The signer's own first message, from its IKE header on, non-ESP marker left out.
+    peer_nonce : bytes
+        Nonce of the other side, without its payload header.
+    sk_p : Secret
+        SK_pi for the initiator's AUTH, SK_pr for the responder's.
+    id_body : bytes
+        The signer's identification payload without its generic header.
+
+    Source: RFC 7296 2.15.
+    """
+    signed = message + peer_nonce + prf(sk_p.reveal(), id_body)
+    return prf(prf(psk.reveal(), KEY_PAD), signed)
+
+
+def auth_matches(expected: bytes, received: bytes) -> bool:
+    """Compare AUTH data in constant time."""
+    return hmac.compare_digest(expected, received)

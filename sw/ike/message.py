@@ -1,0 +1,119 @@
+"""The IKE header, and whole messages in the clear and encrypted. Source: RFC 7296 3.1, 3.14."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sw.ike.constants import IKE_SPI_OCTETS, NON_ESP_MARKER, VERSION, Flag, NotifyType, PayloadType
+from sw.ike.crypto import AeadOpener, AeadSealer
+from sw.ike.errors import DropReason, IkeError, malformed
+from sw.ike.payloads import (
+    GENERIC_HEADER_OCTETS,
+    Payload,
+    SkPayload,
+    build_payloads,
+    parse_payloads,
+)
+
+_HEADER = struct.Struct(">8s8sBBBBII")
+HEADER_OCTETS = _HEADER.size
+NO_SPI = bytes(IKE_SPI_OCTETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """IKE header (3.1), length and first payload's type left to the codec."""
+
+    spi_i: bytes
+    spi_r: bytes
+    exchange: int
+    message_id: int
+    is_initiator: bool
+    """The sender is the original initiator of the IKE SA."""
+    is_response: bool
+
+    def pack(self, first: int, body_octets: int) -> bytes:
+        """Octets of the header of a message with a body of that length."""
+        flags = (Flag.INITIATOR if self.is_initiator else 0) | (
+            Flag.RESPONSE if self.is_response else 0
+        )
+        length = HEADER_OCTETS + body_octets
+        head = (self.spi_i, self.spi_r, first, VERSION, self.exchange, flags)
+        return _HEADER.pack(*head, self.message_id, length)
+
+
+def parse_header(data: bytes) -> tuple[Header, int]:
+    """Parse the header: it, and the type of the first payload.
+
+    The length field must be the length of the datagram. Raises `IkeError`; for a higher major
+    version with INVALID_MAJOR_VERSION (RFC 7296 2.5).
+    """
+    if len(data) < HEADER_OCTETS:
+        raise malformed("datagram shorter than the IKE header")
+    spi_i, spi_r, first, version, exchange, flags, message_id, length = _HEADER.unpack_from(data)
+    if version >> 4 != VERSION >> 4:
+        higher = version > VERSION
+        notify = NotifyType.INVALID_MAJOR_VERSION if higher else None
+        raise IkeError(DropReason.VERSION, f"major version {version >> 4}", notify=notify)
+    if length != len(data):
+        raise malformed("length field is not the length of the datagram")
+    if spi_i == NO_SPI:
+        raise malformed("initiator's SPI is zero")
+    initiator, response = bool(flags & Flag.INITIATOR), bool(flags & Flag.RESPONSE)
+    return Header(spi_i, spi_r, exchange, message_id, initiator, response), first
+
+
+def build_clear(header: Header, payloads: Sequence[Payload]) -> bytes:
+    """Build a message in the clear."""
+    first, body = build_payloads(payloads)
+    return header.pack(first, len(body)) + body
+
+
+def parse_body(data: bytes, first: int) -> tuple[Payload, ...]:
+    """Parse the payloads in the clear of a message whose header was parsed."""
+    return parse_payloads(first, data[HEADER_OCTETS:])
+
+
+def build_sealed(header: Header, payloads: Sequence[Payload], sealer: AeadSealer) -> bytes:
+    """Build a message whose payloads are all inside one encrypted payload.
+
+    AES-GCM needs no alignment, so the padding is the pad length octet alone. The AAD is all
+    that precedes the IV. Source: RFC 7296 3.14; RFC 5282 3, 5.1.
+    """
+    first, inner = build_payloads(payloads)
+
+    def clear_part(sealed_octets: int) -> bytes:
+        octets = GENERIC_HEADER_OCTETS + sealed_octets
+        return header.pack(PayloadType.SK, octets) + struct.pack(">BBH", first, 0, octets)
+
+    sealed = sealer.seal(inner + b"\x00", clear_part)
+    return clear_part(len(sealed)) + sealed
+
+
+def open_sealed(data: bytes, first: int, opener: AeadOpener) -> tuple[Payload, ...]:
+    """Check, decrypt and parse a protected message whose header was parsed.
+
+    Raises `IkeError`: UNPROTECTED if there is no encrypted payload, BAD_ICV, and what is found
+    wrong inside, marked `authenticated`. Payloads beside the encrypted one are not looked at.
+    """
+    outer = parse_body(data, first)
+    if not outer or not isinstance(outer[-1], SkPayload):
+        raise IkeError(DropReason.UNPROTECTED, "no encrypted payload")
+    sk = outer[-1]
+    plain = opener.open(sk.sealed, data[: HEADER_OCTETS + sk.at])
+    try:
+        if not plain or plain[-1] >= len(plain):
+            raise malformed("padding of the encrypted payload")
+        return parse_payloads(sk.first_inner, plain[: -1 - plain[-1]])
+    except IkeError as error:
+        error.authenticated = True
+        raise
+
+
+def strip_marker(data: bytes) -> bytes:
+    """Take the non-ESP marker off a datagram of port 4500. Source: RFC 7296 2.23, RFC 3948 2.2."""
+    if not data.startswith(NON_ESP_MARKER):
+        raise IkeError(DropReason.NOT_IKE, "no non-ESP marker")
+    return data[len(NON_ESP_MARKER) :]

@@ -1,0 +1,86 @@
+"""The UDP datagram inside an ESP packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from spec.headers import PROTOCOL_UDP, UDP
+
+
+@dataclass(frozen=True, slots=True)
+class UdpDatagram:
+    """A UDP datagram.
+
+    Parameters
+    ----------
+    source_port, destination_port : int
+        Ports.
+    payload : bytes
+        What it carries.
+    """
+
+    source_port: int
+    destination_port: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UdpSelector:
+    """Ports that an SA lets through; None stands for any.
+
+    Source: RFC 4301 4.4.1.1.
+    """
+
+    source_port: int | None = None
+    destination_port: int | None = None
+
+    def matches(self, datagram: UdpDatagram) -> bool:
+        """Whether the SA is for this datagram."""
+        return self.source_port in (None, datagram.source_port) and self.destination_port in (
+            None,
+            datagram.destination_port,
+        )
+
+
+ANY_PORT = UdpSelector()
+
+
+def checksum(octets: bytes) -> int:
+    """Internet checksum of `octets`, padded with a zero octet if odd (RFC 1071)."""
+    if len(octets) % 2:
+        octets += b"\0"
+    total = sum(int.from_bytes(octets[i : i + 2], "big") for i in range(0, len(octets), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def build_udp(datagram: UdpDatagram, source: IPv4Address, destination: IPv4Address) -> bytes:
+    """The datagram with its header and checksum; raises ValueError for what does not fit.
+
+    Source: RFC 768.
+    """
+    octets = UDP.octets + len(datagram.payload)
+    ports = {
+        "source_port": datagram.source_port,
+        "destination_port": datagram.destination_port,
+        "octets": octets,
+    }
+    pseudo = source.packed + destination.packed + bytes((0, PROTOCOL_UDP))
+    pseudo += octets.to_bytes(2, "big")
+    value = checksum(pseudo + UDP.pack(**ports) + datagram.payload)
+    # A sum of zero is sent as all ones, for zero means that there is none.
+    return UDP.pack(**ports, checksum=value or 0xFFFF) + datagram.payload
+
+
+def parse_udp(octets: bytes) -> UdpDatagram:
+    """The datagram in authenticated octets; raises ValueError if its length is not theirs.
+
+    The checksum is not looked at: the ICV covers all of it, and behind a NAT it cannot be right
+    (RFC 3948 3.1.2).
+    """
+    header = UDP.unpack(octets)
+    if header["octets"] != len(octets):
+        raise ValueError(f"UDP length {header['octets']} in {len(octets)} octets")
+    return UdpDatagram(header["source_port"], header["destination_port"], octets[UDP.octets :])

@@ -1,0 +1,41 @@
+"""The host's driver of the NIC: registers by name, and the ways to reach them."""
+
+from sw.nic.driver import Capabilities, HostStatus, NicDriver, Policy, SaStatus
+from sw.nic.errors import (
+    CapabilityError,
+    NicError,
+    SadBadSpiError,
+    SadBusyError,
+    SadError,
+    SadIncompleteError,
+    SadTimeoutError,
+    SadUnknownCommandError,
+    SadUnsupportedError,
+    TransportError,
+    WrongNicError,
+)
+from sw.nic.sa import StagedSa
+from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTransport
+
+__all__ = [
+    "Capabilities",
+    "CapabilityError",
+    "HostStatus",
+    "NicDriver",
+    "NicError",
+    "Policy",
+    "RegisterTransport",
+    "SaStatus",
+    "SadBadSpiError",
+    "SadBusyError",
+    "SadError",
+    "SadIncompleteError",
+    "SadTimeoutError",
+    "SadUnknownCommandError",
+    "SadUnsupportedError",
+    "SerialTransport",
+    "StagedSa",
+    "TransportError",
+    "UnixSocketTransport",
+    "WrongNicError",
+]

@@ -1,0 +1,407 @@
+"""The NIC's registers by name, as the agent uses them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from spec import registers as facts
+from spec.counters import Counter
+from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_STOP, HostState
+from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
+from spec.suites import Suite
+from sw.nic.errors import (
+    CapabilityError,
+    NicError,
+    SadBadSpiError,
+    SadBusyError,
+    SadError,
+    SadIncompleteError,
+    SadTimeoutError,
+    SadUnknownCommandError,
+    SadUnsupportedError,
+    WrongNicError,
+)
+from sw.nic.sa import StagedSa
+from sw.nic.transport import RegisterTransport
+
+POLL_COUNT = 1000
+"""Times that a pending command's result is read before the driver gives up."""
+POLL_PAUSE_S = 0.001
+
+_REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
+    SadResult.BUSY: (
+        SadBusyError,
+        "no bank is free, for one is unproven or retiring; try again, or abort the unproven one",
+    ),
+    SadResult.INCOMPLETE: (SadIncompleteError, "no bank is staged, or part of the SA is missing"),
+    SadResult.UNSUPPORTED: (SadUnsupportedError, "it does not have this suite or these flags"),
+    SadResult.BAD_SPI: (
+        SadBadSpiError,
+        "an SPI is below 256, or the inbound SPI is the other bank's; negotiate another",
+    ),
+    SadResult.UNKNOWN: (SadUnknownCommandError, "it does not know the command"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a NIC can do.
+
+    Parameters
+    ----------
+    version : int
+        Gateware version, major in bits 31:16, minor below.
+    suites : frozenset of Suite
+        Suites built in, as far as this driver knows them.
+    contexts, banks : int
+        Contexts in the SAD, and banks of each.
+    window : int
+        Anti-replay window in packets.
+    lanes : int
+        Octets a cycle.
+    packet_max : int
+        Longest protected IP packet taken, in octets.
+    ack_ms, grace_ms : int
+        Acknowledge timer, and grace of a retiring bank.
+    """
+
+    version: int
+    suites: frozenset[Suite]
+    contexts: int
+    banks: int
+    window: int
+    lanes: int
+    packet_max: int
+    ack_ms: int
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """The host as the NIC sees it, with the inputs and outputs behind that."""
+
+    state: HostState
+    watchdog_expired: bool
+    reset_in: bool
+    sleep_in: bool
+    off_in: bool
+    reset_out: bool
+    power_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaStatus:
+    """The two banks.
+
+    Parameters
+    ----------
+    bank_a, bank_b : BankState
+        Their states.
+    busy : bool
+        Keys are being expanded or zeroised.
+    spi_in_a, spi_in_b : int
+        Their inbound SPIs; 0 where the bank is EMPTY.
+    """
+
+    bank_a: BankState
+    bank_b: BankState
+    busy: bool
+    spi_in_a: int
+    spi_in_b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the NIC lets replace a proven SA, and what its clear port says."""
+
+    station_authorised: bool = False
+    clear_off: bool = False
+
+
+class NicDriver:
+    """The one that knows register names; everything about their places comes from `spec`.
+
+    Parameters
+    ----------
+    transport : RegisterTransport
+        The way to the registers; `close` closes it.
+    pause : callable
+        Called with seconds between two polls of a pending command.
+
+    Raises
+    ------
+    WrongNicError
+        Not our NIC, or another register map: nothing was written.
+    TransportError
+        From any method, when the way to the registers fails.
+    """
+
+    def __init__(
+        self, transport: RegisterTransport, *, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._transport = transport
+        self._pause = pause
+        self._check_map()
+        self._capabilities = self._read_capabilities()
+
+    def close(self) -> None:
+        """Close the transport; harmless when repeated."""
+        self._transport.close()
+
+    def __enter__(self) -> NicDriver:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def capabilities(self) -> Capabilities:
+        """What this NIC can do, as read when it was opened."""
+        return self._capabilities
+
+    def set_host_address(self, mac: bytes, ip: IPv4Address) -> None:
+        """Tell the NIC whose frames are the host's. While it is told, nothing is the NIC's.
+
+        Parameters
+        ----------
+        mac : bytes
+            Six octets.
+        ip : IPv4Address
+            0.0.0.0 for none: then every frame passes.
+        """
+        if len(mac) != 6:
+            raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        self._write("HOST_IP", 0)
+        self._write("HOST_MAC_HI", int.from_bytes(mac[:2], "big"))
+        self._write("HOST_MAC_LO", int.from_bytes(mac[2:], "big"))
+        self._write("HOST_IP", int(ip))
+
+    def host_address(self) -> tuple[bytes, IPv4Address]:
+        """MAC and IPv4 address as `set_host_address` left them."""
+        mac = self._read("HOST_MAC_HI").to_bytes(4, "big")[2:]
+        return mac + self._read("HOST_MAC_LO").to_bytes(4, "big"), IPv4Address(
+            self._read("HOST_IP")
+        )
+
+    def stage_sa(self, sa: StagedSa) -> None:
+        """Load an SA into the free bank and make it READY; then wipe the keys in `sa`.
+
+        On any failure the staged bank is zeroised as far as the NIC can be reached, the bank that
+        is proven goes on, and `sa` keeps its keys, so that the caller can try again or wipe them.
+
+        Raises
+        ------
+        CapabilityError
+            This NIC cannot do it; nothing was written.
+        SadError
+            One kind for each of `spec.sa.SadResult`'s refusals, and SadTimeoutError.
+        """
+        self._require(sa)
+        self._command(SadCommand.STAGE)
+        try:
+            self._write_sa(sa)
+            self._command(SadCommand.READY)
+        except NicError:
+            self._abort_after_failure()
+            raise
+        sa.wipe()
+
+    def abort(self) -> None:
+        """Zeroise the bank that is not proven, if there is one; done when this returns."""
+        self._command(SadCommand.ABORT)
+
+    def heartbeat(self) -> None:
+        """The OS is alive; to be repeated within the window."""
+        self._write("HEARTBEAT", HEARTBEAT_MAGIC)
+
+    def stop_heartbeat(self) -> None:
+        """The OS stops in good order: no hang is concluded."""
+        self._write("HEARTBEAT", HEARTBEAT_STOP)
+
+    def set_heartbeat_window(self, milliseconds: int) -> None:
+        """How long after a heartbeat the host counts as up."""
+        if not HEARTBEAT_MS_MIN <= milliseconds <= HEARTBEAT_MS_MAX:
+            raise ValueError(
+                f"heartbeat window {milliseconds} ms is not in "
+                f"{HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}"
+            )
+        self._write("HEARTBEAT_MS", milliseconds)
+
+    def host_status(self) -> HostStatus:
+        """The host as the NIC sees it."""
+        fields = self._read_fields("HOST_STATUS")
+        return HostStatus(
+            state=HostState(fields["state"]),
+            watchdog_expired=bool(fields["watchdog_expired"]),
+            reset_in=bool(fields["reset_in"]),
+            sleep_in=bool(fields["sleep_in"]),
+            off_in=bool(fields["off_in"]),
+            reset_out=bool(fields["reset_out"]),
+            power_out=bool(fields["power_out"]),
+        )
+
+    def sa_status(self) -> SaStatus:
+        """The two banks. The SPIs are read after the states, and may be a step newer."""
+        fields = self._read_fields("SA_STATUS")
+        return SaStatus(
+            bank_a=BankState(fields["bank_a"]),
+            bank_b=BankState(fields["bank_b"]),
+            busy=bool(fields["busy"]),
+            spi_in_a=self._read("SA_SPI_IN", 0),
+            spi_in_b=self._read("SA_SPI_IN", 1),
+        )
+
+    def counters(self) -> dict[Counter, int]:
+        """All counters, read one after the other."""
+        return {counter: self._read("COUNTERS", counter) for counter in Counter}
+
+    @property
+    def policy(self) -> Policy:
+        """The policy bits as they stand in the NIC."""
+        fields = self._read_fields("POLICY")
+        return Policy(bool(fields["station_authorised"]), bool(fields["clear_off"]))
+
+    def set_policy(self, policy: Policy) -> None:
+        """Set policy bits. A bit that is set stays so until zeroise-all or power-on.
+
+        Raises
+        ------
+        CapabilityError
+            A bit that is set in the NIC is to be cleared: nothing was written.
+        """
+        now = self.policy
+        if (now.station_authorised and not policy.station_authorised) or (
+            now.clear_off and not policy.clear_off
+        ):
+            raise CapabilityError(
+                "the NIC's policy can only be tightened; power it off, or press zeroise, to "
+                "begin anew"
+            )
+        value = 0
+        for field in facts.BY_NAME["POLICY"].fields:
+            value |= int(getattr(policy, field.name)) << field.lsb
+        self._write("POLICY", value)
+
+    def set_enterprise(self, enterprise: int) -> None:
+        """Enterprise number of the OEM messages."""
+        self._write("ENTERPRISE", enterprise)
+
+    def enterprise(self) -> int:
+        """Enterprise number of the OEM messages."""
+        return self._read("ENTERPRISE")
+
+    def _check_map(self) -> None:
+        magic = self._read("ID")
+        if magic != facts.ID_MAGIC:
+            raise WrongNicError(
+                f"this is no Holdfast NIC: its ID register reads {magic:#010x}, not "
+                f"{facts.ID_MAGIC:#010x}; check that the right device is named"
+            )
+        found = self._read("MAP_HASH")
+        if found != facts.MAP_HASH:
+            raise WrongNicError(
+                f"the NIC has register map {found:#010x}, this driver {facts.MAP_HASH:#010x}; "
+                "install gateware and software of the same release"
+            )
+
+    def _read_capabilities(self) -> Capabilities:
+        suites = self._read("SUITES")
+        limits = self._read_fields("LIMITS")
+        return Capabilities(
+            version=self._read("VERSION"),
+            suites=frozenset(
+                suite for suite in Suite if suite is not Suite.NONE and suites >> suite & 1
+            ),
+            contexts=limits["contexts"],
+            banks=limits["banks"],
+            window=limits["window"],
+            lanes=limits["lanes"],
+            packet_max=self._read("PACKET_MAX"),
+            ack_ms=self._read("ACK_MS"),
+            grace_ms=self._read("GRACE_MS"),
+        )
+
+    def _require(self, sa: StagedSa) -> None:
+        has = self._capabilities
+        if sa.suite not in has.suites:
+            names = ", ".join(sorted(suite.name for suite in has.suites)) or "none"
+            raise CapabilityError(
+                f"this NIC has no suite {sa.suite.name} (it has: {names}); "
+                "configure one that it has"
+            )
+        if has.contexts < 1 or has.banks < BANKS:
+            raise CapabilityError(
+                f"this NIC has {has.contexts} contexts of {has.banks} banks; one of {BANKS} "
+                "is needed to keep the last SA that worked"
+            )
+        if has.window < sa.window:
+            raise CapabilityError(
+                f"this NIC's anti-replay window is {has.window} packets, the SA needs {sa.window}"
+            )
+        if has.packet_max < sa.packet_octets:
+            raise CapabilityError(
+                f"this NIC takes protected packets of {has.packet_max} octets at most, "
+                f"the station may send {sa.packet_octets}"
+            )
+
+    def _write_sa(self, sa: StagedSa) -> None:
+        self._write("STAGE_SPI_IN", sa.spi_in)
+        self._write("STAGE_SPI_OUT", sa.spi_out)
+        self._write("STAGE_SUITE", sa.suite)
+        self._write("STAGE_FLAGS", SaFlag.ESN if sa.esn else 0)
+        self._write("STAGE_PEER_IP", int(sa.peer_ip))
+        self._write("STAGE_SALT_IN", int.from_bytes(sa.salt_in, "big"))
+        self._write("STAGE_SALT_OUT", int.from_bytes(sa.salt_out, "big"))
+        self._write("STAGE_RX_SEQ_HI", sa.rx_sequence >> 32)
+        self._write("STAGE_RX_SEQ_LO", sa.rx_sequence & 0xFFFF_FFFF)
+        self._write("STAGE_TX_SEQ_HI", sa.tx_sequence >> 32)
+        self._write("STAGE_TX_SEQ_LO", sa.tx_sequence & 0xFFFF_FFFF)
+        for name, key in (("STAGE_KEY_IN", sa.key_in), ("STAGE_KEY_OUT", sa.key_out)):
+            for index in range(len(key) // 4):
+                word = int.from_bytes(key[4 * index : 4 * index + 4], "big")
+                self._write(name, word, index)
+
+    def _abort_after_failure(self) -> None:
+        # The first failure is the one to tell; the NIC's acknowledge timer or the next STAGE
+        # clears what an abort that fails too leaves behind.
+        try:
+            self._command(SadCommand.ABORT)
+        except NicError:
+            return
+
+    def _command(self, command: SadCommand) -> None:
+        self._write("SA_COMMAND", command)
+        for poll in range(POLL_COUNT):
+            if poll:
+                self._pause(POLL_PAUSE_S)
+            value = self._read("SA_RESULT")
+            if value == SadResult.OK:
+                return
+            if value != SadResult.PENDING:
+                self._refuse(command, value)
+        raise SadTimeoutError(
+            f"{command.name} was still pending after {POLL_COUNT} polls; the NIC may be stopped"
+        )
+
+    @staticmethod
+    def _refuse(command: SadCommand, value: int) -> None:
+        try:
+            kind, reason = _REFUSALS[SadResult(value)]
+        except (ValueError, KeyError):
+            raise SadError(f"{command.name} ended with the unknown result {value}") from None
+        raise kind(f"the NIC refused {command.name}: {reason}")
+
+    def _read(self, name: str, index: int = 0) -> int:
+        return self._transport.read(facts.BY_NAME[name].address + 4 * index)
+
+    def _write(self, name: str, value: int, index: int = 0) -> None:
+        self._transport.write(facts.BY_NAME[name].address + 4 * index, value)
+
+    def _read_fields(self, name: str) -> dict[str, int]:
+        value = self._read(name)
+        return {
+            field.name: value >> field.lsb & ((1 << field.width) - 1)
+            for field in facts.BY_NAME[name].fields
+        }

@@ -1,0 +1,1 @@
+"""Verification: reference model, benches, proofs and co-simulation."""

@@ -1,0 +1,1 @@
+"""cocotb benches on Verilator: runner, shared drivers, one bench a block."""

@@ -1,0 +1,80 @@
+"""Reads NIST's CAVP response files from the package `cryptography_vectors`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cryptography_vectors
+
+__all__ = ["EcbVector", "GcmVector", "ecb_vectors", "gcm_vectors"]
+
+
+@dataclass(frozen=True)
+class EcbVector:
+    """A text of one or more blocks under one key."""
+
+    key: bytes
+    plain: bytes
+    cipher: bytes
+
+
+@dataclass(frozen=True)
+class GcmVector:
+    """A case of authenticated encryption."""
+
+    key: bytes
+    nonce: bytes
+    aad: bytes
+    plain: bytes
+    cipher: bytes
+    tag: bytes
+
+
+def _records(path: str) -> Iterator[dict[str, str]]:
+    """Each record of a file, with the bracketed settings before it; names in lower case."""
+    settings: dict[str, str] = {}
+    record: dict[str, str] = {}
+    with cryptography_vectors.open_vector_file(path, "r") as lines:
+        for line in [*lines, ""]:
+            name, equals, value = (part.strip() for part in line.strip("[] \r\n").partition("="))
+            if line.startswith("["):
+                settings[name.lower()] = value if equals else ""
+                if not equals:
+                    settings["section"] = name.lower()
+            elif equals:
+                record[name.lower()] = value
+            elif record and not line.startswith("#"):
+                yield {**settings, **record}
+                record = {}
+
+
+def ecb_vectors() -> Iterator[EcbVector]:
+    """All AES-128 and AES-256 known-answer and multi-block vectors of ECB encryption.
+
+    Files `ciphers/AES/ECB/ECB{GFSbox,KeySbox,VarKey,VarTxt,MMT}{128,256}.rsp`, section ENCRYPT.
+    These are the AESAVS known-answer and multi-block tests; the package has no Monte Carlo files.
+    """
+    for size in (128, 256):
+        for kind in ("GFSbox", "KeySbox", "VarKey", "VarTxt", "MMT"):
+            for record in _records(f"ciphers/AES/ECB/ECB{kind}{size}.rsp"):
+                if record["section"] == "encrypt":
+                    yield EcbVector(
+                        bytes.fromhex(record["key"]),
+                        bytes.fromhex(record["plaintext"]),
+                        bytes.fromhex(record["ciphertext"]),
+                    )
+
+
+def gcm_vectors() -> Iterator[GcmVector]:
+    """All AES-GCM vectors with a 96-bit IV, a 128-bit tag and a key of 128 or 256 bits.
+
+    Files `ciphers/AES/GCM/gcmEncryptExtIV{128,256}.rsp`.
+    """
+    for size in (128, 256):
+        for record in _records(f"ciphers/AES/GCM/gcmEncryptExtIV{size}.rsp"):
+            if record["ivlen"] == "96" and record["taglen"] == "128":
+                yield GcmVector(
+                    *(
+                        bytes.fromhex(record[name])
+                        for name in ("key", "iv", "aad", "pt", "ct", "tag")
+                    )
+                )

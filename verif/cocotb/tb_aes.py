@@ -1,0 +1,337 @@
+"""Bench of `hw.crypto.KeyedAes`: AES under stored keys, expansion, zeroisation."""
+
+from itertools import pairwise
+
+import cocotb
+from cocotb.triggers import with_timeout
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from verif.cocotb.cavp import ecb_vectors
+from verif.cocotb.drivers import PATTERNS, StreamSink, StreamSource, none, pattern
+from verif.cocotb.key_port import KeyBench, pack
+
+BLOCK_OCTETS = 16
+LIMIT_US = 100
+SLOT_WORDS = 16
+EXPAND_CYCLES = {128: 283, 256: 367}
+LATENCY_CYCLES = {128: 33, 256: 45}
+INTERVAL_CYCLES = 16
+
+
+class AesBench(KeyBench):
+    """A bench with drivers on all ports of `KeyedAes` but `h`."""
+
+    def __init__(self, dut, idle="none", backpressure="none"):
+        super().__init__(dut)
+        self.request = StreamSource(self, "request", idle=pattern(idle, self.rng))
+        self.result = StreamSink(self, "result", backpressure=pattern(backpressure, self.rng))
+        dut.h__stb.value = 0
+
+    def ask(self, slot, block, aes256):
+        """Queues a block."""
+        fields = [("block", 128), ("slot", self.slot_bits), ("aes256", 1), ("tag", 1)]
+        value = int.from_bytes(block, "little")
+        self.request.put(pack(fields, block=value, slot=slot, aes256=aes256, tag=0))
+
+    async def answer(self):
+        """Waits for the next block."""
+        result = await with_timeout(self.result.receive(), LIMIT_US, "us")
+        return (result & ((1 << 128) - 1)).to_bytes(BLOCK_OCTETS, "little")
+
+    async def encrypt(self, slot, block, aes256):
+        """Encrypts one block."""
+        self.ask(slot, block, aes256)
+        return await self.answer()
+
+    async def both(self, slot, block):
+        """What a slot makes of a block with ten and with fourteen rounds, words 0 to 14."""
+        return [await self.encrypt(slot, block, aes256) for aes256 in (False, True)]
+
+    def stored(self, slot):
+        """The words of a slot, read past all ports (the model must be built with `expose`)."""
+        words = self.dut.key_store.words
+        return [int(words[SLOT_WORDS * slot + index].value) for index in range(SLOT_WORDS)]
+
+
+def ecb(key, octets):
+    """The oracle: each block encrypted, as a counter block whose keystream is looked at."""
+    return b"".join(
+        Cipher(algorithms.AES(key), modes.CTR(block)).encryptor().update(bytes(BLOCK_OCTETS))
+        for block in blocks_of(octets)
+    )
+
+
+def blocks_of(octets):
+    """The octets in blocks."""
+    return [octets[at : at + BLOCK_OCTETS] for at in range(0, len(octets), BLOCK_OCTETS)]
+
+
+@cocotb.test()
+async def cavp_vectors(dut):
+    """Each CAVP vector, through expansion and core."""
+    bench = AesBench(dut)
+    await bench.start()
+    loaded, vectors, blocks = None, 0, 0
+    for number, vector in enumerate(ecb_vectors()):
+        slot = number % bench.slots
+        if loaded != (slot, vector.key):
+            await bench.load(slot, vector.key)
+            loaded = (slot, vector.key)
+        for block in blocks_of(vector.plain):
+            bench.ask(slot, block, len(vector.key) == 32)
+        for block in blocks_of(vector.cipher):
+            assert await bench.answer() == block, vector
+            blocks += 1
+        vectors += 1
+    cocotb.log.info("RESULT aes: %d CAVP ECB vectors, %d blocks", vectors, blocks)
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), backpressure=list(PATTERNS))
+async def keeps_order(dut, idle, backpressure):
+    """Blocks of both key sizes, mixed, come back right and in order."""
+    bench = AesBench(dut, idle, backpressure)
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load_all(keys)
+    asked = []
+    for _ in range(60):
+        slot, block = bench.rng.randrange(bench.slots), bench.rng.randbytes(BLOCK_OCTETS)
+        for _ in range(bench.rng.choice((1, 1, 4))):
+            asked.append((slot, block))
+            bench.ask(slot, block, len(keys[slot]) == 32)
+    for slot, block in asked:
+        assert await bench.answer() == ecb(keys[slot], block)
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(bits=[128, 256])
+async def keeps_pace(dut, bits):
+    """Latency of a block, interval of many, cycles of an expansion: as the docstrings say."""
+    bench = AesBench(dut)
+    await bench.start()
+    key = bench.rng.randbytes(bits // 8)
+    expand_cycles = await bench.load(1, key)
+    for phase in range(3):  # whatever the turn of the core
+        await bench.cycles(20 + phase)
+        start = bench.cycle + 1  # the driver offers the request at the next rising edge
+        await bench.encrypt(1, bytes(16), bits == 256)
+        latency = bench.result.cycles_of_beats[-1] - start
+        assert latency == LATENCY_CYCLES[bits], latency
+    await bench.cycles(20)
+    bench.result.cycles_of_beats.clear()
+    for _ in range(40):
+        bench.ask(1, bench.rng.randbytes(16), bits == 256)
+    for _ in range(40):
+        await bench.answer()
+    times = list(bench.result.cycles_of_beats)
+    intervals = {after - before for before, after in pairwise(times)}
+    assert intervals == {INTERVAL_CYCLES}, intervals
+    assert expand_cycles == EXPAND_CYCLES[bits], expand_cycles
+    cocotb.log.info(
+        "RESULT aes: AES-%d latency %d, interval %d, expansion %d cycles",
+        *(bits, latency, INTERVAL_CYCLES, expand_cycles),
+    )
+    await bench.finish()
+
+
+@cocotb.test()
+async def expands_among_traffic(dut):
+    """Keys are loaded while other slots encrypt and the results are taken slowly."""
+    bench = AesBench(dut, "none", "bursts")
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load(0, keys[0])
+    plain = bench.rng.randbytes(16 * 150)
+    for block in blocks_of(plain):
+        bench.ask(0, block, False)
+    await bench.load(1, keys[1])
+    await bench.load(2, keys[2])
+    assert b"".join([await bench.answer() for _ in blocks_of(plain)]) == ecb(keys[0], plain)
+    for slot in (1, 2):
+        block = bench.rng.randbytes(16)
+        answer = await bench.encrypt(slot, block, len(keys[slot]) == 32)
+        assert answer == ecb(keys[slot], block)
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_empties_the_slot(dut):
+    """SEC: CRYPTO.ZEROISE. All 16 words, 17 cycles from the strobe on, and no other slot's."""
+    bench = AesBench(dut)
+    await bench.start()
+    keys = bench.random_keys()
+    block = bench.rng.randbytes(16)
+    blank = await bench.both(3, block)
+    await bench.load_all(keys)
+    kept = {slot: bench.stored(slot) for slot in range(bench.slots)}
+    assert all(all(words[:11]) and words[15] for words in kept.values())
+    for slot in range(bench.slots):
+        assert await bench.encrypt(slot, block, len(keys[slot]) == 32) == ecb(keys[slot], block)
+        start = bench.cycle
+        await bench.zeroise(slot)
+        await bench.until(dut.zeroising, 0)
+        assert bench.cycle - start == 1 + SLOT_WORDS
+        assert await bench.both(slot, block) == blank
+        kept[slot] = [0] * SLOT_WORDS
+        assert {other: bench.stored(other) for other in kept} == kept
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_of_all_slots_at_once(dut):
+    """Strobes on successive cycles are all served, in any order, one of them twice."""
+    bench = AesBench(dut)
+    await bench.start()
+    for _ in range(4):
+        await bench.load_all(bench.random_keys())
+        order = bench.rng.sample(range(bench.slots), bench.slots)
+        for slot in [*order, order[0]]:
+            await bench.zeroise(slot)
+            await bench.cycles(bench.rng.choice((1, 1, 7, 15, 16, 17)))
+        await bench.until(dut.zeroising, 0)
+        assert all(bench.stored(slot) == [0] * SLOT_WORDS for slot in range(bench.slots))
+    await bench.finish()
+
+
+@cocotb.test()
+async def writes_are_ignored_while_zeroising(dut):
+    """A key written into any slot during zeroisation does not arrive; after it, it does."""
+    bench = AesBench(dut)
+    await bench.start()
+    await bench.load_all(bench.random_keys())
+    before = bench.stored(1)
+    await bench.zeroise(0)
+    await bench.write_key(0, bench.rng.randbytes(32))
+    await bench.write_key(1, bench.rng.randbytes(32))
+    await bench.until(dut.zeroising, 0)
+    assert bench.stored(0) == [0] * SLOT_WORDS
+    assert bench.stored(1) == before
+    key = bench.rng.randbytes(16)
+    await bench.load(0, key)
+    assert await bench.encrypt(0, bytes(16), False) == ecb(key, bytes(16))
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_aborts_expansion(dut):
+    """At whatever cycle of it: no `done`, slot empty, nothing stuck, the next one works."""
+    bench = AesBench(dut)
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load_all(keys)
+    done = 0
+
+    def count_done():
+        nonlocal done
+        done += int(dut.done.value)
+
+    bench.result.sample, plain_sample = lambda: (count_done(), plain_sample()), bench.result.sample
+    length = EXPAND_CYCLES[128]
+    moments = [*range(12), *range(12, length - 60, 7), *range(length - 60, length + 1)]
+    for moment in moments:
+        key = bench.rng.randbytes(16)
+        await bench.write_key(2, key)
+        done = 0
+        dut.expand.value = bench.command([("aes256", 1)], slot=2, aes256=0)
+        if moment:
+            await bench.cycles()
+            dut.expand.value = 0
+            await bench.cycles(moment)
+        dut.zeroise.value = bench.command([], slot=2)
+        await bench.cycles()
+        dut.expand.value = dut.zeroise.value = 0
+        await bench.until(dut.busy, 0, limit=200)
+        assert done == (moment == length), (moment, done)
+        assert bench.stored(2) == [0] * SLOT_WORDS, moment
+    for slot in (0, 1, 3):
+        block = bench.rng.randbytes(16)
+        answer = await bench.encrypt(slot, block, len(keys[slot]) == 32)
+        assert answer == ecb(keys[slot], block)
+    await bench.load(2, keys[2])
+    assert await bench.encrypt(2, bytes(16), False) == ecb(keys[2], bytes(16))
+    cocotb.log.info("RESULT aes: expansion aborted by zeroise at %d moments", len(moments))
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_aborts_expansion_behind_a_stalled_user(dut):
+    """With results not taken, zeroisation is as fast as ever, and a late H is thrown away."""
+    bench = AesBench(dut)
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load_all(keys)
+    bench.result.backpressure = iter(lambda: True, None)
+    plain = bench.rng.randbytes(16 * 8)
+    for block in blocks_of(plain):
+        bench.ask(0, block, False)
+    await bench.write_key(2, keys[2])
+    await bench.strobe(dut.expand, [("aes256", 1)], slot=2, aes256=0)
+    await bench.cycles(600)
+    assert (int(dut.done.value), int(dut.busy.value)) == (0, 1)
+    await bench.zeroise(2)
+    assert await bench.until(dut.zeroising, 0) == SLOT_WORDS
+    assert bench.stored(2) == [0] * SLOT_WORDS
+    bench.result.backpressure = none()
+    assert b"".join([await bench.answer() for _ in blocks_of(plain)]) == ecb(keys[0], plain)
+    await bench.until(dut.busy, 0)
+    assert bench.stored(2) == [0] * SLOT_WORDS
+    await bench.load(2, keys[2])
+    assert await bench.encrypt(2, bytes(16), False) == ecb(keys[2], bytes(16))
+    await bench.finish()
+
+
+@cocotb.test()
+async def strobe_of_expand_is_ignored_while_busy(dut):
+    """A second strobe neither disturbs nor follows the first."""
+    bench = AesBench(dut)
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load(3, keys[3])
+    before = bench.stored(3)
+    await bench.write_key(0, keys[0])
+    await bench.strobe(dut.expand, [("aes256", 1)], slot=0, aes256=0)
+    await bench.cycles(50)
+    await bench.strobe(dut.expand, [("aes256", 1)], slot=3, aes256=0)
+    await bench.until(dut.busy, 0)
+    await bench.cycles(2)
+    assert int(dut.busy.value) == 0
+    assert bench.stored(3) == before
+    assert await bench.encrypt(0, bytes(16), False) == ecb(keys[0], bytes(16))
+    await bench.finish()
+
+
+@cocotb.test()
+async def expansion_leaves_nothing_behind(dut):
+    """SEC: CRYPTO.ZEROISE. After use of a key only the store's own words are not zero."""
+    bench = AesBench(dut)
+    await bench.start()
+    for size in (16, 32):
+        key = bench.rng.randbytes(size)
+        await bench.load(1, key)
+        assert await bench.encrypt(1, bytes(16), size == 32) == ecb(key, bytes(16))
+        await bench.cycles(8)
+        await bench.settled()
+        store, core = dut.key_store, dut.core
+        for signal in (core.state, store.aes_word, store.side_word, store.expansion.temp):
+            assert int(signal.value) == 0, signal._name
+    await bench.finish()
+
+
+@cocotb.test()
+async def reset_zeroises(dut):
+    """A reset, in the middle of an expansion too, empties every slot within 16 cycles a slot."""
+    bench = AesBench(dut)
+    await bench.start()
+    keys = bench.random_keys()
+    await bench.load_all(keys)
+    await bench.strobe(dut.expand, [("aes256", 1)], slot=2, aes256=0)
+    await bench.cycles(bench.rng.randrange(1, 250))
+    await bench.reset()
+    assert await bench.until(dut.busy, 0) == SLOT_WORDS * bench.slots
+    assert all(bench.stored(slot) == [0] * SLOT_WORDS for slot in range(bench.slots))
+    await bench.load(2, keys[2])
+    assert await bench.encrypt(2, bytes(16), False) == ecb(keys[2], bytes(16))
+    await bench.finish()

@@ -1,0 +1,201 @@
+"""Bench of the command engine: messages in, replies, commits and pin commands out."""
+
+from typing import Any
+
+import cocotb
+from amaranth.hdl import Shape
+
+from hw.ipsec.esp_in import MessageMeta
+from hw.mgmt.power import PowerAction
+from hw.net.reply import Reply
+from spec.counters import Counter
+from spec.rmcp import AsfType, OemType
+from spec.sa import BankState
+from verif.cocotb.drivers import (
+    PATTERNS,
+    Bench,
+    Driver,
+    PacketSource,
+    StreamSink,
+    StreamSource,
+    pattern,
+)
+from verif.model.engine import CommandEngine as Model
+from verif.model.host import HostMonitor
+from verif.model.pins import PinSequencer
+from verif.model.sad import Sad
+
+ENTERPRISE = 32473
+SPIS = (0x11112222, 0x33334444)
+MESSAGES = 120
+REMEMBERED: dict[int, int] = {}
+"""Tags of commands by sequence: they outlive a reset, so one test's are the next one's."""
+CYCLES_MAX = 30
+"""From the last octet of a message to its verdict."""
+
+
+class Strobes(Driver):
+    """Notes counters, power commands and commits."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.counters: list[Counter] = []
+        self.power: list[int] = []
+        self.commits: list[tuple[int, int]] = []
+
+    def sample(self) -> None:
+        dut = self.bench.dut
+        strobes = int(dut.count.value)
+        self.counters += [counter for counter in Counter if strobes >> counter & 1]
+        if dut.power_stb.value:
+            self.power.append(int(dut.power_action.value))
+        if dut.commit_stb.value:
+            self.commits.append((int(dut.commit_spi.value), int(dut.commit_under.value)))
+
+
+class NotedPins(PinSequencer):
+    """The model's pins, which also note what they were asked for."""
+
+    def __init__(self, host: HostMonitor) -> None:
+        super().__init__(host)
+        self.asked: list[int] = []
+
+    def command(self, kind: AsfType) -> None:
+        self.asked.append(kind)
+
+
+def field(layout: Any, value: int, name: str) -> int:
+    """A field of a structure, from its bits."""
+    part = layout.members[name]
+    start = layout[name].offset
+    return value >> start & (1 << Shape.cast(part).width) - 1
+
+
+def pack(layout: Any, **values: int) -> int:
+    """A structure's bits."""
+    return sum(value << layout[name].offset for name, value in values.items())
+
+
+def sad_model() -> Sad:
+    """Two banks as the constant inputs of the device tell them: B newer, not yet proven."""
+    sad = Sad(1000, 1000)
+    for bank, state, spi in zip(sad.banks, (BankState.PROVEN, BankState.READY), SPIS, strict=True):
+        bank.state = state
+        bank.staged["STAGE_SPI_IN", 0] = spi
+    return sad
+
+
+def message_of(rng: Any) -> bytes:
+    """A message: mostly well formed, each field wrong now and then."""
+    kinds = [*((4542, kind) for kind in AsfType), *((ENTERPRISE, kind) for kind in OemType)]
+    enterprise, kind = rng.choice(kinds)
+    if rng.random() < 0.1:
+        kind = rng.randrange(256)
+    if rng.random() < 0.05:
+        enterprise = rng.getrandbits(32)
+    data = rng.randbytes(rng.choice((0, 0, 0, 4, 4, 11, 11, 12)))
+    if enterprise == ENTERPRISE and kind == OemType.COMMIT and rng.random() < 0.8:
+        data = rng.choice((*SPIS, 0x55)).to_bytes(4, "big")
+    length = len(data) if rng.random() < 0.9 else rng.randrange(256)
+    version = 6 if rng.random() < 0.95 else rng.randrange(256)
+    cls = 6 if rng.random() < 0.9 else rng.randrange(256)
+    sequence = rng.choice((0, 1, 7, 254, 255))
+    tag = rng.choice((0, 1, 255, rng.randrange(256)))
+    message = bytes([version, 0, sequence, cls]) + enterprise.to_bytes(4, "big")
+    message += bytes([kind, tag, 0, length]) + data
+    if rng.random() < 0.1:
+        message = message[: rng.randrange(len(message) + 1)]
+    return message + rng.randbytes(rng.choice((0, 0, 0, 3)))
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), backpressure=list(PATTERNS))
+async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
+    """The same messages to engine and model; all that they do is the same."""
+    bench = Bench(dut)
+    rng = bench.rng
+    metas = StreamSource(bench, "meta", idle=pattern(idle, rng))
+    source = PacketSource(bench, "i", idle=pattern(idle, rng))
+    sink = StreamSink(bench, "reply", backpressure=pattern(backpressure, rng))
+    strobes = Strobes(bench)
+    dut.enterprise.value = ENTERPRISE
+    dut.bank_states.value = int(BankState.PROVEN) | int(BankState.READY) << 3
+    dut.bank_spis.value = SPIS[0] | SPIS[1] << 32
+    host = HostMonitor()
+    host.set_pins(None, True, None)
+    dut.host_sleep.value, dut.host_off.value, dut.watchdog_expired.value = 1, 0, 0
+    dut.commit_result.value, dut.commit_bank.value = 0, 0
+    await bench.reset()
+    pins = NotedPins(host)
+    sad = sad_model()
+    dut.host_state.value = int(host.state(sad.proven))
+    model = Model(sad, host, pins)
+    model._tags = REMEMBERED
+    seen: set[Counter] = set()
+    for _ in range(MESSAGES):
+        message = message_of(rng)
+        clear, bank = rng.random() < 0.2, rng.randrange(2)
+        mac, ip, port, outer = (rng.getrandbits(n) for n in (48, 32, 16, 16))
+        kind = 2 if clear else rng.randrange(2)
+        spi = int.from_bytes(message[12:16].ljust(4, b"\0"), "big")
+        result, answering = sad_model().commit(spi, bank)
+        dut.commit_result.value, dut.commit_bank.value = int(result), answering
+        sad.banks = sad_model().banks
+        verdict, answers = model.handle(message, None if clear else bank)
+        values = {"kind": kind, "bank": bank, "octets": len(message), "mac": mac, "ip": ip}
+        metas.put(pack(MessageMeta, **values, outer_port=outer, port=port))
+        source.send(message + rng.randbytes(rng.randrange(1, 5)))
+        await metas.drained()
+        await source.drained()
+        await bench.cycles(CYCLES_MAX)
+        assert strobes.counters == [verdict], f"{message.hex()}: {strobes.counters}, {verdict!r}"
+        strobes.counters.clear()
+        seen.add(verdict)
+        for answer in answers:
+            reply = await sink.receive()
+            payload = field(Reply, reply, "payload").to_bytes(28, "little")
+            octets = field(Reply, reply, "octets")
+            assert payload[:octets] == answer.message, f"{message.hex()}: {payload.hex()}"
+            assert not any(payload[octets:])
+            assert field(Reply, reply, "kind") == kind
+            assert field(Reply, reply, "port") == port
+            assert field(Reply, reply, "ip") == ip
+            assert field(Reply, reply, "mac") == mac
+            assert field(Reply, reply, "outer_port") == outer
+            if not clear:
+                assert field(Reply, reply, "bank") == answer.bank
+        await bench.cycles(4)
+        assert not sink.count
+    actions = [PowerAction(kind & 3) for kind in pins.asked]
+    assert [PowerAction(value) for value in strobes.power] == actions
+    assert actions
+    assert {Counter.DELIVERED, Counter.DROP_RMCP_UNKNOWN, Counter.DROP_RMCP_MALFORMED} <= seen
+    await bench.finish()
+
+
+@cocotb.test()
+async def only_four_types_move_a_pin(dut: Any) -> None:
+    """Every type from 00h to FFh, under both enterprise numbers and a third one."""
+    bench = Bench(dut)
+    metas, source = StreamSource(bench, "meta"), PacketSource(bench, "i")
+    sink, strobes = StreamSink(bench, "reply"), Strobes(bench)
+    dut.enterprise.value = ENTERPRISE
+    for name in ("bank_states", "bank_spis", "host_state", "host_off", "host_sleep"):
+        getattr(dut, name).value = 0
+    dut.watchdog_expired.value = dut.commit_result.value = dut.commit_bank.value = 0
+    await bench.reset()
+    moved = []
+    for enterprise in (4542, ENTERPRISE, 9):
+        for kind in range(256):
+            message = bytes([6, 0, 255, 6]) + enterprise.to_bytes(4, "big")
+            message += bytes([kind, kind, 0, 0])
+            metas.put(pack(MessageMeta, octets=len(message)))
+            source.send(message)
+            await source.drained()
+            await bench.cycles(CYCLES_MAX)
+            sink.take_all()
+            if strobes.power:
+                moved.append((enterprise, kind, strobes.power[:]))
+                strobes.power.clear()
+    assert moved == [(4542, 0x10, [0]), (4542, 0x11, [1]), (4542, 0x12, [2]), (4542, 0x13, [3])]
+    await bench.finish()

@@ -1,0 +1,419 @@
+"""Bench of the whole NIC: the life of its SAs, from staging to zeroisation."""
+
+import struct
+from dataclasses import replace
+from typing import Any
+
+import cocotb
+
+from spec.counters import Counter
+from spec.layout import Access
+from spec.registers import BY_NAME, REGISTERS
+from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT, BankState, SadCommand, SadResult
+from verif.cocotb import nic_frames as nf
+from verif.cocotb.nic_frames import SaKeys, Station
+from verif.cocotb.nic_pair import NicPair
+
+STATION_AUTHORISED, CLEAR_OFF = 1, 2
+EMPTY, STAGED, READY, ACTIVE, PROVEN, RETIRING = BankState
+MARGIN_MS = 400
+"""What a frame and its answer take of these fast milliseconds, and more."""
+
+
+async def proven(pair: NicPair, **options: Any) -> Station:
+    """A NIC with one PROVEN SA."""
+    await pair.start(policy=options.pop("policy", 0))
+    station = Station(SaKeys.draw(pair.rng, **options))
+    await pair.stage(station.sa)
+    await pair.works(station)
+    return station
+
+
+async def commits(pair: NicPair, old: Station, new: Station, result: int = 0) -> None:
+    """Commit under `old`; Committed under `new`, or under `old` where it is refused."""
+    spi = new.sa.spi_in
+    (answer,) = await pair.wire(old.protect(nf.commit(spi, tag=3)), Counter.DELIVERED)
+    assert (old if result else new).open(answer) == nf.oem_response(
+        0x40, 3, struct.pack(">IB3x", spi, result)
+    )
+
+
+@cocotb.test()
+async def first_packet_proves_the_first_sa(dut: Any) -> None:
+    """Stage, ready, prove; a clear port that is open in cold boot alone."""
+    pair = NicPair(dut)
+    await pair.start()
+    station = Station(SaKeys.draw(pair.rng))
+    ping = nf.clear(nf.asf(nf.PING, tag=9))
+    (answer,) = await pair.wire(ping, Counter.DELIVERED)
+    pong = struct.pack(">IIBB6x", nf.ASF_NUMBER, 0, 1, 0)
+    assert answer[42:70] == nf.asf(0x40, tag=9, body=pong)
+    await pair.command(SadCommand.STAGE)
+    assert await pair.states() == (STAGED, EMPTY)
+    for name, index, value in station.sa.staging():
+        await pair.write(name, value, index)
+        if name != "STAGE_PEER_IP":
+            await pair.command(SadCommand.READY, SadResult.INCOMPLETE) if index == 1 else None
+    await pair.wire(station.protect(nf.asf(nf.PING)), Counter.PASSED)  # it verifies nothing
+    await pair.command(SadCommand.READY)
+    assert await pair.states() == (READY, EMPTY)
+    assert await pair.read("SA_SPI_IN") == station.sa.spi_in
+    await pair.wire(ping, Counter.DELIVERED)
+    await pair.works(station)
+    assert await pair.states() == (PROVEN, EMPTY)
+    await pair.wire(ping, Counter.DROP_CLEAR_POLICY)
+    await pair.pass_ms(ACK_MS_DEFAULT + MARGIN_MS)
+    assert await pair.states() == (PROVEN, EMPTY)
+    await pair.finish()
+
+
+@cocotb.test()
+async def commit_in_two_phases(dut: Any) -> None:
+    """Commit under the old SA, Committed under the new one; grace; the next in the other bank."""
+    pair = NicPair(dut)
+    old = await proven(pair, policy=STATION_AUTHORISED)
+    states = [PROVEN, EMPTY]
+    for turn in range(3):
+        free = 1 - turn % 2
+        new = Station(SaKeys.draw(pair.rng, 32 if free else 16, esn=bool(free)), encap=turn == 1)
+        await commits(pair, old, new, result=1)  # not staged
+        await pair.stage(new.sa)
+        states[free] = READY
+        assert await pair.states() == tuple(states)
+        await pair.wire(new.protect(nf.asf(nf.PING)), Counter.DROP_UNKNOWN_SPI)
+        old.encap = new.encap
+        await commits(pair, old, new)
+        states[free] = ACTIVE
+        assert await pair.states() == tuple(states)
+        await commits(pair, old, new)  # once more, as a retry does
+        await pair.works(old)
+        await pair.works(new)
+        states[free], states[1 - free] = PROVEN, RETIRING
+        assert await pair.states() == tuple(states)
+        await pair.command(SadCommand.STAGE, SadResult.BUSY)
+        await commits(pair, new, new)
+        await pair.pass_ms(GRACE_MS_DEFAULT - 2 * MARGIN_MS)
+        await pair.works(old)
+        await pair.pass_ms(2 * MARGIN_MS)
+        states[1 - free] = EMPTY
+        assert await pair.states() == tuple(states)
+        assert await pair.read("SA_SPI_IN", 1 - free) == 0
+        await pair.wire(old.protect(nf.asf(nf.PING)), Counter.DROP_UNKNOWN_SPI)
+        await pair.works(new)
+        old = new
+    await pair.finish()
+
+
+@cocotb.test()
+async def implicit_commit(dut: Any) -> None:
+    """Without station_authorised the first packet under a READY bank commits it."""
+    pair = NicPair(dut)
+    old = await proven(pair)
+    new = Station(SaKeys.draw(pair.rng, 32))
+    await pair.stage(new.sa)
+    forged = bytearray(new.protect(nf.asf(nf.PING)))
+    forged[-1] ^= 1
+    await pair.wire(bytes(forged), Counter.DROP_ICV)
+    assert await pair.states() == (PROVEN, READY)
+    # Authenticated is proven, whatever is inside.
+    await pair.wire(new.carry(new.esp(nf.udp(9, b""))), Counter.DROP_SELECTOR)
+    assert await pair.states() == (RETIRING, PROVEN)
+    await pair.works(old)
+    await pair.pass_ms(GRACE_MS_DEFAULT + MARGIN_MS)
+    assert await pair.states() == (EMPTY, PROVEN)
+    await pair.finish()
+
+
+@cocotb.test()
+async def roll_back(dut: Any) -> None:
+    """The acknowledge timer and ABORT empty an unproven bank; the proven one never stops."""
+    pair = NicPair(dut)
+    old = await proven(pair, policy=STATION_AUTHORISED)
+    new = Station(SaKeys.draw(pair.rng))
+    await pair.stage(new.sa)
+    await pair.pass_ms(ACK_MS_DEFAULT - MARGIN_MS)
+    assert await pair.states() == (PROVEN, READY)
+    await pair.pass_ms(2 * MARGIN_MS)
+    assert await pair.states() == (PROVEN, EMPTY)
+    await commits(pair, old, new, result=1)
+    await pair.stage(new.sa)
+    await pair.pass_ms(ACK_MS_DEFAULT - MARGIN_MS)
+    await commits(pair, old, new)  # and the timer begins anew
+    await pair.pass_ms(ACK_MS_DEFAULT - MARGIN_MS)
+    assert await pair.states() == (PROVEN, ACTIVE)
+    await pair.pass_ms(2 * MARGIN_MS)
+    assert await pair.states() == (PROVEN, EMPTY)
+    await pair.wire(new.protect(nf.asf(nf.PING)), Counter.DROP_UNKNOWN_SPI)
+    await pair.works(old)
+    for last in (STAGED, READY, ACTIVE):
+        await pair.stage(new.sa, ready=last is not STAGED)
+        if last is ACTIVE:
+            await commits(pair, old, new)
+        assert await pair.states() == (PROVEN, last)
+        await pair.command(SadCommand.ABORT)
+        assert await pair.states() == (PROVEN, EMPTY)
+        assert await pair.read("SA_SPI_IN", 1) == 0
+        await pair.works(old)
+    await pair.command(SadCommand.ABORT)
+    await pair.stage(replace(new.sa, tx_used=new.heard))
+    await commits(pair, old, new)
+    await pair.works(new)
+    assert await pair.states() == (RETIRING, PROVEN)
+    await pair.command(SadCommand.ABORT)
+    assert await pair.states() == (RETIRING, PROVEN)
+    await pair.finish()
+
+
+@cocotb.test()
+async def refused_staging(dut: Any) -> None:
+    """READY without all of a layout, with what the NIC has not, with a bad SPI."""
+    pair = NicPair(dut)
+    old = await proven(pair)
+    sa = SaKeys.draw(pair.rng)
+    await pair.command(SadCommand.READY, SadResult.INCOMPLETE)
+    for number in (0, 4, 0xFFFFFFFF):
+        await pair.command(number, SadResult.UNKNOWN)
+    for octets in (16, 32):
+        keys = SaKeys.draw(pair.rng, octets)
+        writes = keys.staging()
+        for missing in range(len(writes)):
+            await pair.command(SadCommand.STAGE)
+            for name, index, value in writes[:missing] + writes[missing + 1 :]:
+                await pair.write(name, value, index)
+            await pair.command(SadCommand.READY, SadResult.INCOMPLETE)
+            assert await pair.states() == (PROVEN, STAGED)
+    lies = [
+        ("STAGE_SUITE", 0, SadResult.INCOMPLETE),
+        ("STAGE_SUITE", 3, SadResult.UNSUPPORTED),
+        ("STAGE_SUITE", 0x80000001, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 2, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 0x80000001, SadResult.UNSUPPORTED),
+        ("STAGE_SPI_IN", 0, SadResult.BAD_SPI),
+        ("STAGE_SPI_IN", 255, SadResult.BAD_SPI),
+        ("STAGE_SPI_IN", old.sa.spi_in, SadResult.BAD_SPI),
+        ("STAGE_SPI_OUT", 255, SadResult.BAD_SPI),
+    ]
+    await pair.stage(sa, ready=False)
+    right = {name: value for name, _, value in sa.staging()}
+    for name, value, result in lies:
+        await pair.write(name, value)
+        await pair.command(SadCommand.READY, result)
+        assert await pair.states() == (PROVEN, STAGED)
+        await pair.write(name, right[name])
+    await pair.works(old)
+    await pair.command(SadCommand.READY)
+    for name, index, value in SaKeys.draw(pair.rng).staging():  # nobody's now
+        await pair.write(name, value, index)
+    await pair.command(SadCommand.STAGE, SadResult.BUSY)
+    await pair.command(SadCommand.READY, SadResult.INCOMPLETE)
+    await pair.works(Station(sa))
+    await pair.finish()
+
+
+@cocotb.test()
+async def inhibit(dut: Any) -> None:
+    """Writes to every register in any order do not reach the PROVEN bank."""
+    pair = NicPair(dut)
+    station = await proven(pair, key_octets=32, esn=True, policy=STATION_AUTHORISED | CLEAR_OFF)
+    rng = pair.rng
+    addresses = [r.address + 4 * n for r in REGISTERS for n in range(r.count)]
+    command = BY_NAME["SA_COMMAND"].address
+    for _ in range(12):
+        layout = SaKeys.draw(rng, rng.choice([16, 32]), esn=rng.random() < 0.5).staging()
+        likely = [(pair.address(name, index), value) for name, index, value in layout]
+        for _ in range(40):
+            match rng.randrange(5):
+                case 0:
+                    writes = [(rng.choice(addresses), rng.getrandbits(32))]
+                case 1:
+                    writes = [(rng.randrange(1024) * 4, rng.choice([0, 1, 0xFFFFFFFF]))]
+                case 2:
+                    writes = [(command, rng.randrange(5))]
+                case 3:
+                    writes = rng.sample(likely, rng.randrange(len(likely)))
+                case _:
+                    writes = [(command, 1), *likely, (command, 2)]
+            for address, value in writes:
+                if address not in (pair.address("HEARTBEAT"), pair.address("HEARTBEAT_MS")):
+                    await pair.registers.bus.write(address, value)
+                if address == command and rng.random() < 0.7:
+                    await pair.bench.cycles(rng.randrange(900))
+        # The addresses are the host's to change, and changed: set them right on both.
+        await pair.bench.cycles(900)
+        await pair.write("HOST_MAC_HI", int.from_bytes(nf.NIC_MAC[:2], "big"))
+        await pair.write("HOST_MAC_LO", int.from_bytes(nf.NIC_MAC[2:], "big"))
+        await pair.write("HOST_IP", int.from_bytes(nf.NIC_IP, "big"))
+        await pair.write("ENTERPRISE", nf.OEM_NUMBER)
+        await pair.command(SadCommand.ABORT)
+        assert await pair.states() == (PROVEN, EMPTY)
+        assert await pair.read("POLICY") == STATION_AUTHORISED | CLEAR_OFF
+        assert await pair.read("SA_SPI_IN") == station.sa.spi_in
+        await pair.works(station)
+    await pair.write("POLICY", 0)
+    assert await pair.read("POLICY") == STATION_AUTHORISED | CLEAR_OFF
+    await pair.finish()
+
+
+@cocotb.test()
+async def zeroise_pin(dut: Any) -> None:
+    """The board's button empties every bank and the policy, at any time."""
+    pair = NicPair(dut)
+    for moment in range(0, 900, 45):
+        old = await proven(pair, policy=STATION_AUTHORISED)
+        new = Station(SaKeys.draw(pair.rng, 32))
+        await pair.stage(new.sa, ready=False)
+        # Now and then while keys are being expanded.
+        await pair.registers.bus.write(pair.address("SA_COMMAND"), SadCommand.READY)
+        await pair.bench.cycles(1 + moment)
+        await pair.zeroise()
+        assert await pair.states() == (EMPTY, EMPTY)
+        assert await pair.read("POLICY") == 0
+        for station in (old, new):
+            await pair.wire(station.protect(nf.asf(nf.PING)), Counter.PASSED)
+        again = Station(SaKeys.draw(pair.rng))
+        await pair.stage(again.sa)
+        await pair.works(again)
+    pair.pins.drive_pin("pin_zeroise", True)
+    pair.model.set_pins(zeroise=True)
+    await pair.bench.cycles(16)
+    await pair.command(SadCommand.STAGE, SadResult.BUSY)
+    pair.pins.drive_pin("pin_zeroise", False)
+    pair.model.set_pins(zeroise=False)
+    await pair.finish()
+
+
+@cocotb.test()
+async def secrets_cannot_be_read(dut: Any) -> None:
+    """In no state does any address give a key or a salt; write-only registers give zero."""
+    pair = NicPair(dut)
+    old = await proven(pair, key_octets=32, policy=STATION_AUTHORISED)
+    new = Station(SaKeys.draw(pair.rng, 32))
+    readable = {
+        r.address + 4 * n for r in REGISTERS if r.access is not Access.WO for n in range(r.count)
+    }
+
+    async def look() -> None:
+        public = {old.sa.spi_in, new.sa.spi_in}
+        secret = {
+            value
+            for sa in (old.sa, new.sa)
+            for name, _, value in sa.staging()
+            if ("KEY" in name or "SALT" in name) and value not in public
+        }
+        for address in range(0, 1 << 12, 4):
+            value = await pair.registers.bus.read(address)
+            assert value == 0 or address in readable, f"{address:#x} reads {value:#x}"
+            assert value not in secret, f"{address:#x} reads a secret"
+
+    await pair.stage(new.sa, ready=False)
+    await look()
+    await pair.command(SadCommand.READY)
+    await look()
+    await commits(pair, old, new)
+    await look()
+    await pair.works(new)
+    assert await pair.states() == (RETIRING, PROVEN)
+    await look()
+    await pair.pass_ms(GRACE_MS_DEFAULT)
+    await look()
+    await pair.zeroise()
+    await look()
+    await pair.finish()
+
+
+@cocotb.test()
+async def numbers_roll_over_and_run_out(dut: Any) -> None:
+    """ESN goes on beyond 32 bits both ways; the last number there is, is the last one used."""
+    pair = NicPair(dut)
+    high = 5 << 32
+    station = await proven(pair, esn=True, rx_edge=high | 0xFFFFFFF0, tx_used=high | 0xFFFFFFF6)
+    for _ in range(24):
+        await pair.works(station)
+    assert station.number >> 32 == station.heard >> 32 == 6
+    late = station.carry(station.esp(nf.udp(664, nf.oem(nf.SA_STATUS)), number=high | 0xFFFFFFE8))
+    (answer,) = await pair.wire(late, Counter.DELIVERED)
+    station.open(answer)
+    assert await pair.wire(late, Counter.DROP_REPLAY_DUPLICATE) == []
+    for esn, last in ((False, (1 << 32) - 1), (True, (1 << 64) - 1)):
+        await pair.start()
+        station = Station(SaKeys.draw(pair.rng, esn=esn, rx_edge=last - 4, tx_used=last - 2))
+        await pair.stage(station.sa)
+        await pair.works(station)
+        await pair.works(station)
+        assert station.heard == last
+        question = station.protect(nf.oem(nf.SA_STATUS, sequence=1))
+        assert await pair.wire(question, Counter.DELIVERED) == []
+        await pair.wire(station.protect(nf.oem(nf.SA_STATUS)), Counter.DELIVERED)
+        assert station.number == last
+        await pair.wire(question, Counter.DROP_REPLAY_DUPLICATE)
+        low = station.carry(station.esp(nf.udp(664, b""), number=1))
+        await pair.wire(low, Counter.DROP_REPLAY_OLD)
+    await pair.finish()
+
+
+@cocotb.test()
+async def commands_act_once(dut: Any) -> None:
+    """A retransmitted command is acknowledged and done once, under the next SA too."""
+    pair = NicPair(dut)
+    old = await proven(pair)
+    command = nf.asf(nf.RESET, sequence=9, tag=4)
+
+    async def sends(station: Station, message: bytes, acts: bool) -> None:
+        (answer,) = await pair.wire(station.protect(message), Counter.DELIVERED)
+        assert station.open(answer) == nf.ack(message[2])
+        assert await pair.pulses() == (["reset"] if acts else [])
+
+    await sends(old, command, True)
+    await sends(old, command, False)
+    await sends(old, nf.asf(nf.RESET, sequence=10, tag=4), True)
+    await sends(old, command, False)
+    new = Station(SaKeys.draw(pair.rng, 32), encap=True)
+    await pair.stage(new.sa)
+    await sends(new, command, False)
+    assert await pair.states() == (RETIRING, PROVEN)
+    await pair.pass_ms(GRACE_MS_DEFAULT + MARGIN_MS)
+    await sends(new, command, False)
+    await sends(new, nf.asf(nf.RESET, sequence=9, tag=5), True)
+    await sends(new, command, True)  # no longer the last one with this sequence number
+    unacknowledged = nf.asf(nf.RESET, tag=6)
+    for acts in (True, False):
+        assert await pair.wire(new.protect(unacknowledged), Counter.DELIVERED) == []
+        assert await pair.pulses() == (["reset"] if acts else [])
+    await pair.finish()
+
+
+@cocotb.test()
+async def commands_wait_for_the_pins(dut: Any) -> None:
+    """While a pulse runs the newest command waits; what the host's power makes of each."""
+    pair = NicPair(dut)
+    station = await proven(pair)
+    sequence = 0
+
+    async def sends(*kinds: int) -> None:
+        nonlocal sequence
+        for kind in kinds:
+            sequence += 1
+            message = nf.asf(kind, sequence=sequence)
+            await pair.wire(station.protect(message), Counter.DELIVERED)
+
+    await sends(nf.RESET, nf.POWER_DOWN)
+    await sends(nf.RESET)  # in the place of power-down
+    assert await pair.pulses() == ["reset", "reset"]
+    await sends(nf.POWER_UP)
+    assert await pair.pulses() == []  # a press would switch it off
+    for level in ({"sleep": True}, {"sleep": False, "off": True}):
+        await pair.inputs(**level)
+        await sends(nf.POWER_UP)
+        assert await pair.pulses() == ["power"]
+    await sends(nf.POWER_DOWN)
+    assert await pair.pulses() == []
+    await sends(nf.POWER_CYCLE)
+    assert await pair.pulses() == ["power"]
+    await pair.inputs(off=False)
+    await sends(nf.POWER_DOWN)
+    assert await pair.pulses() == ["power"]  # as long as it may be held
+    await sends(nf.POWER_CYCLE)
+    await pair.pass_ms(300)
+    await pair.inputs(off=True)
+    assert await pair.pulses(still_ms=1100) == ["power", "power"]
+    await pair.finish()

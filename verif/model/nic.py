@@ -1,0 +1,217 @@
+"""The whole NIC, frame by frame."""
+
+from __future__ import annotations
+
+from spec.counters import Counter
+from spec.headers import ETHERNET
+from spec.host import HostState
+from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT
+from verif.model import arp
+from verif.model.classifier import (
+    AnswerArp,
+    Drop,
+    Pass,
+    Sender,
+    TakeClear,
+    TakeEsp,
+    View,
+    classify,
+)
+from verif.model.engine import CommandEngine
+from verif.model.esp import open_packet
+from verif.model.events import Output, Pin, ToHost, ToWire
+from verif.model.host import HostMonitor
+from verif.model.parser import Parsed, parse
+from verif.model.pins import PinSequencer
+from verif.model.registers import Bus, address_of
+from verif.model.reply import Replier
+from verif.model.sad import Sad
+
+
+class NicModel:
+    """Reference of `hw.nic.Nic`.
+
+    Parameters
+    ----------
+    ack_ms, grace_ms : int
+        The SAD's timers, in milliseconds.
+
+    Attributes
+    ----------
+    counters : dict of Counter to int
+        32 bits each, wrapping.
+    verdict : Counter or None
+        What the last frame from the wire ended under.
+    message : bytes or None
+        UDP payload with which the last frame reached the command engine, in clear or after every
+        check of ESP; None if it did not. The engine may still have refused it.
+    now_ms : int
+        Milliseconds since power-on.
+    """
+
+    def __init__(self, *, ack_ms: int = ACK_MS_DEFAULT, grace_ms: int = GRACE_MS_DEFAULT) -> None:
+        if ack_ms <= 0 or grace_ms <= 0:
+            raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
+        self.sad = Sad(ack_ms, grace_ms)
+        self.host = HostMonitor()
+        self.pins = PinSequencer(self.host)
+        self.engine = CommandEngine(self.sad, self.host, self.pins)
+        self.bus = Bus(self)
+        self.counters = dict.fromkeys(Counter, 0)
+        self.verdict: Counter | None = None
+        self.message: bytes | None = None
+        self.now_ms = 0
+        self._shown = dict(self.pins.levels)
+
+    # --- frames -------------------------------------------------------------------------------
+
+    def wire_receive(self, frame: bytes, err: bool = False) -> list[Output]:
+        """A frame from the wire, without preamble and FCS.
+
+        Parameters
+        ----------
+        frame : bytes
+            At least one octet.
+        err : bool
+            Receive error or bad FCS. (The gateware may have begun to pass such a frame, and then
+            ends it with `err`, which is no frame.)
+
+        Returns
+        -------
+        list of Output
+            All it caused, in order.
+        """
+        if not frame:
+            raise ValueError("a frame has at least one octet")
+        self.message = None
+        self._count(Counter.FRAMES_IN)
+        if err or len(frame) < ETHERNET.octets:
+            verdict, outputs = self._refuse(Counter.DROP_FRAME)
+        else:
+            verdict, outputs = self._decide(parse(frame))
+        self.verdict = verdict
+        self._count(verdict)
+        return outputs + self._pin_events()
+
+    def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
+        """A frame from the host: leaves on the wire as it is."""
+        return [ToWire(frame, err)]
+
+    @staticmethod
+    def _refuse(counter: Counter) -> tuple[Counter, list[Output]]:
+        return counter, []
+
+    def _decide(self, parsed: Parsed) -> tuple[Counter, list[Output]]:
+        match classify(parsed, self._view()):
+            case Pass():
+                return Counter.PASSED, [ToHost(parsed.frame)]
+            case Drop(counter):
+                return self._refuse(counter)
+            case AnswerArp():
+                assert parsed.arp is not None
+                reply = arp.reply(parsed.arp, self.host_mac, self.host_ip)
+                return Counter.DELIVERED, [ToWire(reply)]
+            case TakeClear(sender, message):
+                return self._engine(sender, message, None, None)
+            case TakeEsp(sender, packet):
+                opened = open_packet(packet, self.sad)
+                if isinstance(opened, Counter):
+                    return self._refuse(opened)
+                return self._engine(sender, opened.message, opened.bank, opened.source_port)
+        raise AssertionError("classify returned no decision")
+
+    def _engine(
+        self, sender: Sender, message: bytes, under: int | None, inner_port: int | None
+    ) -> tuple[Counter, list[Output]]:
+        self.message = message
+        counter, answers = self.engine.handle(message, under)
+        replier = Replier(self.host_mac, self.host_ip)
+        outputs: list[Output] = []
+        for answer in answers:
+            if answer.bank is None or inner_port is None:
+                outputs.append(ToWire(replier.clear(sender, answer.message)))
+                continue
+            bank = self.sad.banks[answer.bank]
+            frame = replier.protected(sender, inner_port, bank, answer.message)
+            if frame is not None:
+                outputs.append(ToWire(frame))
+        return counter, outputs
+
+    def _view(self) -> View:
+        state = self.host_state
+        return View(
+            host_mac=self.host_mac,
+            host_ip=self.host_ip,
+            os_up=state is HostState.OS_UP,
+            clear_open=state is HostState.COLD_BOOT and not self.bus.policy("clear_off"),
+            sad=self.sad,
+        )
+
+    def _count(self, counter: Counter) -> None:
+        self.counters[counter] = (self.counters[counter] + 1) & 0xFFFFFFFF
+
+    # --- bus, pins, time ----------------------------------------------------------------------
+
+    def bus_write(self, register: int | str, value: int, index: int = 0) -> None:
+        """Writes a register, by octet address or by name and index."""
+        self.bus.write(self._address(register, index), value)
+
+    def bus_read(self, register: int | str, index: int = 0) -> int:
+        """Reads a register, by octet address or by name and index."""
+        return self.bus.read(self._address(register, index))
+
+    def set_pins(
+        self,
+        *,
+        reset: bool | None = None,
+        sleep: bool | None = None,
+        off: bool | None = None,
+        zeroise: bool | None = None,
+    ) -> None:
+        """Drives input pins; None leaves one as it is.
+
+        `zeroise` acts as long as it is asserted: banks and POLICY are and stay empty.
+        """
+        self.host.set_pins(reset, sleep, off)
+        if zeroise is not None:
+            self.sad.held = zeroise
+        if self.sad.held:
+            self.sad.zeroise_all()
+            self.bus.clear_policy()
+
+    def advance(self, ms: int) -> list[Output]:
+        """Lets time pass, and tells the pins that changed."""
+        outputs: list[Output] = []
+        for _ in range(ms):
+            self.now_ms += 1
+            self.sad.tick()
+            self.host.tick()
+            self.pins.tick()
+            outputs += self._pin_events()
+        return outputs
+
+    @property
+    def host_state(self) -> HostState:
+        """The host's state as HOST_STATUS tells it."""
+        return self.host.state(self.sad.proven)
+
+    @property
+    def host_mac(self) -> int:
+        """HOST_MAC as a number of 48 bits."""
+        return self.bus.stored["HOST_MAC_HI"] << 32 | self.bus.stored["HOST_MAC_LO"]
+
+    @property
+    def host_ip(self) -> int:
+        """HOST_IP."""
+        return self.bus.stored["HOST_IP"]
+
+    @staticmethod
+    def _address(register: int | str, index: int) -> int:
+        if isinstance(register, str):
+            return address_of(register, index)
+        return register + 4 * index
+
+    def _pin_events(self) -> list[Output]:
+        changed = {n: v for n, v in self.pins.levels.items() if v != self._shown[n]}
+        self._shown.update(changed)
+        return [Pin(name, level, self.now_ms) for name, level in changed.items()]

@@ -1,0 +1,149 @@
+"""The register map as the bus sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spec import registers as facts
+from spec.counters import Counter
+from spec.headers import IP_MAX_OCTETS
+from spec.layout import Access, Register
+from spec.sa import BANKS, CONTEXTS, REPLAY_WINDOW
+from spec.suites import SUITES
+
+if TYPE_CHECKING:
+    from verif.model.nic import NicModel
+
+LANES = 1
+POLICY_BITS = sum(1 << f.lsb for f in facts.BY_NAME["POLICY"].fields)
+BY_ADDRESS: dict[int, tuple[Register, int]] = {
+    register.address + 4 * index: (register, index)
+    for register in facts.REGISTERS
+    for index in range(register.count)
+}
+
+
+def address_of(name: str, index: int = 0) -> int:
+    """Octet address of a register by name; raises KeyError or IndexError for one not there."""
+    register = facts.BY_NAME[name]
+    if not 0 <= index < register.count:
+        raise IndexError(f"register {name} has no element {index}")
+    return register.address + 4 * index
+
+
+def pack_fields(name: str, **values: int) -> int:
+    """A register's value from its fields; raises KeyError for a field it has not."""
+    fields = {f.name: f for f in facts.BY_NAME[name].fields}
+    return sum((value & (1 << fields[f].width) - 1) << fields[f].lsb for f, value in values.items())
+
+
+class Bus:
+    """Reads and writes of a `NicModel`.
+
+    Writes to read-only and unmapped addresses do nothing, reads of write-only and unmapped ones
+    give zero; the two lowest address bits are ignored.
+    """
+
+    def __init__(self, nic: NicModel) -> None:
+        self.nic = nic
+        self.stored = {r.name: r.reset for r in facts.REGISTERS if r.access is Access.RW}
+
+    def write(self, address: int, value: int) -> None:
+        """A write of 32 bits."""
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"{value:#x} is not a 32-bit number")
+        register, index = BY_ADDRESS.get(address & ~3, (None, 0))
+        if register is None or register.access is Access.RO:
+            return
+        nic = self.nic
+        match register.name:
+            case "HEARTBEAT":
+                nic.host.heartbeat(value)
+            case "HEARTBEAT_MS":
+                nic.host.set_window(value)
+                self.stored["HEARTBEAT_MS"] = nic.host.window_ms
+            case "HOST_MAC_HI":
+                self.stored["HOST_MAC_HI"] = value & 0xFFFF
+            case "POLICY":  # set only, so that a compromised OS cannot loosen it
+                if not nic.sad.held:
+                    self.stored["POLICY"] |= value & POLICY_BITS
+            case "SA_COMMAND":
+                nic.sad.command(value)
+            case name if name.startswith("STAGE_"):
+                nic.sad.write(name, index, value)
+            case name:
+                self.stored[name] = value
+        self._mirror()
+
+    def read(self, address: int) -> int:
+        """A read of 32 bits."""
+        register, index = BY_ADDRESS.get(address & ~3, (None, 0))
+        if register is None or register.access is Access.WO:
+            return 0
+        if register.access is Access.RW:
+            return self.stored[register.name]
+        return self._status(register.name, index)
+
+    def clear_policy(self) -> None:
+        """What zeroise-all does here."""
+        self.stored["POLICY"] = 0
+        self._mirror()
+
+    def policy(self, name: str) -> bool:
+        """A bit of POLICY."""
+        return bool(self.stored["POLICY"] & pack_fields("POLICY", **{name: 1}))
+
+    def _mirror(self) -> None:
+        self.nic.sad.station_authorised = self.policy("station_authorised")
+        self.nic.engine.enterprise = self.stored["ENTERPRISE"]
+
+    def _status(self, name: str, index: int) -> int:
+        nic, banks = self.nic, self.nic.sad.banks
+        match name:
+            case "ID":
+                return facts.ID_MAGIC
+            case "MAP_HASH":
+                return facts.MAP_HASH
+            case "VERSION":
+                return facts.VERSION
+            case "SUITES":
+                return sum(1 << suite for suite in SUITES)
+            case "LIMITS":
+                return pack_fields(
+                    name,
+                    contexts=CONTEXTS,
+                    banks=BANKS,
+                    window=REPLAY_WINDOW,
+                    lanes=LANES,
+                )
+            case "PACKET_MAX":
+                return IP_MAX_OCTETS
+            case "ACK_MS":
+                return nic.sad.ack_ms
+            case "GRACE_MS":
+                return nic.sad.grace_ms
+            case "HOST_STATUS":
+                return pack_fields(
+                    name,
+                    state=nic.host_state,
+                    watchdog_expired=nic.host.watchdog_expired,
+                    reset_in=nic.host.reset_in,
+                    sleep_in=nic.host.sleep_in,
+                    off_in=nic.host.off_in,
+                    reset_out=nic.pins.levels["reset"],
+                    power_out=nic.pins.levels["power"],
+                )
+            case "SA_RESULT":
+                return nic.sad.result
+            case "SA_STATUS":
+                return pack_fields(
+                    name,
+                    bank_a=banks[0].state,
+                    bank_b=banks[1].state,
+                    busy=nic.sad.held,
+                )
+            case "SA_SPI_IN":
+                return banks[index].spi_in
+            case "COUNTERS":
+                return nic.counters[Counter(index)]
+        raise KeyError(f"register {name} has no value in the model")

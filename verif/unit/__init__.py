@@ -1,0 +1,1 @@
+"""Unit tests, in the tree of what they test."""

@@ -1,0 +1,175 @@
+"""RMCP and ASF against octets written down from DSP0136."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spec.counters import Counter
+from verif.model import NicModel, Pin, ToWire
+from verif.model.rmcp import Request, parse
+from verif.unit.model.support import PING, Sa, clear, nic, proven, ready, verdict_of
+
+OEM = 32473
+REQUEST_TYPES = {0x10, 0x11, 0x12, 0x13, 0x80, 0x81, 0x82}
+
+
+def exchange(message: str, model: NicModel | None = None) -> list[str]:
+    """The answers to a message under a proven SA, in hexadecimal."""
+    sa = Sa()
+    if model is None:
+        model = nic()
+    assert ready(model, sa) == 1
+    outputs = [o for o in model.wire_receive(sa.message(bytes.fromhex(message))) if not _is_pin(o)]
+    assert verdict_of(model) is Counter.DELIVERED
+    return [sa.opened(answer, number=n).hex() for n, answer in enumerate(outputs, 1)]
+
+
+def _is_pin(output: object) -> bool:
+    return isinstance(output, Pin)
+
+
+def test_dsp0136_3_2_4_3_presence() -> None:
+    assert exchange("0600ff06 000011be 80 2a 00 00") == [
+        "0600ff06000011be402a0010" + "000011be" + "00000000" + "01" + "00" + "000000000000"
+    ]
+
+
+def test_dsp0136_3_2_2_2_ack_comes_before_the_answer() -> None:
+    assert exchange("06003306 000011be 80 2a 00 00") == [
+        "06003386",
+        "0600ff06000011be402a0010000011be000000000100000000000000",
+    ]
+
+
+def test_dsp0136_3_2_4_4_capabilities() -> None:
+    assert exchange("0600ff06 000011be 81 01 00 00") == [
+        "0600ff06000011be41010010" + "000011be" + "00000000" + "0000" + "f0" + "00000000" + "00"
+    ]
+
+
+@pytest.mark.parametrize(("pins", "state"), [({}, "00"), ({"sleep": True}, "08")])
+def test_dsp0136_3_2_4_6_system_state(pins: dict[str, bool], state: str) -> None:
+    model = nic()
+    model.set_pins(**pins)
+    assert exchange("0600ff06 000011be 82 05 00 00", model) == [
+        "0600ff06000011be42050004" + state + "00" + "0000"
+    ]
+
+
+def test_dsp0136_3_2_4_6_soft_off_and_watchdog() -> None:
+    model = nic()
+    model.set_pins(off=True, sleep=True)
+    assert exchange("0600ff06 000011be 82 05 00 00", model)[0][-8:] == "06000000"
+    model = nic()
+    model.bus_write("HEARTBEAT", 0x48425421)
+    model.advance(5000)
+    assert exchange("0600ff06 000011be 82 05 00 00", model)[0][-8:] == "00010000"
+
+
+def test_dsp0136_3_2_4_1_power_command_is_only_acknowledged() -> None:
+    assert exchange("06000106 000011be 10 07 00 00") == ["06000186"]
+    data = "000011be" + "01" + "0203" + "0405" + "0607"
+    assert exchange("06000206 000011be 13 07 00 0b" + data) == ["06000286"]
+
+
+def test_sa_status() -> None:
+    assert exchange("0600ff06 00007ed9 81 09 00 00") == [
+        "0600ff0600007ed94109000c" + "04000001" + "c0de0101" + "00000000"
+    ]
+
+
+def test_enterprise_is_configurable() -> None:
+    model = nic()
+    model.bus_write("ENTERPRISE", 0x00ABCDEF)
+    assert exchange("0600ff06 00abcdef 81 09 00 00", model)[0].startswith("0600ff0600abcdef41")
+
+
+@pytest.mark.parametrize(
+    ("message", "counter"),
+    [
+        ("", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff", Counter.DROP_RMCP_MALFORMED),
+        ("0500ff06000011be80010000", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff86", Counter.DROP_RMCP_MALFORMED),
+        ("0500ff07", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff07", Counter.DROP_RMCP_UNKNOWN),
+        ("0600ff26000011be80010000", Counter.DROP_RMCP_UNKNOWN),
+        ("0600ff06000011be800100", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff06000011bf80010000", Counter.DROP_RMCP_UNKNOWN),
+        ("0600ff06000011be40010001", Counter.DROP_RMCP_UNKNOWN),
+        ("0600ff06000011be80010001", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff06000011be8001000100", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff06000011be1001000a" + "00" * 10, Counter.DROP_RMCP_MALFORMED),
+        ("0600ff06000011be1201000b" + "00" * 11, Counter.DROP_RMCP_MALFORMED),
+        ("0600ff0600007ed980010003000000", Counter.DROP_RMCP_MALFORMED),
+        ("0600ff0600007ed981010004" + "00" * 4, Counter.DROP_RMCP_MALFORMED),
+        ("0600ff0600007ed910010000", Counter.DROP_RMCP_UNKNOWN),
+    ],
+)
+def test_refused_messages(message: str, counter: Counter) -> None:
+    assert parse(bytes.fromhex(message), OEM) is counter
+
+
+def test_octets_behind_the_data_and_reserved_octets_are_ignored() -> None:
+    request = parse(bytes.fromhex("06aaff06000011be8001bb00ffff"), OEM)
+    assert isinstance(request, Request)
+    assert request.data == b""
+
+
+def test_every_type_from_00_to_ff_is_known_or_moves_nothing() -> None:
+    model, sa = nic(), Sa()
+    proven(model, sa)
+    for number in range(256):
+        if number in REQUEST_TYPES:
+            continue
+        outputs = model.wire_receive(
+            sa.message(bytes.fromhex(f"0600ff06000011be{number:02x}010000"))
+        )
+        assert outputs == []
+        assert verdict_of(model) is Counter.DROP_RMCP_UNKNOWN
+    assert model.advance(10) == []
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=40))
+def test_any_octets_give_a_request_or_a_counter(message: bytes) -> None:
+    result = parse(message, OEM)
+    assert isinstance(result, Request | Counter)
+
+
+def test_clear_port_in_cold_boot_answers_presence_alone() -> None:
+    model = nic()
+    (answer,) = model.wire_receive(clear(PING))
+    assert isinstance(answer, ToWire)
+    # 10.99.0.2:623 to 10.99.0.1:40664, checksums (RFC 791, RFC 768) added up by hand.
+    assert answer.frame.hex() == (
+        "020000000001" + "020000000002" + "0800"
+        "45000038" + "00004000" + "401125ed" + "0a630002" + "0a630001"
+        "026f9ed8" + "0024" + "e001"
+        "0600ff06000011be40010010000011be000000000100000000000000"
+    )
+    for kind in (0x10, 0x11, 0x12, 0x13, 0x81, 0x82):
+        assert model.wire_receive(clear(bytes.fromhex(f"06000106000011be{kind:02x}010000"))) == []
+        assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+    model.wire_receive(clear(bytes.fromhex("0600010600007ed980010004c0de0101")))
+    assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+    model.wire_receive(clear(bytes.fromhex("06000106000011be01010000")))
+    assert verdict_of(model) is Counter.DROP_RMCP_UNKNOWN
+    assert len(model.wire_receive(clear(bytes.fromhex("06003306000011be80010000")))) == 2
+
+
+def test_clear_port_is_closed_by_policy_and_out_of_cold_boot() -> None:
+    model = nic()
+    model.bus_write("POLICY", 2)
+    model.wire_receive(clear(PING))
+    assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+    model = nic()
+    proven(model, Sa())
+    model.wire_receive(clear(PING))
+    assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+    model = nic()
+    model.bus_write("HEARTBEAT", 0x48425421)
+    model.wire_receive(clear(PING))
+    assert verdict_of(model) is Counter.DROP_CLEAR_POLICY

@@ -1,0 +1,118 @@
+"""Networks that lose, double, delay and reorder: both sides agree in the end."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sw.ike import ChildSaReady, Datagram, EndpointConfig, IkeSaClosed, PeerAlive, Timing
+from verif.unit.sw.ike.net import Net
+
+PATIENT = EndpointConfig(
+    timing=Timing(retransmit_first=1.0, retransmit_factor=1.3, retransmit_longest=3.0, sends=60)
+)
+
+
+class Lossy(Net):
+    """Loses a third of the datagrams, doubles a fifth, keeps a quarter back."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(station=PATIENT, host=PATIENT, seed=seed)
+        self._random = random.Random(seed)
+        self._late: list[tuple[str, Datagram]] = []
+        self.calm = False
+        self.filter = self._weather
+
+    def _weather(self, who: str, datagram: Datagram) -> list[Datagram]:
+        if self.calm:
+            return [datagram]
+        late, self._late = self._late, []
+        for sender, old in late:
+            if self._random.random() < 0.6:
+                self.deliver(sender, old)
+            else:
+                self._late.append((sender, old))
+        draw = self._random.random()
+        if draw < 0.33:
+            return []
+        if draw < 0.58:
+            self._late.append((who, datagram))
+            return []
+        return [datagram] * (2 if self._random.random() < 0.2 else 1)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_everything_happens_exactly_once(seed: int) -> None:
+    net = Lossy(seed)
+    connection = net.connect()
+    net.advance(100)
+    assert connection.established
+    net.matching()
+    host = next(one for one in net.host.connections.values() if one.established)
+    first = next(iter(connection.child_sas))
+    connection.rekey_child(first)
+    net.advance(100)
+    mine, theirs = net.matching()
+    assert mine.rekeyed_spi == first
+    host.notify_ready(theirs.spi_in)
+    connection.check_liveness()
+    net.advance(100)
+    assert len(net.of("station", ChildSaReady)) == 1
+    assert len(net.of("station", PeerAlive)) == 1
+    connection.delete_child(first)
+    net.advance(100)
+    assert set(connection.child_sas) == {mine.spi_in}
+    assert set(host.child_sas) == {theirs.spi_in}
+    connection.close()
+    net.advance(300)
+    assert net.of("station", IkeSaClosed)
+    assert not net.station.connections
+    assert not net.host.connections
+    assert net.host.get_timer() is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_sides_do_everything_at_once(seed: int) -> None:
+    """Random calls on both ends, in bad weather; when it clears, both hold the same."""
+    net = Lossy(seed)
+    draw = random.Random(seed + 10_000)
+    connection = net.connect()
+    net.advance(150)
+    assert connection.established
+    host = next(one for one in net.host.connections.values() if one.established)
+    for _ in range(25):
+        one = draw.choice([connection, host])
+        spis = list(one.child_sas)
+        calls = ["create", "rekey", "ike", "alive"] + ["delete"] * (len(spis) > 1)
+        match draw.choice(calls):
+            case "create" if len(spis) < 6:
+                one.create_child()
+            case "rekey" if spis:
+                one.rekey_child(draw.choice(spis))
+            case "delete":
+                one.delete_child(draw.choice(spis))
+            case "ike":
+                one.rekey()
+            case _:
+                one.check_liveness()
+        net.advance(draw.choice([0, 0.3, 2, 10]))
+    net.advance(300)
+    net.calm = True
+    net.advance(700)
+    assert not net.of("station", IkeSaClosed)
+    assert not net.of("host", IkeSaClosed)
+    assert connection.current.spi_i == host.current.spi_i
+    assert connection.current.spi_r == host.current.spi_r
+    assert len(connection.sas) == len(host.sas) == 1
+    assert {(c.spi_in, c.spi_out) for c in connection.child_sas.values()} == {
+        (c.spi_out, c.spi_in) for c in host.child_sas.values()
+    }
+    assert len(connection.child_sas) >= 1
+    assert net.station._shared.child_spis == set(connection.child_sas)
+    assert net.host._shared.child_spis == set(host.child_sas)
+    connection.check_liveness()
+    host.check_liveness()
+    net.run()
+    assert net.of("station", PeerAlive)
+    assert net.of("host", PeerAlive)

@@ -1,0 +1,234 @@
+"""Station, agent and the NIC's model on a LAN in memory: the seed's figures 4 and 6."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+
+import pytest
+
+from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP
+from spec.host import HostState
+from spec.sa import BankState
+from sw.station.commit_words import Phase
+from sw.station.control import ControlError, power
+from sw.station.database import Database
+from verif.unit.sw.station.scene import PATIENCE_S, World, play_scene
+
+
+@pytest.fixture(params=["raw", "udp"])
+def encapsulation(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch, encapsulation):
+    """Runs a scene on a world of its own."""
+
+    def run(scene) -> None:
+        async def whole() -> None:
+            world = World(tmp_path, encapsulation)
+            await play_scene(world, monkeypatch.setattr, scene)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_figure_4_first_sa_ever_then_refresh_on_the_timer(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station(refresh_period_s=0.5)
+        await world.proven(1)
+        first = world.session.machine.proven
+        assert world.banks()[first.spi] is BankState.PROVEN
+        await world.proven(3)
+        newest = world.session.machine.proven
+        assert newest.generation == 3
+        await world.until(lambda: world.banks().get(newest.spi) is BankState.PROVEN)
+        records, _ = world.station.store.sas(world.session.host.id)
+        assert len(records) <= 2
+
+    play(scene)
+
+
+def test_figure_6_row_3_a_hung_host_is_reset_under_the_stored_sa(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station(refresh_period_s=0.5)
+        await world.proven(2)
+        await world.hang()
+        await world.until(lambda: world.shows(HostState.OS_HUNG))
+        await world.until(lambda: not world.session.running)
+        count, used = world.session.host.refresh_count, world.session.machine.proven
+        await asyncio.sleep(1.0)
+        assert world.session.host.refresh_count == count
+        assert world.session.decision.inhibited
+        result = await power(world.station, "host", "reset", print)
+        assert result["acknowledged"]
+        assert result["spi"] == f"0x{used.spi:08x}"
+        assert [pin.name for pin in world.lan.pins if pin.level] == ["reset"]
+        # Row 2: it comes up again, and gets a refresh at once.
+        world.lan.nic.set_pins(reset=True)
+        await world.until(lambda: world.shows(HostState.PRE_BOOT))
+        world.lan.nic.set_pins(reset=False)
+        await world.boot()
+        await world.proven(count + 1)
+
+    play(scene)
+
+
+def test_a_restarted_station_resets_a_hung_host_without_any_exchange(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station()
+        await world.proven(1)
+        await world.hang()
+        await world.until(lambda: world.shows(HostState.OS_HUNG))
+        await world.station.stop()
+        world.station.sessions.clear()
+        await world.start_station()
+        result = await power(world.station, "host", "reset", print)
+        assert result["acknowledged"]
+        assert world.session.host.refresh_count == 1
+        assert any(pin.name == "reset" for pin in world.lan.pins)
+
+    play(scene)
+
+
+def test_figure_6_row_6_cold_boot_is_found_in_clear_and_commands_are_refused(play):
+    async def scene(world: World) -> None:
+        # Somebody has told the NIC its addresses; no SA, no OS.
+        await world.boot()
+        await world.hang()
+        await world.start_station()
+        await world.until(lambda: world.shows(HostState.COLD_BOOT))
+        assert world.session.discovered
+        with pytest.raises(ControlError, match="refused"):
+            await power(world.station, "host", "reset", print)
+        assert not world.lan.pins
+
+    play(scene)
+
+
+def test_step_30_commit_without_confirmation_falls_back_and_tries_again(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station(refresh_period_s=0.5)
+        await world.proven(1)
+        old = world.session.machine.proven
+        assert old is not None
+        # From now on nothing comes back under another SA than the old one.
+        world.lan.drop = lambda frame, to_host: not to_host and other_esp(frame, world)
+        await world.until(lambda: world.session.machine.phase is Phase.COMMITTING)
+        await world.until(lambda: world.session.machine.phase is Phase.STEADY)
+        assert world.session.machine.proven == old
+        assert world.session.answering
+        await world.until(lambda: world.banks().get(old.spi) is BankState.PROVEN)
+        assert (await power(world.station, "host", "reset", print))["acknowledged"]
+        # The way is free again: so is the refresh.
+        world.lan.drop = lambda _frame, _to_host: False
+        await world.proven(2)
+
+    def other_esp(frame: bytes, world: World) -> bool:
+        ip = IPV4.unpack(frame[ETHERNET.octets :])
+        at = ETHERNET.octets + IPV4.octets
+        if ip["protocol"] != PROTOCOL_ESP:
+            at += 8
+            if frame[at : at + 4] == bytes(4) or len(frame) < at + 8:
+                return False
+        spi = ESP.unpack(frame[at:])["spi"]
+        proven = world.session.machine.proven
+        return proven is None or spi != world.session.sas[proven.generation].spi_in
+
+    play(scene)
+
+
+def test_a_nic_that_lost_its_power_is_taken_over_again(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station()
+        await world.proven(1)
+        with world.lan.lock:
+            world.lan.nic.set_pins(zeroise=True)
+            world.lan.nic.set_pins(zeroise=False)
+        await world.until(lambda: world.session.answering is False)
+        await world.proven(2)
+        assert world.banks()[world.session.machine.proven.spi] is BankState.PROVEN
+
+    play(scene)
+
+
+def test_a_lossy_network_delays_and_harms_nothing(play):
+    async def scene(world: World) -> None:
+        count = 0
+
+        def lose(_frame: bytes, _to_host: bool) -> bool:
+            nonlocal count
+            count += 1
+            return count % 3 == 0
+
+        world.lan.drop = lose
+        await world.boot()
+        await world.start_station(refresh_period_s=0.3, ready_timeout_s=1.0)
+        await world.proven(3)
+        assert world.banks()[world.session.machine.proven.spi] in (
+            BankState.PROVEN,
+            BankState.RETIRING,
+        )
+
+    play(scene)
+
+
+class KilledError(Exception):
+    """The station died here."""
+
+
+@pytest.mark.parametrize("encapsulation", ["raw"], indirect=True)
+@pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("transaction", range(1, 23))
+def test_killed_at_any_transaction_the_station_goes_on(play, monkeypatch, transaction, committed):
+    """SEC: STATION.RESERVE_BEFORE_USE, STATION.KEEP_LAST_PROVEN: no number comes twice, and the SA
+    that worked still does, with no OS to help."""
+    begin = Database.begin
+
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station(refresh_period_s=0.3)
+        left = transaction
+        died = asyncio.Event()
+
+        @contextmanager
+        def dying(self):
+            nonlocal left
+            left -= 1
+            if left == 0 and not committed:
+                await_kill()
+            with begin(self) as db:
+                yield db
+            if left == 0:
+                await_kill()
+
+        def await_kill() -> None:
+            world.kill()
+            died.set()
+            raise KilledError
+
+        monkeypatch.setattr(Database, "begin", dying)
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        async with asyncio.timeout(PATIENCE_S):
+            await died.wait()
+        monkeypatch.setattr(Database, "begin", begin)
+        await world.hang()
+        had = BankState.PROVEN in world.banks().values()
+        await world.start_station(refresh_period_s=0.3)
+        try:
+            result = await power(world.station, "host", "reset", print)
+        except ControlError:
+            assert not had
+        else:
+            assert result["acknowledged"]
+        numbers = world.esp_numbers()
+        assert len(set(numbers)) == len(numbers)
+
+    play(scene)

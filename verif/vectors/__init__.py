@@ -1,0 +1,1 @@
+"""Recorded and published vectors, each with its provenance in README.md, and their readers."""
