@@ -95,3 +95,5 @@ class Request:
     done: Callable[[PowerOutcome], None] | None = None
     sent: int = 0
     state: HostState | None = None
+    commit: bool = False
+    """It is a Commit, which the NIC confirms under the new SA, and not under `under`."""

@@ -399,8 +399,9 @@ class HostSession:
             request.done(PowerOutcome(request.state, spi, False, request.sent))
         elif request.serial is not None:
             proven = self.machine.proven
-            # Silence under a candidate says nothing of the SA that worked.
-            if proven is None or request.under == proven.generation:
+            # Silence under a candidate, as after a Commit, says nothing of the SA that worked.
+            asked_proven = proven is None or request.under == proven.generation
+            if asked_proven and not request.commit:
                 if self.answering:
                     LOG.warning("host %s: no answer under its SA", self.host.name)
                 self.answering = False
@@ -485,7 +486,7 @@ class HostSession:
                 self._forget(generations)
             case words.SendCommit(serial, spi, under):
                 token = self._request(Commit(spi), now)
-                self._requests[token] = Request(serial, under)
+                self._requests[token] = Request(serial, under, commit=True)
             case words.SendStatus(serial, under):
                 token = self._request(SaStatusRequest(), now)
                 self._requests[token] = Request(serial, under)

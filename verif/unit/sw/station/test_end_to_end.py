@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP
+from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP, UDP
 from spec.host import HostState
 from spec.sa import BankState
 from sw.station.commit_words import Phase
@@ -134,8 +134,9 @@ def test_step_30_commit_without_confirmation_falls_back_and_tries_again(play):
         ip = IPV4.unpack(frame[ETHERNET.octets :])
         at = ETHERNET.octets + IPV4.octets
         if ip["protocol"] != PROTOCOL_ESP:
-            at += 8
-            if frame[at : at + 4] == bytes(4) or len(frame) < at + 8:
+            port = UDP.unpack(frame[at:])["source_port"]
+            at += UDP.octets
+            if port != 4500 or frame[at : at + 4] == bytes(4) or len(frame) < at + 8:
                 return False
         spi = ESP.unpack(frame[at:])["spi"]
         proven = world.session.machine.proven
