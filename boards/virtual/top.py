@@ -15,7 +15,8 @@ class VirtualTop(wiring.Component):
     """The NIC with its inputs registered.
 
     The program sets inputs after a rising edge; the NIC gets them at the next one. So no logic
-    depends on an input at once, and the simulator evaluates the design once a cycle, not three times.
+    depends on an input at once, and the simulator evaluates the design once a cycle, not three
+    times.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-"""Bringin.
+"""Brings one negotiated SA into the NIC: step 41 of the seed's figure 5.
 
-one negotiated SA into the NIC: step 41 of the seed's figure 5.: whatever comes of it, no key is left in here afterwards."""
+Whatever comes of it, no key is left in here afterwards.
+"""
 
 from __future__ import annotations
 

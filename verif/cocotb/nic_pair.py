@@ -31,7 +31,7 @@ INPUTS = {"reset": "pin_host_reset", "sleep": "pin_host_sleep", "off": "pin_host
 
 
 def padded(frame: bytes) -> bytes:
-    """As the MAC sends it: the model pads the NIC's own frames, the gateware leaves it to the MAC."""
+    """As the MAC sends it: the model pads the NIC's own frames, the gateware leaves that to it."""
     return frame.ljust(FRAME_MIN_OCTETS, b"\0")
 
 
@@ -317,7 +317,7 @@ class NicPair:
         assert not self.model_pins, f"the model moved pins: {self.model_pins}"
 
     async def pulses(self, *, still_ms: int = 12) -> list[str]:
-        """Waits until the pins rest for `still_ms`, compares their pulses, and tells their names."""
+        """Waits until the pins rest for `still_ms`, compares their pulses, tells their names."""
         still = 0
         for _ in range(LIMIT_CYCLES):
             await self.pass_ms(4)

@@ -76,10 +76,10 @@ class Registers:
         await self.bus.write(BY_NAME["SA_COMMAND"].address, value)
         for _ in range(POLLS):
             await self.bench.cycles(POLL_CYCLES)
-            result = await self.read("SA_RESULT")
-            if result != SadResult.PENDING:
-                break
-        return SadResult(result)
+            result = SadResult(await self.read("SA_RESULT"))
+            if result is not SadResult.PENDING:
+                return result
+        return SadResult.PENDING
 
     async def read(self, name: str, index: int = 0) -> int:
         """Reads."""

@@ -114,12 +114,13 @@ async def keeps_pace(dut, bits):
     await bench.start()
     key = bench.rng.randbytes(bits // 8)
     expand_cycles = await bench.load(1, key)
+    latencies = set()
     for phase in range(3):  # whatever the turn of the core
         await bench.cycles(20 + phase)
         start = bench.cycle + 1  # the driver offers the request at the next rising edge
         await bench.encrypt(1, bytes(16), bits == 256)
-        latency = bench.result.cycles_of_beats[-1] - start
-        assert latency == LATENCY_CYCLES[bits], latency
+        latencies.add(bench.result.cycles_of_beats[-1] - start)
+    assert latencies == {LATENCY_CYCLES[bits]}, latencies
     await bench.cycles(20)
     bench.result.cycles_of_beats.clear()
     for _ in range(40):
@@ -132,7 +133,7 @@ async def keeps_pace(dut, bits):
     assert expand_cycles == EXPAND_CYCLES[bits], expand_cycles
     cocotb.log.info(
         "RESULT aes: AES-%d latency %d, interval %d, expansion %d cycles",
-        *(bits, latency, INTERVAL_CYCLES, expand_cycles),
+        *(bits, LATENCY_CYCLES[bits], INTERVAL_CYCLES, expand_cycles),
     )
     await bench.finish()
 
@@ -223,12 +224,14 @@ async def zeroise_aborts_expansion(dut):
     keys = bench.random_keys()
     await bench.load_all(keys)
     done = 0
+    plain_sample = bench.result.sample
 
-    def count_done():
+    def sample_and_count() -> None:
         nonlocal done
         done += int(dut.done.value)
+        plain_sample()
 
-    bench.result.sample, plain_sample = lambda: (count_done(), plain_sample()), bench.result.sample
+    bench.result.sample = sample_and_count
     length = EXPAND_CYCLES[128]
     moments = [*range(12), *range(12, length - 60, 7), *range(length - 60, length + 1)]
     for moment in moments:

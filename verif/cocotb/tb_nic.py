@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
-from scapy.layers.inet import IP
-from scapy.layers.inet import UDP as ScapyUdp
-from scapy.layers.ipsec import ESP as ScapyEsp
-from scapy.layers.ipsec import SecurityAssociation
+from scapy.layers.inet import IP, UDP
+from scapy.layers.ipsec import ESP, SecurityAssociation
 
 from spec.counters import Counter
 from verif.cocotb import nic_frames as nf
@@ -46,9 +44,9 @@ def by_scapy(station: Station, message: bytes) -> bytes:
     """The frame as another implementation of RFC 4303 and RFC 4106 builds it."""
     sa = station.sa
     station.number += 1
-    outer = ScapyUdp(sport=station.port, dport=4500) if station.encap else None
+    outer = UDP(sport=station.port, dport=4500) if station.encap else None
     peer = SecurityAssociation(
-        ScapyEsp,
+        ESP,
         spi=sa.spi_in,
         crypt_algo="AES-GCM",
         crypt_key=sa.key_in + sa.salt_in,
@@ -57,7 +55,7 @@ def by_scapy(station: Station, message: bytes) -> bytes:
         nat_t_header=outer,
     )
     packet = IP(src=".".join(map(str, nf.STATION_IP)), dst=".".join(map(str, nf.NIC_IP)))
-    datagram = ScapyUdp(sport=station.inner, dport=664) / message
+    datagram = UDP(sport=station.inner, dport=664) / message
     protected = peer.encrypt(
         packet / datagram,
         seq_num=station.number & 0xFFFFFFFF,
@@ -126,7 +124,7 @@ class Mixture:
         """What is the host's."""
         rng = self.rng
         body = rng.randbytes(rng.choice([0, 1, 18, 46, 47, 200, 512, rng.randint(0, 1400)]))
-        ip = {"to": nf.NIC_IP, "source": rng.choice([nf.STATION_IP, nf.OTHER_IP])}
+        ip: dict[str, Any] = {"to": nf.NIC_IP, "source": rng.choice([nf.STATION_IP, nf.OTHER_IP])}
         own_esp = rng.randbytes(100)
         choices = [
             nf.ethernet(nf.ETHERTYPE_ARP, nf.arp(1, nf.OTHER_IP), to=b"\xff" * 6),
@@ -170,7 +168,8 @@ class Mixture:
     def batch(self) -> list[tuple[bytes, bool]]:
         """Frames that fit the buffers."""
         self.asked = False
-        frames, octets = [], 0
+        frames: list[tuple[bytes, bool]] = []
+        octets = 0
         for _ in range(self.rng.randint(1, BATCH_FRAMES)):
             frame = self.frame()
             octets += len(frame[0])

@@ -214,6 +214,7 @@ async def forged_packets(dut: Any) -> None:
             esp[-1 - bit // 8] ^= 1 << bit % 8
             await bad.pair.wire(station.carry(bytes(esp)), Counter.DROP_ICV)
         await bad.pair.works(station)
+    station = bad.station
     command = nf.udp(664, RESET)
     for pad in (2, 6, 14):
         for place in range(pad):
@@ -268,6 +269,7 @@ async def replayed_packets(dut: Any) -> None:
             await bad.pair.wire(frame, Counter.DROP_ICV if esn else old)
         zero = station.carry(station.esp(question, number=0))
         await bad.is_refused(zero, Counter.DROP_ICV if esn else old)
+    station = bad.station
     spi = station.sa.spi_in
     for number in (0, 1, 255, spi ^ 1, spi ^ 0x80000000, 0xFFFFFFFF):
         packet = station.esp(nf.udp(664, RESET), spi=number)

@@ -5,7 +5,11 @@ from typing import Any
 
 import cocotb
 from amaranth.lib import data
-from scapy.all import ARP, ESP, IP, TCP, UDP, Dot1Q, Ether, IPOption, IPv6, Raw
+from scapy.layers.inet import IP, TCP, UDP, IPOption
+from scapy.layers.inet6 import IPv6
+from scapy.layers.ipsec import ESP
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Raw
 
 from hw.net.parser import FrameFields
 from spec.headers import ETHERNET, PORT_ESP_IN_UDP, PROTOCOL_ESP, PROTOCOL_UDP

@@ -103,7 +103,7 @@ def layout(rng: random.Random, spis: list[int]) -> list[tuple[str, int, int]]:
     values["STAGE_FLAGS"] = rng.choice((0, 0, 0, int(SaFlag.ESN), int(SaFlag.ESN), 2))
     if rng.random() < 0.2:
         values["STAGE_SPI_IN"] = rng.choice((*spis, 255))
-    words = 8 if suite not in SUITES else SUITES[suite].key_octets // 4
+    words = 8 if suite not in SUITES else SUITES[Suite(suite)].key_octets // 4
     writes = [(name, 0, value) for name, value in values.items()]
     for key in ("STAGE_KEY_IN", "STAGE_KEY_OUT"):
         writes += [(key, index, rng.getrandbits(32)) for index in range(words)]
@@ -128,12 +128,11 @@ async def agrees_with_model(dut: Any) -> None:
     spis: list[int] = []
 
     async def stage_whole() -> None:
-        for value in (SadCommand.STAGE, *layout(rng, spis), SadCommand.READY):
-            if isinstance(value, tuple):
-                model.write(*value)
-                await port.write(*value)
-            else:
-                await command(value)
+        await command(SadCommand.STAGE)
+        for write in layout(rng, spis):
+            model.write(*write)
+            await port.write(*write)
+        await command(SadCommand.READY)
 
     async def command(value: int) -> None:
         model.command(value)

@@ -27,6 +27,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     directory.rmdir()
 
 
+def host_state_becomes(bench: Bench, state: HostState) -> bool:
+    """Waits until the driver reads this state."""
+    return wait_until(lambda: bench.nic.host_status().state is state)
+
+
 def test_frames_pass_bit_for_bit_in_both_directions(bench: Bench) -> None:
     sizes = (60, 61, 64, 100, 577, 1513, 1514)
     for start, end in ((bench.wire, bench.host), (bench.host, bench.wire)):
@@ -105,7 +110,7 @@ def test_pins_in_are_what_the_driver_reads(bench: Bench) -> None:
         ("host_reset", HostState.PRE_BOOT),
     ):
         bench.board.pins.set(pin, True)
-        assert wait_until(lambda wanted=state: bench.nic.host_status().state is wanted), pin
+        assert host_state_becomes(bench, state), pin
         bench.board.pins.set(pin, False)
     bench.board.pins.set("zeroise", True)
     assert wait_until(lambda: bench.nic.sa_status().bank_a is BankState.EMPTY)

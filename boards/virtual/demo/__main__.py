@@ -1,7 +1,7 @@
 """`python -m boards.virtual.demo`: plays the seed's state table on the virtual board.
 
-Exit codes: 0 every row held; 1 a row did not hold, or something broke; 2 wrong arguments, or the demo
-may not run here.
+Exit codes: 0 every row held; 1 a row did not hold, or something broke; 2 wrong arguments, or the
+demo may not run here.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def _inside(arguments: argparse.Namespace) -> int:
 def _keep(stage: Stage) -> None:
     print(
         f"\nAll goes on until Ctrl-C. From another terminal, as root:\n"
-        f"  nsenter -t {os.readlink('/proc/self')} -a   and there\n"
+        f"  nsenter -t {Path('/proc/self').readlink()} -a   and there\n"
         f"  ip netns exec {STATION.name} holdfast host show {HOST.name} "
         f"--config {stage.directory}/station.toml"
     )

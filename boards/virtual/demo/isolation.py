@@ -1,7 +1,7 @@
 """Runs this program again inside namespaces of its own, with or without being root.
 
-Everything the demo makes (network devices, processes, mounts) lives in these namespaces and ends with
-their first process, however it ends.
+Everything the demo makes (network devices, processes, mounts) lives in these namespaces and ends
+with their first process, however it ends.
 """
 
 import os
@@ -23,7 +23,7 @@ TRIAL = ("ip", "link", "add", "trial", "type", "bridge")
 
 
 class IsolationError(RuntimeError):
-    """This user may not make the namespaces here. The message says what was tried and what to do."""
+    """This user may not make the namespaces here: the message says what was tried, what to do."""
 
 
 def is_inside() -> bool:
@@ -53,8 +53,8 @@ def unshare_flags() -> list[str]:
     raise IsolationError(
         f"{who} may not make network namespaces here, and the demo runs in such. Tried:\n"
         + "\n".join(failures)
-        + "\nRun it as root, or allow user namespaces (sysctl user.max_user_namespaces above 0, and "
-        "where AppArmor\nrestricts them kernel.apparmor_restrict_unprivileged_userns=0); in a "
+        + "\nRun it as root, or allow user namespaces (sysctl user.max_user_namespaces above 0, "
+        "and where AppArmor\nrestricts them kernel.apparmor_restrict_unprivileged_userns=0); in a "
         "container add the capabilities\nSYS_ADMIN and NET_ADMIN and the device /dev/net/tun."
     )
 

@@ -160,7 +160,7 @@ class Look:
             observed=f"application {answer['application']}, boot {answer['boot']}"
             if answer
             else "no answer",
-            ok=bool(answer) and answer["boot"] == boot,
+            ok=answer is not None and answer["boot"] == boot,
         )
 
     def silent(self, row: int) -> None:
@@ -221,6 +221,8 @@ class Look:
         """All that the attacker sends falls under these counters, and moves no pin."""
         link = self.stage.board.pins
         names = [counter.name for counter in counters]
+        # The pulse of the last command has an end, which is none of the attacker's doing.
+        link.wait_for(lambda: not any(link.levels.values()), PATIENCE_SECONDS)
         pressed = len(link.events)
         before = self.stage.cli.nic()["counters"]
         sent = self.stage.attacker.ask(order)["sent"]

@@ -1,10 +1,11 @@
-"""The managed machine around its NIC: reset and power wiring, firmware, and an OS of real processes.
+"""The managed machine around its NIC: reset and power wiring, firmware, an OS of real processes.
 
-It does to the OS's processes what a machine's hardware would: a reset kills them all at once, a hang or
-suspend stops them, the power button wakes, starts or, when held, switches off.
+It does to the OS's processes what a machine's hardware would: a reset kills them all at once, a
+hang or suspend stops them, the power button wakes, starts or, when held, switches off.
 """
 
 import contextlib
+import logging
 import os
 import queue
 import signal
@@ -18,6 +19,8 @@ from pathlib import Path
 from boards.virtual.pins import PinEvent
 
 __all__ = ["Machine", "Power"]
+
+LOG = logging.getLogger("holdfast.demo.machine")
 
 FIRMWARE_SECONDS = 1.5
 """From the end of reset to the start of the OS."""
@@ -52,8 +55,8 @@ class Machine:
     firmware
         What the firmware does at each start, before any OS.
     os_command
-        Gives the command of the OS's first process, from the number of the boot. It is run as PID 1 of
-        a PID namespace of its own.
+        Gives the command of the OS's first process, from the number of the boot. It is run as
+        PID 1 of a PID namespace of its own.
     log
         File that gets all output of the OS.
     """
@@ -127,7 +130,7 @@ class Machine:
         init = self._init()
         if init is None:
             return []
-        home = os.stat(f"/proc/{init}/ns/pid").st_ino
+        home = Path(f"/proc/{init}/ns/pid").stat().st_ino
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
@@ -149,6 +152,7 @@ class Machine:
             try:
                 task()
             except Exception as error:
+                LOG.exception("the machine had trouble")
                 self.trouble = f"{type(error).__name__}: {error}"
 
     def _settle(self) -> None:

@@ -1,7 +1,7 @@
 """What the host is there for: a service that answers each UDP datagram with the number of its boot.
 
-`python -m boards.virtual.demo.os_app --serve BOOT` is the service, `--ask ADDRESS` its client, which
-prints the answer, and fails if there is none.
+`python -m boards.virtual.demo.os_app --serve BOOT` is the service, `--ask ADDRESS` its client,
+which prints the answer, and fails if there is none.
 """
 
 import json

@@ -15,6 +15,7 @@ from boards.virtual.demo.capture import Capture
 from boards.virtual.demo.commands import Cli, LineServer, holdfast, wait_until
 from boards.virtual.demo.machine import Machine
 from boards.virtual.demo.world import ATTACKER, HOST, STATION, World, within
+from boards.virtual.pins import PinEvent
 from boards.virtual.process import VirtualBoard
 from sw.nic import NicDriver, UnixSocketTransport
 
@@ -89,11 +90,11 @@ class Stage(contextlib.ExitStack):
             self.world.wire,
             self.world.host,
             directory=self.directory,
-            on_event=lambda event: self.machine.on_pin(event),
+            on_event=self._on_pin,
         )
         self.board_stats: list[dict[str, Any]] = []
         self.machine = Machine(
-            set_pin=lambda pin, level: self.board.pins.set(pin, level),
+            set_pin=self._set_pin,
             network=self.world.host_network,
             firmware=self._firmware,
             os_command=self._os_command,
@@ -106,6 +107,14 @@ class Stage(contextlib.ExitStack):
         self._start_station()
         self.attacker = LineServer(ATTACKER, attacker.__name__)
         self.callback(self.attacker.close)
+
+    # Board and machine are wired to each other: what these two look up is made after the first.
+
+    def _on_pin(self, event: PinEvent) -> None:
+        self.machine.on_pin(event)
+
+    def _set_pin(self, pin: str, level: bool) -> None:
+        self.board.pins.set(pin, level)
 
     def power_cycle_board(self) -> None:
         """Takes the board's power away for a moment: its registers and SAs are lost."""

@@ -1,7 +1,7 @@
 """The world of the demo: a LAN with station, attacker and host, each in a network namespace.
 
-The LAN is the network namespace of the calling process: a bridge that floods, so that an attacker sees
-all, with the virtual NIC's wire side on it. Must run inside `isolation.run_inside`.
+The LAN is the network namespace of the calling process: a bridge that floods, so that an attacker
+sees all, with the virtual NIC's wire side on it. Must run inside `isolation.run_inside`.
 """
 
 import ctypes
@@ -137,7 +137,7 @@ def _quiet(device: str) -> None:
 
 
 def _write_checksums(device: str) -> None:
-    """Makes the device compute checksums before a frame leaves, so that whoever captures sees them."""
+    """Makes the device compute checksums before a frame leaves: whoever captures sees them."""
     request = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_STXCSUM, 0))
     ifreq = struct.pack("16sP16x", device.encode(), ctypes.addressof(request))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:

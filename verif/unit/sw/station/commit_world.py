@@ -174,7 +174,9 @@ def normal(world: World) -> World:
     waited = {one for one in world.outstanding if one == serial or one in commits}
     names = {one: place for place, one in enumerate(sorted(waited))}
     names.setdefault(serial, len(names))
-    late = frozenset(replace(p, serial=names.get(p.serial)) for p in world.to_nic)
+    late = frozenset(
+        p if p.serial is None else replace(p, serial=names.get(p.serial)) for p in world.to_nic
+    )
     # A packet under an SA that the NIC can never hold again has no effect.
     possible = {s for s, _ in world.nic.banks} | world.staging
     return replace(

@@ -14,7 +14,7 @@ from spec.sa import BankState
 from sw.agent.service import Agent
 from sw.config import AgentConfig, StationConfig
 from sw.ike.secret import Secret
-from sw.station.commit_words import Phase
+from sw.station.commit_words import Phase, Sa
 from sw.station.service import Station
 from sw.station.session import HostSession
 from verif.unit.sw.station.lan import HOST_IP, STATION_IP, STATION_MAC, Lan
@@ -90,6 +90,13 @@ class World:
     @property
     def session(self) -> HostSession:
         return next(iter(self.station.sessions.values()))
+
+    @property
+    def proven_sa(self) -> Sa:
+        """The SA that worked last, in the station; there must be one."""
+        sa = self.session.machine.proven
+        assert sa is not None
+        return sa
 
     def banks(self) -> dict[int, BankState]:
         return {

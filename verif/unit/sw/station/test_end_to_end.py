@@ -40,10 +40,10 @@ def test_figure_4_first_sa_ever_then_refresh_on_the_timer(play):
         await world.boot()
         await world.start_station(refresh_period_s=0.5)
         await world.proven(1)
-        first = world.session.machine.proven
+        first = world.proven_sa
         assert world.banks()[first.spi] is BankState.PROVEN
         await world.proven(3)
-        newest = world.session.machine.proven
+        newest = world.proven_sa
         assert newest.generation == 3
         await world.until(lambda: world.banks().get(newest.spi) is BankState.PROVEN)
         records, _ = world.station.store.sas(world.session.host.id)
@@ -60,7 +60,7 @@ def test_figure_6_row_3_a_hung_host_is_reset_under_the_stored_sa(play):
         await world.hang()
         await world.until(lambda: world.shows(HostState.OS_HUNG))
         await world.until(lambda: not world.session.running)
-        count, used = world.session.host.refresh_count, world.session.machine.proven
+        count, used = world.session.host.refresh_count, world.proven_sa
         await asyncio.sleep(1.0)
         assert world.session.host.refresh_count == count
         assert world.session.decision.inhibited
@@ -116,8 +116,7 @@ def test_step_30_commit_without_confirmation_falls_back_and_tries_again(play):
         await world.boot()
         await world.start_station(refresh_period_s=0.5)
         await world.proven(1)
-        old = world.session.machine.proven
-        assert old is not None
+        old = world.proven_sa
         # From now on nothing comes back under another SA than the old one.
         world.lan.drop = lambda frame, to_host: not to_host and other_esp(frame, world)
         await world.until(lambda: world.session.machine.phase is Phase.COMMITTING)
@@ -155,7 +154,7 @@ def test_a_nic_that_lost_its_power_is_taken_over_again(play):
             world.lan.nic.set_pins(zeroise=False)
         await world.until(lambda: world.session.answering is False)
         await world.proven(2)
-        assert world.banks()[world.session.machine.proven.spi] is BankState.PROVEN
+        assert world.banks()[world.proven_sa.spi] is BankState.PROVEN
 
     play(scene)
 
@@ -173,7 +172,7 @@ def test_a_lossy_network_delays_and_harms_nothing(play):
         await world.boot()
         await world.start_station(refresh_period_s=0.3, ready_timeout_s=1.0)
         await world.proven(3)
-        assert world.banks()[world.session.machine.proven.spi] in (
+        assert world.banks()[world.proven_sa.spi] in (
             BankState.PROVEN,
             BankState.RETIRING,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -258,8 +259,10 @@ def test_rfc7296_2_23_hashes() -> None:
     source, destination = (p for p in payloads if isinstance(p, NotifyPayload))
     spis = data[:8] + bytes(8)
     port = (500).to_bytes(2, "big")
-    assert source.data == hashlib.sha1(spis + bytes([192, 0, 2, 1]) + port).digest()
-    assert destination.data == hashlib.sha1(spis + bytes([192, 0, 2, 7]) + port).digest()
+    for notify, address in ((source, "192.0.2.1"), (destination, "192.0.2.7")):
+        octets = spis + ip_address(address).packed + port
+        # The RFC wants SHA-1 here, to tell a NAT, not to protect anything.
+        assert notify.data == hashlib.sha1(octets, usedforsecurity=False).digest()
 
 
 def test_rfc7296_2_23_nat_moves_to_port_4500() -> None:
