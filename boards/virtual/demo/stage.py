@@ -108,7 +108,7 @@ class Stage(contextlib.ExitStack):
         self.attacker = LineServer(ATTACKER, attacker.__name__)
         self.callback(self.attacker.close)
 
-    # Board and machine are wired to each other: what these two look up is made after the first.
+    # Board and machine are wired to each other, and made one after the other.
 
     def _on_pin(self, event: PinEvent) -> None:
         self.machine.on_pin(event)
