@@ -32,6 +32,10 @@ class Bad:
         await pair.stage(sa)
         await pair.works(self.station)
 
+    def esp(self, **options: Any) -> bytes:
+        """A packet that would be accepted, with a command."""
+        return self.station.esp(nf.udp(664, RESET, source=self.station.inner), **options)
+
     async def is_refused(self, frame: bytes, counter: Counter, *, err: bool = False) -> None:
         """`frame` ends under `counter` and no other, moves no pin, and harms nothing."""
         answers = await self.pair.wire(frame, counter, err=err)
@@ -60,13 +64,12 @@ async def frames_cut_short(dut: Any) -> None:
     bad = Bad(dut)
     drop, passed, header = Counter.DROP_FRAME, Counter.PASSED, Counter.DROP_IP_HEADER
     await bad.start()
-    esp = bad.station.esp(nf.udp(664, RESET))
-    by_peer = nf.ethernet(0x0800, nf.ipv4(nf.ESP, esp, options=OPTIONS), least=0)
-    for n in range(1, len(by_peer)):
-        counter = ended(n, (0, drop), (14, passed), (34, header))
-        await bad.is_refused(by_peer[:n], counter)
-    by_spi = nf.ethernet(0x0800, nf.ipv4(nf.ESP, esp, source=nf.OTHER_IP), least=0)
+    for n in range(1, 14 + 28 + len(bad.esp())):
+        by_peer = nf.ethernet(0x0800, nf.ipv4(nf.ESP, bad.esp(), options=OPTIONS), least=0)
+        assert n < len(by_peer)
+        await bad.is_refused(by_peer[:n], ended(n, (0, drop), (14, passed), (34, header)))
     for n in range(30, 50):
+        by_spi = nf.ethernet(0x0800, nf.ipv4(nf.ESP, bad.esp(), source=nf.OTHER_IP), least=0)
         await bad.is_refused(by_spi[:n], ended(n, (0, passed), (38, header)))
     clear = nf.clear(RESET, to=664)
     for n in range(30, 14 + 20 + 8 + len(RESET)):
@@ -79,8 +82,9 @@ async def frames_cut_short(dut: Any) -> None:
         await bad.is_refused(asks[:n], ended(n, (0, drop), (14, passed)))
     await bad.pair.wire(asks[:42], Counter.DELIVERED)
     await bad.start(encap=True)
-    frame = bad.station.carry(bad.station.esp(nf.udp(664, RESET)), least=0)
-    for n in range(30, len(frame)):
+    for n in range(30, 14 + 20 + 8 + len(bad.esp())):
+        frame = bad.station.carry(bad.esp(), least=0)
+        assert n < len(frame)
         await bad.is_refused(frame[:n], ended(n, (0, passed), (46, header)))
     await bad.end()
 
@@ -91,13 +95,12 @@ async def packets_cut_short(dut: Any) -> None:
     bad = Bad(dut)
     for encap in (False, True):
         await bad.start(encap=encap)
-        esp = bad.station.esp(nf.udp(664, RESET))
-        for n in range(len(esp)):
+        for n in range(len(bad.esp())):
             whole = n >= 8 + 8 + 12 + 16 and n % 4 == 0
             counter = Counter.DROP_ICV if whole else Counter.DROP_ESP_LENGTH
             if n < 4:
                 counter = Counter.PASSED if encap else Counter.DROP_IP_HEADER
-            await bad.is_refused(bad.station.carry(esp[:n]), counter)
+            await bad.is_refused(bad.station.carry(bad.esp()[:n]), counter)
     command = nf.udp(664, RESET)
     for n in range(8):
         packet = bad.station.esp(command[:n], pad=-(n + 2) % 4 + 8)
@@ -119,38 +122,39 @@ async def lying_ip_headers(dut: Any) -> None:
     bad = Bad(dut)
     await bad.start()
     station = bad.station
-    esp = station.esp(nf.udp(664, RESET))
     for bit in range(16):
-        right = int.from_bytes(station.carry(esp)[24:26], "big")
-        await bad.is_refused(station.carry(esp, checksum=right ^ 1 << bit), Counter.DROP_IP_HEADER)
+        right = int.from_bytes(station.carry(bad.esp())[24:26], "big")
+        lying = station.carry(bad.esp(), checksum=right ^ 1 << bit)
+        await bad.is_refused(lying, Counter.DROP_IP_HEADER)
     for version in (*range(4), *range(5, 16)):
-        await bad.is_refused(station.carry(esp, version=version), Counter.PASSED)
+        await bad.is_refused(station.carry(bad.esp(), version=version), Counter.PASSED)
     for words in range(5):
-        await bad.is_refused(station.carry(esp, words=words), Counter.PASSED)
+        await bad.is_refused(station.carry(bad.esp(), words=words), Counter.PASSED)
     for words in range(6, 16):  # the SPI is then looked for further behind
-        lying = station.carry(esp, words=words)
+        lying = station.carry(bad.esp(), words=words)
         await bad.is_refused(lying, Counter.DROP_UNKNOWN_SPI)
-        wrong = station.carry(esp, words=words, checksum=0x1234)
+        wrong = station.carry(bad.esp(), words=words, checksum=0x1234)
         await bad.is_refused(wrong, Counter.DROP_IP_HEADER)
-    right = 20 + len(esp)
+    right = 20 + len(bad.esp())
     for total in [*range(24), right + 1, right + 2, 1501, 0xFFFF]:
-        lying = station.carry(esp, total=total, least=0)
+        lying = station.carry(bad.esp(), total=total, least=0)
         await bad.is_refused(lying, Counter.DROP_IP_HEADER)
     for total in [24, 28, 36, 62, right - 1, right - 2]:
-        lying = station.carry(esp, total=total)
+        lying = station.carry(bad.esp(), total=total)
         await bad.is_refused(lying, Counter.DROP_ESP_LENGTH)
-    await bad.is_refused(station.carry(esp, total=right - 4), Counter.DROP_ICV)
+    await bad.is_refused(station.carry(bad.esp(), total=right - 4), Counter.DROP_ICV)
     for flags in (0x2000, 0x6000, 0x2001, 1, 0x1FFF):
         counter = Counter.DROP_FRAGMENT
-        await bad.is_refused(station.carry(esp, flags=flags), counter)
-        stranger = station.carry(esp, flags=flags, source=nf.OTHER_IP)
+        await bad.is_refused(station.carry(bad.esp(), flags=flags), counter)
+        stranger = station.carry(bad.esp(), flags=flags, source=nf.OTHER_IP)
         first = flags & 0x1FFF == 0
         await bad.is_refused(stranger, counter if first else Counter.PASSED)
         await bad.is_refused(nf.clear(RESET, flags=flags), counter if first else Counter.PASSED)
-    await bad.is_refused(station.carry(esp), Counter.DROP_FRAME, err=True)
+    await bad.is_refused(station.carry(bad.esp()), Counter.DROP_FRAME, err=True)
     await bad.is_refused(nf.clear(RESET, to=9), Counter.DROP_FRAME, err=True)
     # One octet more than the path takes, and just as much as it takes.
-    inner = nf.udp(664, nf.oem(nf.SA_STATUS).ljust(1500 - 20 - 32 - 2 - 8, b"\0"))
+    message = nf.oem(nf.SA_STATUS).ljust(1500 - 20 - 32 - 2 - 8, b"\0")
+    inner = nf.udp(664, message, source=station.inner)
     longest = station.carry(station.esp(inner))
     assert len(longest) == 1514
     await bad.is_refused(nf.ethernet(0x0800, nf.ipv4(nf.ESP, bytes(1481))), Counter.DROP_IP_HEADER)
@@ -167,17 +171,16 @@ async def lying_udp_headers(dut: Any) -> None:
     bad = Bad(dut)
     await bad.start(encap=True)
     station = bad.station
-    esp = station.esp(nf.udp(664, RESET))
-    right = 8 + len(esp)
+    right = 8 + len(bad.esp())
     for octets in range(right):
         counter = Counter.DROP_ESP_LENGTH
         if octets < 12:
             counter = Counter.PASSED
         elif octets - 8 >= 44 and octets % 4 == 0:
             counter = Counter.DROP_ICV
-        await bad.is_refused(station.carry(esp, octets=octets), counter)
+        await bad.is_refused(station.carry(bad.esp(), octets=octets), counter)
     for octets in (right + 1, right + 4, 0xFFFF):
-        await bad.is_refused(station.carry(esp, octets=octets), Counter.DROP_UDP_LENGTH)
+        await bad.is_refused(station.carry(bad.esp(), octets=octets), Counter.DROP_UDP_LENGTH)
     right = 8 + len(RESET)
     for port, counter in (
         (664, Counter.DROP_CLEAR_PROTECTED),
@@ -204,13 +207,13 @@ async def forged_packets(dut: Any) -> None:
     for key_octets, esn in ((16, False), (32, True)):
         await bad.start(key_octets=key_octets, esn=esn)
         station = bad.station
-        for place in range(len(station.esp(nf.udp(664, RESET)))):
-            esp = bytearray(station.esp(nf.udp(664, RESET)))
+        for place in range(len(bad.esp())):
+            esp = bytearray(bad.esp())
             esp[place] ^= 0x80
             counter = Counter.DROP_UNKNOWN_SPI if place < 4 else Counter.DROP_ICV
             await bad.is_refused(station.carry(bytes(esp)), counter)
         for bit in range(128):
-            esp = bytearray(station.esp(nf.udp(664, RESET)))
+            esp = bytearray(bad.esp())
             esp[-1 - bit // 8] ^= 1 << bit % 8
             await bad.pair.wire(station.carry(bytes(esp)), Counter.DROP_ICV)
         await bad.pair.works(station)
@@ -233,7 +236,7 @@ async def forged_packets(dut: Any) -> None:
         await bad.pair.wire(station.carry(packet), Counter.DROP_NEXT_HEADER)
     await bad.pair.works(station)
     bad.pair.no_pin_moved()
-    asks = nf.udp(664, nf.oem(nf.SA_STATUS))
+    asks = nf.udp(664, nf.oem(nf.SA_STATUS), source=station.inner)
     longest = station.carry(station.esp(asks, pad=255 - (255 + len(asks) + 2) % 4))
     (answer,) = await bad.pair.wire(longest, Counter.DELIVERED)
     station.open(answer)
@@ -248,7 +251,7 @@ async def replayed_packets(dut: Any) -> None:
     for esn in (False, True):
         await bad.start(esn=esn)
         station = bad.station
-        question = nf.udp(664, nf.oem(nf.SA_STATUS))
+        question = nf.udp(664, nf.oem(nf.SA_STATUS), source=station.inner)
         frame = station.carry(station.esp(nf.udp(664, b"")))
         await bad.pair.wire(frame, Counter.DROP_RMCP_MALFORMED)
         await bad.is_refused(frame, duplicate)  # the window moved though the message was bad
@@ -272,13 +275,13 @@ async def replayed_packets(dut: Any) -> None:
     station = bad.station
     spi = station.sa.spi_in
     for number in (0, 1, 255, spi ^ 1, spi ^ 0x80000000, 0xFFFFFFFF):
-        packet = station.esp(nf.udp(664, RESET), spi=number)
+        packet = bad.esp(spi=number)
         await bad.is_refused(station.carry(packet), Counter.DROP_UNKNOWN_SPI)
         await bad.is_refused(station.carry(packet, source=nf.OTHER_IP), Counter.PASSED)
         in_udp = Station(station.sa, encap=True)
         counter = Counter.PASSED if number == 0 else Counter.DROP_UNKNOWN_SPI
         await bad.is_refused(in_udp.carry(packet), counter)
-    packet = station.esp(nf.udp(664, RESET))
+    packet = bad.esp()
     await bad.is_refused(station.carry(packet, to=nf.OTHER_IP), Counter.PASSED)
     routed = nf.ethernet(0x0800, nf.ipv4(nf.ESP, packet), to=nf.ROUTER_MAC)
     await bad.is_refused(routed, Counter.PASSED)

@@ -1,7 +1,6 @@
 """Bench of the whole NIC: the life of its SAs, from staging to zeroisation."""
 
 import struct
-from dataclasses import replace
 from typing import Any
 
 import cocotb
@@ -136,6 +135,7 @@ async def roll_back(dut: Any) -> None:
     await pair.pass_ms(2 * MARGIN_MS)
     assert await pair.states() == (PROVEN, EMPTY)
     await commits(pair, old, new, result=1)
+    new = Station(SaKeys.draw(pair.rng))
     await pair.stage(new.sa)
     await pair.pass_ms(ACK_MS_DEFAULT - MARGIN_MS)
     await commits(pair, old, new)  # and the timer begins anew
@@ -146,6 +146,7 @@ async def roll_back(dut: Any) -> None:
     await pair.wire(new.protect(nf.asf(nf.PING)), Counter.DROP_UNKNOWN_SPI)
     await pair.works(old)
     for last in (STAGED, READY, ACTIVE):
+        new = Station(SaKeys.draw(pair.rng))
         await pair.stage(new.sa, ready=last is not STAGED)
         if last is ACTIVE:
             await commits(pair, old, new)
@@ -155,7 +156,8 @@ async def roll_back(dut: Any) -> None:
         assert await pair.read("SA_SPI_IN", 1) == 0
         await pair.works(old)
     await pair.command(SadCommand.ABORT)
-    await pair.stage(replace(new.sa, tx_used=new.heard))
+    new = Station(SaKeys.draw(pair.rng))
+    await pair.stage(new.sa)
     await commits(pair, old, new)
     await pair.works(new)
     assert await pair.states() == (RETIRING, PROVEN)
@@ -330,7 +332,11 @@ async def numbers_roll_over_and_run_out(dut: Any) -> None:
     for _ in range(24):
         await pair.works(station)
     assert station.number >> 32 == station.heard >> 32 == 6
-    late = station.carry(station.esp(nf.udp(664, nf.oem(nf.SA_STATUS)), number=high | 0xFFFFFFE8))
+    late = station.carry(
+        station.esp(
+            nf.udp(664, nf.oem(nf.SA_STATUS), source=station.inner), number=high | 0xFFFFFFE8
+        )
+    )
     (answer,) = await pair.wire(late, Counter.DELIVERED)
     station.open(answer)
     assert await pair.wire(late, Counter.DROP_REPLAY_DUPLICATE) == []
@@ -391,13 +397,19 @@ async def commands_wait_for_the_pins(dut: Any) -> None:
 
     async def sends(*kinds: int) -> None:
         nonlocal sequence
+        frames = []
         for kind in kinds:
             sequence += 1
-            message = nf.asf(kind, sequence=sequence)
-            await pair.wire(station.protect(message), Counter.DELIVERED)
+            frames.append((station.protect(nf.asf(kind, sequence=sequence)), False))
+        await pair.flow(frames)
+        for answer, number in zip(
+            pair.answers, range(sequence - len(kinds), sequence), strict=True
+        ):
+            assert station.open(answer) == nf.ack(number + 1)
+        pair.answers.clear()
 
-    await sends(nf.RESET, nf.POWER_DOWN)
-    await sends(nf.RESET)  # in the place of power-down
+    pair.answers.clear()
+    await sends(nf.RESET, nf.POWER_DOWN, nf.RESET)  # the last in the place of power-down
     assert await pair.pulses() == ["reset", "reset"]
     await sends(nf.POWER_UP)
     assert await pair.pulses() == []  # a press would switch it off

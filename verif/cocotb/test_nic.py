@@ -1,5 +1,8 @@
 """Runs the benches of the whole NIC beside the model."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hw.nic import Nic
@@ -8,6 +11,14 @@ from verif.cocotb.nic_pair import CLOCK_HZ
 from verif.cocotb.runner import run
 
 BATCHES = 6
+
+
+def names_of(bench: str) -> list[str]:
+    """Names of all cocotb tests of a bench, as its source has them."""
+    source = Path(__file__).with_name(f"{bench}.py").read_text()
+    names = re.findall(r"^@cocotb\.test\(.*\)\nasync def (\w+)", source, re.MULTILINE)
+    assert len(names) == source.count("@cocotb.test("), f"not all tests of {bench} were found"
+    return names
 
 
 def run_nic(bench: str, testcase: str, **parameters: object) -> None:
@@ -27,3 +38,13 @@ def test_mixtures(backpressure: str) -> None:
 
 def test_every_length_passes() -> None:
     run_nic("tb_nic", "every_length_passes")
+
+
+@pytest.mark.parametrize("testcase", names_of("tb_nic_bad"))
+def test_bad_input(testcase: str) -> None:
+    run_nic("tb_nic_bad", testcase)
+
+
+@pytest.mark.parametrize("testcase", names_of("tb_nic_sad"))
+def test_life_of_an_sa(testcase: str) -> None:
+    run_nic("tb_nic_sad", testcase)
