@@ -38,3 +38,5 @@ POWER_HOLD_MS = 5000
 """A press this long switches any host off; it ends early once the host is off."""
 POWER_CYCLE_OFF_MS = 1000
 """How long a power-cycled host stays off before it is switched on again."""
+PIN_REST_MS = 100
+"""Between two commands both pins rest so long, or the host would take two presses for one."""

@@ -5,7 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.mgmt.power import PowerAction
-from spec.host import POWER_CYCLE_OFF_MS, POWER_HOLD_MS, POWER_PRESS_MS, RESET_PULSE_MS
+from spec.host import (
+    PIN_REST_MS,
+    POWER_CYCLE_OFF_MS,
+    POWER_HOLD_MS,
+    POWER_PRESS_MS,
+    RESET_PULSE_MS,
+)
 
 __all__ = ["PowerPins"]
 
@@ -15,9 +21,9 @@ class PowerPins(wiring.Component):
 
     Reset is a pulse of RESET_PULSE_MS. Power-up presses the button only if the host is off or
     asleep: a press would shut a running OS down. Power-down holds the button until the host is
-    off, at most POWER_HOLD_MS. Power-cycle does that, waits POWER_CYCLE_OFF_MS and presses. The
-    first edge comes one cycle after `stb` if the pins are idle; lengths are in milliseconds,
-    counted by `tick_ms`, to within one.
+    off, at most POWER_HOLD_MS. Power-cycle does that, waits POWER_CYCLE_OFF_MS and presses. After
+    each of them the pins rest for PIN_REST_MS. The first edge comes one cycle after `stb` if the
+    pins are idle; lengths are in milliseconds, counted by `tick_ms`, to within one.
 
     Source: DSP0136 3.2.4.1; ACPI 6.5, 4.8.2.2 (button override).
     """
@@ -75,20 +81,23 @@ class PowerPins(wiring.Component):
             with m.State("reset"):
                 m.d.comb += self.reset.eq(1)
                 with m.If(done):
-                    m.next = "idle"
+                    press(PIN_REST_MS, "rest")
             with m.State("press"):
                 m.d.comb += self.power.eq(1)
                 with m.If(done):
-                    m.next = "idle"
+                    press(PIN_REST_MS, "rest")
             with m.State("hold"):
                 m.d.comb += self.power.eq(1)
                 with m.If(self.off_in | done):
-                    m.next = "idle"
+                    press(PIN_REST_MS, "rest")
                     with m.If(again):
                         press(POWER_CYCLE_OFF_MS, "off")
             with m.State("off"):
                 with m.If(done):
                     press(POWER_PRESS_MS, "press")
+            with m.State("rest"):
+                with m.If(done):
+                    m.next = "idle"
 
         with m.If(begin & waiting):
             m.d.sync += waiting.eq(0)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spec.host import POWER_CYCLE_OFF_MS, POWER_HOLD_MS, POWER_PRESS_MS, RESET_PULSE_MS
+from spec.host import (
+    PIN_REST_MS,
+    POWER_CYCLE_OFF_MS,
+    POWER_HOLD_MS,
+    POWER_PRESS_MS,
+    RESET_PULSE_MS,
+)
 from spec.rmcp import AsfType
 from verif.model.host import HostMonitor
 
@@ -49,7 +55,15 @@ class PinSequencer:
                     self._running = None
             if self._waiting is None:
                 return None
-            self._running, self._waiting = self._play(self._waiting), None
+            self._running, self._waiting = self._with_rest(self._waiting), None
+
+    def _with_rest(self, command: AsfType) -> Iterator[str | None]:
+        moved = False
+        for asserted in self._play(command):
+            moved = True
+            yield asserted
+        if moved:
+            yield from [None] * PIN_REST_MS
 
     def _play(self, command: AsfType) -> Iterator[str | None]:
         """The pin asserted in each millisecond, None for none."""

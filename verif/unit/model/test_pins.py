@@ -115,6 +115,6 @@ def test_one_command_waits_and_a_newer_one_replaces_it() -> None:
     managed.command(DOWN)
     assert managed.nic.advance(6000) == [
         Pin("reset", False, 1250),
-        Pin("power", True, 1250),
-        Pin("power", False, 6250),
+        Pin("power", True, 1350),  # the pins rest in between
+        Pin("power", False, 6350),
     ]
