@@ -11,10 +11,11 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
+from types import ModuleType
 
-from spec import headers, registers, rmcp
+from spec import headers, host, registers, rmcp, sa
 from spec.counters import Counter
 from spec.host import HostState
 from spec.layout import Access, Header, Register
@@ -28,7 +29,7 @@ __all__ = ["pages", "write"]
 _NOTE = "Made from `spec/` by `make docs`; not to be edited."
 
 
-def member_docs(kind: type[IntEnum]) -> dict[str, str]:
+def member_docs(kind: type[IntEnum] | type[IntFlag]) -> dict[str, str]:
     """What stands below each member of an enum in its source; members without it are left out."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     docs: dict[str, str] = {}
@@ -48,11 +49,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
 
 
-def enum_table(kind: type[IntEnum]) -> str:
+def enum_table(kind: type[IntEnum] | type[IntFlag]) -> str:
     """Number, name and meaning of each member."""
     docs = member_docs(kind)
-    rows = [(f"{int(m):#04x}", f"`{m.name}`", docs.get(m.name, "")) for m in kind]
+    rows = [(f"{int(m):#04x}", f"`{m.name}`", docs.get(str(m.name), "")) for m in kind]
     return table(("value", "name", "meaning"), rows)
+
+
+def constants_table(*modules: ModuleType) -> str:
+    """Each number that a module names."""
+    rows = [
+        (f"`{name}`", value, f"{value:#x}")
+        for module in modules
+        for name, value in vars(module).items()
+        if name.isupper() and type(value) is int
+    ]
+    return table(("name", "value", "hexadecimal"), rows)
 
 
 def _bits(lsb: int, width: int) -> str:
@@ -106,6 +118,7 @@ def registers_page() -> str:
         ("States of the host", HostState),
     ):
         parts.append(f"## {title}\n\n{enum_table(kind)}")
+    parts.append(f"## Constants\n\n{constants_table(host, sa)}")
     return "\n".join(parts)
 
 
@@ -134,6 +147,7 @@ def headers_page() -> str:
         ("Result of COMMITTED", CommitResult),
     ):
         parts.append(f"## {title}\n\n{enum_table(kind)}")
+    parts.append(f"## Constants\n\n{constants_table(headers, rmcp)}")
     return "\n".join(parts)
 
 

@@ -71,6 +71,8 @@ def test_literal_places() -> None:
     assert ["10", "0", "16", "checksum"] in tables("headers.md")["ipv4"]
     assert ["3", "0", "1", "ack"] in tables("headers.md")["rmcp"]
     assert ["3", "3", "5", "message_class"] in tables("headers.md")["rmcp"]
+    assert ["HEARTBEAT_MAGIC", "1212306465", "0x48425421"] in tables("registers.md")["Constants"]
+    assert ["PORT_RMCP_SECURED", "664", "0x298"] in tables("headers.md")["Constants"]
     assert ["0x04", "PROVEN"] in [row[:2] for row in tables("registers.md")["States of a bank"]]
 
 
