@@ -7,14 +7,12 @@ written from the fields below by `python -m sw.config`, and a test holds it to t
 from __future__ import annotations
 
 import dataclasses
+import os
 import stat
 import sys
 import tomllib
-import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +20,22 @@ from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
 from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT
 from spec.suites import Suite
+from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
 from sw.ike.constants import IKE_PORT, Group
 from sw.ike.secret import Secret
+
+__all__ = [
+    "GROUP_NAMES",
+    "LOG_LEVELS",
+    "SUITE_NAMES",
+    "AgentConfig",
+    "ConfigError",
+    "StationConfig",
+    "load_agent",
+    "load_station",
+    "mac_octets",
+    "read_psk",
+]
 
 SUITE_NAMES = {
     "aes-gcm-256": Suite.ESP_AES_GCM_16_256,
@@ -31,14 +43,10 @@ SUITE_NAMES = {
 }
 GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
 LOG_LEVELS = ("debug", "info", "warning", "error")
-MAC_NONE = "00:00:00:00:00:00"
 PSK_MIN_OCTETS = 16
+PSK_FILE_MAX_OCTETS = 4096
 
 _T = TypeVar("_T")
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used. The text names file, key, what is allowed and how."""
 
 
 def _key(
@@ -173,8 +181,8 @@ class AgentConfig:
     )
     address: str = _key(REQUIRED, "The host's IPv4 address, that the NIC answers for.", kind="ipv4")
     mac: str = _key(REQUIRED, "The host's MAC address, as `02:00:00:00:00:01`.", kind="mac")
-    nic_socket: str = _key("", "Register socket of a virtual board.", kind="path")
-    nic_serial: str = _key("", "Serial line of a board's register bridge.", kind="path")
+    nic_socket: str = _key("", "Register socket of a virtual board.", kind="optional path")
+    nic_serial: str = _key("", "Serial line of a board's register bridge.", kind="optional path")
     suites: tuple[str, ...] = _key(
         ("aes-gcm-256", "aes-gcm-128"),
         "Suites accepted, preferred first; those the NIC has not are left out.",
@@ -227,12 +235,15 @@ TABLES: dict[str, type[StationConfig] | type[AgentConfig]] = {
 
 def load_station(path: str | Path) -> StationConfig:
     """Read table `[station]`; raises ConfigError."""
-    return _load(Path(path), "station", StationConfig)
+    config = _load(Path(path), "station", StationConfig)
+    _check_ports(config, "station", path)
+    return config
 
 
 def load_agent(path: str | Path) -> AgentConfig:
     """Read table `[agent]`; raises ConfigError."""
     config = _load(Path(path), "agent", AgentConfig)
+    _check_ports(config, "agent", path)
     if bool(config.nic_socket) == bool(config.nic_serial):
         raise ConfigError(
             f"{path}: agent: name the way to the NIC by one of the keys nic_socket and nic_serial"
@@ -253,12 +264,12 @@ def _load(path: Path, table: str, kind: type[_T]) -> _T:
             f"cannot read the configuration {path}: {error.strerror or error}; name one that can "
             "be read with --config FILE"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no TOML: {error}; see docs/config.md") from error
     for name in document:
         if name not in TABLES:
             raise ConfigError(
-                f"{path}: unknown table or key {name!r}; there are only the tables "
+                f"{path}: unknown table or key {unknown(name, TABLES)} There are only the tables "
                 f"{' and '.join(f'[{known}]' for known in TABLES)}"
             )
     values = document.get(table)
@@ -267,128 +278,46 @@ def _load(path: Path, table: str, kind: type[_T]) -> _T:
     return parse_table(values, table, kind, path)
 
 
-def parse_table(values: Mapping[str, object], table: str, kind: type[_T], path: Path) -> _T:
-    """Check a table against its dataclass, and make one; raises ConfigError."""
-    if not dataclasses.is_dataclass(kind):
-        raise TypeError(f"{kind} is no table")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for name in values:
-        if name not in fields:
-            raise ConfigError(
-                f"{path}: unknown key {table}.{name}; the keys of [{table}] are: "
-                f"{', '.join(sorted(fields))}"
-            )
-    arguments: dict[str, object] = {}
-    for name, entry in fields.items():
-        if name in values:
-            try:
-                arguments[name] = _check(values[name], hints[name], entry.metadata)
-            except ValueError as error:
-                raise ConfigError(f"{path}: {table}.{name}: {error}") from None
-        elif entry.default is dataclasses.MISSING:
-            raise ConfigError(
-                f"{path}: {table}.{name} is missing; give {_allowed(hints[name], entry.metadata)}: "
-                f"{entry.metadata['doc']}"
-            )
-    return kind(**arguments)
-
-
-def _check(value: object, hint: Any, metadata: Mapping[str, Any]) -> object:
-    """The value as the field wants it; raises ValueError with what is allowed."""
-    allowed = _allowed(hint, metadata)
-    wrong = ValueError(f"{value!r} is not allowed; give {allowed}")
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise wrong
-        return value
-    if hint in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
-            raise wrong
-        low, high = metadata["low"], metadata["high"]
-        if not (low is None or low <= value) or not (high is None or value <= high):
-            raise wrong
-        return float(value) if hint is float else value
-    if hint is str:
-        if not isinstance(value, str) or not _is_kind(value, metadata):
-            raise wrong
-        return value
-    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
-        raise wrong
-    if any(part not in metadata["choices"] for part in value):
-        raise wrong
-    return tuple(value)
-
-
-def _is_kind(value: str, metadata: Mapping[str, Any]) -> bool:
-    if metadata["choices"] is not None:
-        return value in metadata["choices"]
-    match metadata["kind"]:
-        case "ipv4":
-            return _is_ipv4(value)
-        case "mac":
-            try:
-                return len(mac_octets(value)) == 6
-            except ValueError:
-                return False
-        case "identity":
-            return value.isascii() and value.isprintable() and value.strip() == value != ""
-    return "\0" not in value
-
-
-def _is_ipv4(value: str) -> bool:
-    try:
-        IPv4Address(value)
-    except AddressValueError:
-        return False
-    return True
-
-
-def mac_octets(text: str) -> bytes:
-    """The octets of a MAC address in colon form; raises ValueError."""
-    parts = text.split(":")
-    if len(parts) != 6 or any(len(part) != 2 for part in parts):
-        raise ValueError(f"{text!r} is no MAC address")
-    return bytes(int(part, 16) for part in parts)
-
-
-def _allowed(hint: Any, metadata: Mapping[str, Any]) -> str:
-    """What a key takes, in words."""
-    choices = metadata["choices"]
-    if hint is bool:
-        return "true or false"
-    if hint in (int, float):
-        kind = "a whole number" if hint is int else "a number"
-        return f"{kind} from {metadata['low']:,} to {metadata['high']:,}".replace(",", " ")
-    if hint is str:
-        if choices is not None:
-            return "one of " + ", ".join(f'"{choice}"' for choice in choices)
-        return {
-            "ipv4": "an IPv4 address",
-            "mac": "a MAC address",
-            "identity": "a name",
-            "path": "a path",
-        }[metadata["kind"]]
-    if isinstance(hint, types.GenericAlias):
-        return "a list, each at most once, of " + ", ".join(f'"{choice}"' for choice in choices)
-    raise TypeError(f"no words for {hint}")
+def _check_ports(config: StationConfig | AgentConfig, table: str, path: str | Path) -> None:
+    if config.ike_port == config.natt_port:
+        raise ConfigError(
+            f"{path}: {table}.natt_port is {config.natt_port}, as {table}.ike_port is; "
+            "they must be two ports"
+        )
 
 
 def read_psk(path: str | Path) -> Secret:
-    """The pre-shared key in a file that nobody else may read; raises ConfigError."""
+    """The pre-shared key in a file; raises ConfigError.
+
+    SEC: STATION.PSK_FILE_MODE. A file that others than its owner may use is refused before it is
+    read; the mode is that of the very file that is read.
+    """
     path = Path(path)
     try:
-        mode = path.stat().st_mode
-        octets = path.read_bytes().strip()
+        # What is no file must not hold us up: a FIFO would.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"the pre-shared key {path} is no file; name one")
+            if mode & 0o077:
+                raise ConfigError(
+                    f"others than its owner may use the pre-shared key {path} (mode "
+                    f"{stat.S_IMODE(mode):04o}); type: chmod 0600 {path}"
+                )
+            octets = os.read(fd, PSK_FILE_MAX_OCTETS + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise ConfigError(
             f"cannot read the pre-shared key {path}: {error.strerror or error}"
         ) from error
-    if not stat.S_ISREG(mode) or mode & 0o077:
+    if len(octets) > PSK_FILE_MAX_OCTETS:
         raise ConfigError(
-            f"others than its owner may use the pre-shared key {path} (mode "
-            f"{stat.S_IMODE(mode):04o}); type: chmod 0600 {path}"
+            f"the pre-shared key {path} is longer than {PSK_FILE_MAX_OCTETS} octets; is it "
+            "another file?"
         )
+    octets = octets.strip()
     if len(octets) < PSK_MIN_OCTETS:
         raise ConfigError(
             f"the pre-shared key {path} has {len(octets)} octets; it needs {PSK_MIN_OCTETS} at "
@@ -419,8 +348,8 @@ def document_tables() -> str:
                 default = f'`"{entry.default}"`'
             else:
                 default = f"`{entry.default}`"
-            allowed = _allowed(hints[entry.name], entry.metadata)
-            lines.append(f"| `{entry.name}` | {default} | {allowed} | {entry.metadata['doc']} |")
+            takes = allowed(hints[entry.name], entry.metadata)
+            lines.append(f"| `{entry.name}` | {default} | {takes} | {entry.metadata['doc']} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Brings one negotiated SA into the NIC: step 41 of the seed's figure 5.
 
-Whatever comes of it, no key is left in here afterwards.
+SEC: AGENT.KEYS_FORGOTTEN. Whatever comes of it, the event's secrets and the buffers that the driver
+wrote from hold zeros afterwards. (What Python copied on the way, to hand octets over, is freed.)
 """
 
 from __future__ import annotations
@@ -19,19 +20,30 @@ BUSY_PAUSE_S = 0.1
 
 
 def staged_from(event: ChildSaEstablished) -> StagedSa:
-    """The SA as the NIC takes it; the secrets of the event are wiped."""
+    """The SA as the NIC takes it; the secrets of the event are wiped, whatever comes of it.
+
+    Raises ValueError for what no NIC takes.
+    """
+    secrets = (event.key_in, event.key_out, event.salt_in, event.salt_out)
+    buffers: list[bytearray] = []
     try:
+        buffers += [bytearray(secret.reveal()) for secret in secrets]
+        key_in, key_out, salt_in, salt_out = buffers
         return StagedSa(
             spi_in=event.spi_in,
             spi_out=event.spi_out,
             suite=event.suite,
             peer_ip=IPv4Address(event.address.host),
-            key_in=bytearray(event.key_in.reveal()),
-            key_out=bytearray(event.key_out.reveal()),
-            salt_in=bytearray(event.salt_in.reveal()),
-            salt_out=bytearray(event.salt_out.reveal()),
+            key_in=key_in,
+            key_out=key_out,
+            salt_in=salt_in,
+            salt_out=salt_out,
             esn=event.esn,
         )
+    except ValueError:
+        for buffer in buffers:
+            buffer[:] = bytes(len(buffer))
+        raise
     finally:
         wipe(event)
 
@@ -78,8 +90,14 @@ async def load(
 async def _to_the_end(work: Coroutine[object, object, None]) -> None:
     """Wait for the driver even when cancelled: keys must not be wiped while it writes them."""
     task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    error = task.exception()
+    if cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error

@@ -66,11 +66,12 @@ class AgentNic:
 
     def _do(self, work: Callable[[NicDriver], _T]) -> _T:
         if self._driver is None:
-            driver = NicDriver(self._connect())
+            transport = self._connect()
             try:
+                driver = NicDriver(transport)
                 self._configure(driver)
             except NicError:
-                driver.close()
+                transport.close()
                 raise
             self._driver = driver
         try:

@@ -49,11 +49,11 @@ def endpoint_config(config: AgentConfig) -> EndpointConfig:
     )
 
 
-def station_peer(config: AgentConfig, suites: tuple[Suite, ...]) -> Peer:
-    """The station, and the Child SAs that it may have."""
+def station_peer(config: AgentConfig) -> Peer:
+    """The station, and the Child SAs that it may have; raises ConfigError."""
     child = replace(
         host_child_policy(),
-        suites=suites,
+        suites=wanted_suites(config),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
     )
     return Peer(
@@ -62,6 +62,11 @@ def station_peer(config: AgentConfig, suites: tuple[Suite, ...]) -> Peer:
         psk=read_psk(config.psk_file),
         child=child,
     )
+
+
+def wanted_suites(config: AgentConfig) -> tuple[Suite, ...]:
+    """The suites that the configuration allows, preferred first."""
+    return tuple(SUITE_NAMES[name] for name in config.suites)
 
 
 class Agent:
@@ -93,9 +98,11 @@ class Agent:
         Raises NicError, sw.ipsec.DataPlaneError, sw.config.ConfigError.
         """
         config = self._config
-        suites = await self._nic.suites(tuple(SUITE_NAMES[name] for name in config.suites))
+        # The NIC is left as it is when the configuration is of no use.
+        peer = station_peer(config)
+        suites = await self._nic.suites(wanted_suites(config))
         endpoint = IkeEndpoint(rng=secrets.token_bytes, config=endpoint_config(config))
-        endpoint.add_peer(station_peer(config, suites))
+        endpoint.add_peer(replace(peer, child=replace(peer.child, suites=suites)))
         self._shell = IkeShell(endpoint, self._on_event)
         await self._shell.open(IPv4Address(config.address), config.ike_port, config.natt_port)
         self._heart = asyncio.create_task(self._beat())
@@ -106,6 +113,9 @@ class Agent:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, return_exceptions=True)
+        # One that is being written is finished, one that waits for a bank is given up.
+        for task in self._loads.values():
+            task.cancel()
         await asyncio.gather(*self._loads.values(), *self._tasks, return_exceptions=True)
         if self._shell is not None:
             await self._shell.leave(CLOSE_WAIT_S)
@@ -159,14 +169,23 @@ class Agent:
         # SAs go into the NIC in the order of their exchanges, or a station that holds the newer one
         # proven could see it replaced by the older: one that still waits is given up.
         self._superseded.update(self._loads)
-        self._loads[spi_in] = asyncio.create_task(self._load(event))
+        task = asyncio.create_task(self._load(event))
+        # Also of one that is cancelled before it begins.
+        task.add_done_callback(lambda _: wipe(event))
+        self._loads[spi_in] = task
 
     async def _load(self, event: ChildSaEstablished) -> None:
         spi_in, connection_id = event.spi_in, event.connection
         loop = asyncio.get_running_loop()
         try:
             sa = staged_from(event)
-            await load(self._nic, sa, busy_timeout_s=self._config.busy_timeout_s, time=loop.time)
+            await load(
+                self._nic,
+                sa,
+                busy_timeout_s=self._config.busy_timeout_s,
+                time=loop.time,
+                wanted=lambda: spi_in not in self._superseded | self._unwanted,
+            )
         except (NicError, ValueError) as error:
             LOG.warning("SA %#010x is given up: %s", spi_in, error)
             self._unwanted.discard(spi_in)

@@ -1,9 +1,11 @@
-"""The one command of Holdfast: `holdfast`. docs/station.md and docs/agent.md show it at work."""
+"""The one command of Holdfast: `holdfast`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from sw.cli.commands import (
     KNOWN_ERRORS,
@@ -17,23 +19,39 @@ from sw.cli.commands import (
     station_run,
 )
 from sw.cli.host_commands import agent_run, nic_show
-from sw.cli.output import EXIT_HELP, CommandError, Exit, Output
+from sw.cli.output import EXIT_HELP, CommandError, Exit, Output, drop, open_streams
 from sw.config import LOG_LEVELS
 from sw.nic import NicError
 
 DEFAULT_CONFIG = "/etc/holdfast/holdfast.toml"
+HOST_NAME_MAX = 255
 Command = Callable[[argparse.Namespace, Output], None]
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong arguments as any other error of a command is told."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise CommandError."""
+        raise CommandError(Exit.USAGE, f"{message}; see: {self.prog} --help")
+
+
+def _host(name: str) -> str:
+    """The name of a host, as the store and the listings take it."""
+    if not name.isprintable() or not 0 < len(name) <= HOST_NAME_MAX or " " in name:
+        raise argparse.ArgumentTypeError(f"{name[:80]!r} is no name of a host")
+    return name
+
+
+def _parser() -> _Parser:
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="write one JSON value, for programs")
-    configured = argparse.ArgumentParser(add_help=False, parents=[common])
+    configured = _Parser(add_help=False, parents=[common])
     configured.add_argument(
         "--config", metavar="FILE", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}"
     )
     configured.add_argument("--log-level", choices=LOG_LEVELS, help="instead of the file's")
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="holdfast",
         description="Keeps a computer manageable while its operating system is down.",
         epilog=EXIT_HELP,
@@ -42,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="COMMAND")
 
     def add(
-        group: argparse._SubParsersAction[argparse.ArgumentParser],
+        group: argparse._SubParsersAction[_Parser],
         name: str,
         text: str,
-        parent: argparse.ArgumentParser,
+        parent: _Parser,
         run: Command,
-    ) -> argparse.ArgumentParser:
+    ) -> _Parser:
         parser = group.add_parser(
             name,
             help=text,
@@ -55,11 +73,12 @@ def _parser() -> argparse.ArgumentParser:
             parents=[parent],
             epilog=EXIT_HELP,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         parser.set_defaults(run=run)
         return parser
 
-    def sub(name: str, text: str) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    def sub(name: str, text: str) -> argparse._SubParsersAction[_Parser]:
         parser = groups.add_parser(name, help=text, description=text)
         return parser.add_subparsers(dest="action_group", required=True, metavar="ACTION")
 
@@ -69,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     host = sub("host", "the hosts that the station looks after")
     adding = add(host, "add", "take a host in", configured, host_add)
-    adding.add_argument("host", metavar="HOST", help="its name")
+    adding.add_argument("host", metavar="HOST", type=_host, help="its name")
     adding.add_argument("--address", required=True, help="its IPv4 address")
     adding.add_argument("--identity", help="who it is in IKE (default: its name)")
     adding.add_argument(
@@ -80,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         ("show", "one host: state, SA in use, refresh", host_show),
         ("remove", "forget a host and its SAs", host_remove),
     ):
-        add(host, name, text, configured, run).add_argument("host", metavar="HOST")
+        add(host, name, text, configured, run).add_argument("host", metavar="HOST", type=_host)
 
     power = sub("power", "reset a host, or switch it on or off")
     for action, text in (
@@ -90,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         ("cycle", "switch it off, and on again"),
     ):
         parser = add(power, action, text, configured, power_host)
-        parser.add_argument("host", metavar="HOST")
+        parser.add_argument("host", metavar="HOST", type=_host)
         parser.set_defaults(action=action)
 
     agent = sub("agent", "the program on the host's OS")
@@ -98,34 +117,51 @@ def _parser() -> argparse.ArgumentParser:
 
     nic = sub("nic", "the NIC of this machine")
     showing = add(nic, "show", "identity, capabilities, banks, host, counters", common, nic_show)
-    showing.add_argument("--socket", metavar="PATH", help="register socket of a virtual board")
-    showing.add_argument("--serial", metavar="DEVICE", help="serial line of a register bridge")
+    way = showing.add_mutually_exclusive_group(required=True)
+    way.add_argument("--socket", metavar="PATH", help="register socket of a virtual board")
+    way.add_argument("--serial", metavar="DEVICE", help="serial line of a register bridge")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives its exit code (`Exit`). Raises SystemExit for wrong arguments."""
-    arguments = _parser().parse_args(argv)
-    output = Output(as_json=arguments.json)
-    run: Command = arguments.run
+    """Run one command; gives its exit code (`Exit`)."""
+    words = sys.argv[1:] if argv is None else argv
+    open_streams()
+    output = Output(as_json="--json" in words)
     try:
-        run(arguments, output)
-    except CommandError as error:
-        output.error(error)
-        return error.code
-    except KNOWN_ERRORS as error:
-        told = command_error(error)
-        output.error(told)
-        return told.code
-    except NicError as error:
-        output.error(CommandError(Exit.UNAVAILABLE, str(error)))
-        return Exit.UNAVAILABLE
+        error = _run(words, output)
+        if error is not None:
+            output.error(error)
+        sys.stdout.flush()
     except BrokenPipeError:
+        drop(sys.stdout)
         return Exit.FAILED
+    except OSError as failed:
+        drop(sys.stdout)
+        output.say(f"holdfast: cannot write to standard output: {failed.strerror or failed}")
+        return Exit.FAILED
+    return Exit.OK if error is None else error.code
+
+
+def _run(words: Sequence[str], output: Output) -> CommandError | None:
+    """Run a command; gives its error. BrokenPipeError is the caller's."""
+    try:
+        arguments = _parser().parse_args(words)
+        run: Command = arguments.run
+        run(arguments, output)
+    except SystemExit:
+        # Help was asked for, and given.
+        return None
+    except CommandError as error:
+        return error
+    except KNOWN_ERRORS as error:
+        return command_error(error)
+    except NicError as error:
+        return CommandError(Exit.UNAVAILABLE, str(error))
     except KeyboardInterrupt:
-        output.error(CommandError(Exit.FAILED, "interrupted"))
-        return Exit.FAILED
+        return CommandError(Exit.FAILED, "interrupted")
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        output.error(CommandError(Exit.FAILED, f"{error.strerror or error}"))
-        return Exit.FAILED
-    return Exit.OK
+        return CommandError(Exit.FAILED, f"{error.strerror or error}")
+    return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import cast
 
 from sw.cli.output import CommandError, Exit, Json, Output, pairs, start_logging, table
-from sw.cli.running import until_stopped
+from sw.cli.running import stop_signals
 from sw.config import ConfigError, StationConfig, load_station, read_psk
+from sw.config_values import parse_address
 from sw.identity import parse_identity
 from sw.ipsec import IpsecError
 from sw.station.control import ControlError, ControlServer, ErrorKind, ask, power
@@ -73,8 +73,10 @@ async def _station_run(config: StationConfig, output: Output) -> None:
         await station.start()
         await control.start()
         ready = {"running": True, "control_socket": config.control_socket}
-        output.result(ready, [f"station {config.identity} runs; stop it with SIGTERM or Ctrl-C"])
-        await until_stopped()
+        with stop_signals() as stopped:
+            told = f"station {config.identity} runs; stop it with SIGTERM or Ctrl-C"
+            output.result(ready, [told])
+            await stopped.wait()
     finally:
         await control.stop()
         await station.stop()
@@ -84,13 +86,20 @@ async def _station_run(config: StationConfig, output: Output) -> None:
 
 
 def _ask(config: StationConfig, request: Json, output: Output) -> object | None:
-    """The running station's answer; None if none runs."""
+    """The running station's answer: hosts, or one object; None if none runs."""
     try:
-        return asyncio.run(ask(Path(config.control_socket), request, output.progress))
+        result = asyncio.run(ask(Path(config.control_socket), request, output.progress))
     except ControlError as error:
         if error.kind is ErrorKind.NO_STATION:
             return None
         raise
+    hosts = result if request["op"] == "list" else [result]
+    if not isinstance(hosts, list) or not all(isinstance(host, dict) for host in hosts):
+        raise ControlError(
+            ErrorKind.FAILED,
+            f"what answers on {config.control_socket} is no station of this release",
+        )
+    return result
 
 
 def _with_store(config: StationConfig, work: Callable[[Store], object]) -> object:
@@ -115,10 +124,10 @@ def host_add(arguments: argparse.Namespace, output: Output) -> None:
     """Take a host into the store."""
     config = load_station(arguments.config)
     try:
-        address = IPv4Address(arguments.address)
+        address = parse_address(arguments.address)
         identity = arguments.identity or arguments.host
         parse_identity(identity)
-    except (AddressValueError, ValueError) as error:
+    except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     psk = read_psk(arguments.psk_file)
     request: Json = {
@@ -164,9 +173,9 @@ def host_list(arguments: argparse.Namespace, output: Output) -> None:
     hosts = cast("list[Json]", result)
     rows = [
         [
-            host["name"],
-            host["address"],
-            host["state"],
+            host.get("name"),
+            host.get("address"),
+            host.get("state"),
             _of(host, "sa", "spi_in_use"),
             _of(host, "sa", "proven"),
             _of(host, "refresh", "last"),
@@ -219,8 +228,8 @@ def power_host(arguments: argparse.Namespace, output: Output) -> None:
     output.result(
         told,
         [
-            f"{action} of host {name} is acknowledged under SPI {told['spi']}, "
-            f"after {told['packets']} packet(s)"
+            f"{action} of host {name} is acknowledged under SPI {told.get('spi')}, "
+            f"after {told.get('packets')} packet(s)"
         ],
     )
 

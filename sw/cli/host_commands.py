@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 
 from spec.counters import Counter
 from sw.agent.nic import open_transport
 from sw.agent.service import Agent
-from sw.cli.output import CommandError, Exit, Json, Output, pairs, start_logging, table
-from sw.cli.running import until_stopped
+from sw.cli.output import Json, Output, pairs, start_logging, table
+from sw.cli.running import stop_signals
 from sw.config import AgentConfig, load_agent
 from sw.nic import NicDriver, SerialTransport, UnixSocketTransport
 
@@ -25,8 +26,10 @@ async def _agent_run(config: AgentConfig, output: Output) -> None:
     agent = Agent(config, lambda: open_transport(config))
     try:
         await agent.start()
-        output.result({"running": True}, [f"agent {config.identity} runs; stop it with SIGTERM"])
-        await until_stopped()
+        with stop_signals() as stopped:
+            told = f"agent {config.identity} runs; stop it with SIGTERM or Ctrl-C"
+            output.result({"running": True}, [told])
+            await stopped.wait()
     finally:
         await agent.stop()
 
@@ -35,11 +38,9 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
     """What the NIC is, and how it stands."""
     if arguments.socket:
         transport: UnixSocketTransport | SerialTransport = UnixSocketTransport(arguments.socket)
-    elif arguments.serial:
-        transport = SerialTransport(arguments.serial)
     else:
-        raise CommandError(Exit.USAGE, "name the NIC with --socket PATH or --serial DEVICE")
-    with NicDriver(transport) as driver:
+        transport = SerialTransport(arguments.serial)
+    with contextlib.closing(transport), NicDriver(transport) as driver:
         result = describe_nic(driver)
     parts = {key: value for key, value in result.items() if isinstance(value, dict)}
     lines = []

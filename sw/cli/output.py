@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import TextIO
 
 Json = dict[str, object]
 
@@ -37,6 +40,23 @@ EXIT_HELP = """exit codes:
 """
 
 
+def open_streams() -> None:
+    """Make standard output and error fit to write to: also closed ones, also any text."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop(stream: TextIO) -> None:
+    """Nobody reads a stream any more: what is still in its buffer goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 class CommandError(Exception):
     """Ends a command with a code and a text for people."""
 
@@ -60,8 +80,16 @@ class Output:
 
     def progress(self, text: str) -> None:
         """Something that happens meanwhile, for people: to standard error."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        self.say(text)
+
+    @staticmethod
+    def say(text: str) -> None:
+        """A line to standard error. That nobody reads it is no reason to fail."""
+        try:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+        except OSError:
+            drop(sys.stderr)
 
     def result(self, value: object, lines: Iterable[str]) -> None:
         """The command's result: as JSON, or as these lines."""
@@ -71,12 +99,12 @@ class Output:
 
     def error(self, error: CommandError) -> None:
         """Why the command came to nothing."""
+        self.say(f"holdfast: {error}")
         if self.as_json:
             body: Json = {"error": str(error), "exit_code": int(error.code)}
             if error.result is not None:
                 body["result"] = error.result
             sys.stdout.write(json.dumps(body, indent=2) + "\n")
-        sys.stderr.write(f"holdfast: {error}\n")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import IPv4Address
+from typing import TypeVar
 
 from spec import registers as facts
 from spec.counters import Counter
@@ -30,6 +32,7 @@ from sw.nic.transport import RegisterTransport
 POLL_COUNT = 1000
 """Times that a pending command's result is read before the driver gives up."""
 POLL_PAUSE_S = 0.001
+_State = TypeVar("_State", bound=IntEnum)
 
 _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
     SadResult.BUSY: (
@@ -233,7 +236,7 @@ class NicDriver:
         """The host as the NIC sees it."""
         fields = self._read_fields("HOST_STATUS")
         return HostStatus(
-            state=HostState(fields["state"]),
+            state=_known(HostState, fields["state"]),
             watchdog_expired=bool(fields["watchdog_expired"]),
             reset_in=bool(fields["reset_in"]),
             sleep_in=bool(fields["sleep_in"]),
@@ -246,8 +249,8 @@ class NicDriver:
         """The two banks. The SPIs are read after the states, and may be a step newer."""
         fields = self._read_fields("SA_STATUS")
         return SaStatus(
-            bank_a=BankState(fields["bank_a"]),
-            bank_b=BankState(fields["bank_b"]),
+            bank_a=_known(BankState, fields["bank_a"]),
+            bank_b=_known(BankState, fields["bank_b"]),
             busy=bool(fields["busy"]),
             spi_in_a=self._read("SA_SPI_IN", 0),
             spi_in_b=self._read("SA_SPI_IN", 1),
@@ -405,3 +408,13 @@ class NicDriver:
             field.name: value >> field.lsb & ((1 << field.width) - 1)
             for field in facts.BY_NAME[name].fields
         }
+
+
+def _known(kind: type[_State], value: int) -> _State:
+    try:
+        return kind(value)
+    except ValueError:
+        raise WrongNicError(
+            f"the NIC tells the unknown {kind.__name__} {value}; check its line, and that gateware "
+            "and software are of the same release"
+        ) from None

@@ -237,7 +237,7 @@ async def ask(path: Path, request: Json, progress: Callable[[str], None]) -> obj
                     str(answer.get("text", "the station gives no reason")),
                     result if isinstance(result, dict) else None,
                 )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ControlError(ErrorKind.FAILED, f"the station broke off: {error}") from error
     finally:
         writer.close()
@@ -246,4 +246,7 @@ async def ask(path: Path, request: Json, progress: Callable[[str], None]) -> obj
 
 async def _answers(reader: asyncio.StreamReader) -> AsyncIterator[Json]:
     while line := await reader.readline():
-        yield json.loads(line)
+        answer = json.loads(line)
+        if not isinstance(answer, dict):
+            raise ValueError("an answer is a JSON object")
+        yield answer
