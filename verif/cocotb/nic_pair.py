@@ -188,7 +188,7 @@ class NicPair:
         list of bytes
             The frames that the NIC sent in answer.
         """
-        self._begin(frame, err)
+        self.begin(frame, err)
         if verdict is not None:
             said = self.model.verdict
             assert said is verdict, f"the model says {said!r}, not {verdict!r}: {frame.hex()}"
@@ -204,7 +204,8 @@ class NicPair:
         await self.outputs()
         return self.answers[already:]
 
-    def _begin(self, frame: bytes, err: bool) -> None:
+    def begin(self, frame: bytes, err: bool = False) -> None:
+        """Gives a frame to the model, and to the gateware's queue."""
         self.sync()
         self._keep(self.model.wire_receive(frame, err))
         message = self.model.message
@@ -226,19 +227,48 @@ class NicPair:
         self._keep(self.model.host_receive(frame, err))
         self.host_rx.send(frame, err=err)
 
-    async def flow(self, frames: Iterable[tuple[bytes, bool]], limit: int = LIMIT_CYCLES) -> None:
-        """Sends frames as fast as the pattern allows; waits for all they cause, and compares."""
+    async def flow(
+        self, frames: Iterable[tuple[bytes, bool]], *, may_lose: Iterable[Counter] = ()
+    ) -> int:
+        """Sends frames as fast as the pattern allows; waits for all they cause, and compares.
+
+        Parameters
+        ----------
+        frames
+            From the wire, with or without error.
+        may_lose
+            Frames due to one of these may end as DROP_OVERLOAD: the model has room for all.
+
+        Returns
+        -------
+        int
+            How many did.
+        """
         for frame, err in frames:
-            self._begin(frame, err)
+            self.begin(frame, err)
         await self.wire_rx.drained()
-        for _ in range(limit // STEP_CYCLES):
+        for _ in range(LIMIT_CYCLES // STEP_CYCLES):
             if await self.registers.ended() == self.model.counters[Counter.FRAMES_IN]:
                 break
             await self.bench.cycles(STEP_CYCLES)
+        lost = await self._lose(may_lose) if may_lose else 0
         difference = await self.differences()
         assert not difference, difference
         await self.host_rx.drained()
         await self.outputs()
+        return lost
+
+    async def _lose(self, counters: Iterable[Counter]) -> int:
+        """Lets the model lose to overload what the gateware lost."""
+        model = self.model.counters
+        lost = 0
+        for counter in counters:
+            fewer = model[counter] - await self.registers.read("COUNTERS", counter)
+            assert fewer >= 0, f"{-fewer} too many under {counter.name}"
+            model[counter] -= fewer
+            lost += fewer
+        model[Counter.DROP_OVERLOAD] += lost
+        return lost
 
     async def outputs(self) -> None:
         """Waits for the frames that the model sent, and compares them."""
@@ -258,13 +288,14 @@ class NicPair:
             assert got == due, f"to the wire: {self._first_difference(got, due)}"
         self.answers += [frame for frame, _ in sent if self._kind(frame) != ETHERTYPE_LOCAL]
         self.to_wire.clear()
-        self._compare_host(frames)
+        self.compare_host(frames)
         heard = self.tap.messages
         assert heard == self.messages, f"at the tap: {self._first_difference(heard, self.messages)}"
         self.tap.messages.clear()
         self.messages.clear()
 
-    def _compare_host(self, frames: list[Frame]) -> None:
+    def compare_host(self, frames: list[Frame]) -> None:
+        """Compares what went to the host with what the model sent there."""
         good = [frame.data for frame in frames if not frame.err]
         for frame in frames:
             if frame.err:  # began to pass, then turned out bad

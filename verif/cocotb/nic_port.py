@@ -1,6 +1,7 @@
 """Drivers of the whole NIC's ports: registers by name, the tap, the wire, the pins."""
 
 from dataclasses import dataclass
+from itertools import repeat
 
 from spec.counters import COUNTER_COUNT, Counter
 from spec.registers import BY_NAME
@@ -124,6 +125,13 @@ class WireSource(PacketSource):
             return
         self._stall = 0
         self._inside = not int(self._payload.value) & LAST
+
+    def gaps(self, cycles: int) -> Pattern:
+        """Pauses for so long before each frame, and never inside one."""
+        while True:
+            if not self._inside:
+                yield from repeat(True, cycles)
+            yield False
 
     def clear(self) -> None:
         super().clear()

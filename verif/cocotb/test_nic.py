@@ -48,3 +48,8 @@ def test_bad_input(testcase: str) -> None:
 @pytest.mark.parametrize("testcase", names_of("tb_nic_sad"))
 def test_life_of_an_sa(testcase: str) -> None:
     run_nic("tb_nic_sad", testcase)
+
+
+@pytest.mark.parametrize("testcase", names_of("tb_nic_load"))
+def test_load_resets_and_host(testcase: str) -> None:
+    run_nic("tb_nic_load", testcase)
