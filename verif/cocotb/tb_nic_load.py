@@ -154,9 +154,9 @@ async def floods_at_line_rate(dut: Any) -> None:
             assert lost <= COUNT // 5
             pair.no_pin_moved()
             await pair.works(station)
-    pair.wire_rx.idle = none()
-    await pair.wire(station.protect(nf.asf(nf.RESET, sequence=2, tag=1)), Counter.DELIVERED)
-    assert await pair.pulses() == ["reset"]
+        command = nf.asf(nf.RESET, sequence=2, tag=gap)
+        await pair.wire(station.protect(command), Counter.DELIVERED)
+        assert await pair.pulses() == ["reset"]
     await pair.finish()
 
 
