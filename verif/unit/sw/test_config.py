@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -443,8 +442,3 @@ def test_psk_file_leaves_no_descriptor_open(psk) -> None:
     psk_refusal(psk(b"0123456789abcdef", 0o644))
     psk_refusal(psk(b""))
     assert len([*descriptors.iterdir()]) == before
-
-
-def test_repr_of_a_psk_shows_nothing(psk) -> None:
-    secret: Any = read_psk(psk(b"0123456789abcdef"))
-    assert "0123" not in repr(secret) + str(secret)

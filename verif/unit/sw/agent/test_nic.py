@@ -1,0 +1,243 @@
+"""Tests of sw.agent.nic: the NIC opened, told what it has to know, and opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from spec.host import HostState
+from spec.sa import BankState
+from spec.suites import Suite
+from sw.agent.nic import open_transport, state_of
+from sw.nic import CapabilityError, NicDriver, SaStatus, StagedSa, TransportError, WrongNicError
+from verif.unit.sw.agent.board import Board, address, agent_config, agent_nic, play
+from verif.unit.sw.nic import fake_board
+from verif.unit.sw.nic.fake_board import FakeNic, serial_board, socket_board
+from verif.unit.sw.nic.test_sa import staged
+
+BOTH = (Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_GCM_16_128)
+
+
+def test_the_nic_is_told_all_that_the_configuration_says() -> None:
+    board = Board()
+    nic = agent_nic(board, enterprise=4711, heartbeat_window_s=1.5, clear_off=True)
+
+    async def scene() -> None:
+        assert await nic.suites(BOTH) == BOTH
+        await nic.call(NicDriver.heartbeat)
+        await nic.stop()
+
+    play(scene)
+    assert board.nic.host_mac == 0x02_00_00_00_00_10
+    assert board.nic.host_ip == 0xC000020A
+    for name, value in (("ENTERPRISE", 4711), ("HEARTBEAT_MS", 1500), ("POLICY", 3)):
+        assert board.nic.bus_read(name) == value
+    assert (board.opened, board.closed) == (1, 1)
+
+
+def test_an_orderly_stop_is_no_hang() -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        await nic.call(NicDriver.heartbeat)
+        assert board.nic.host.state(True) is HostState.OS_UP
+        await nic.stop()
+
+    play(scene)
+    board.nic.advance(10_000)
+    assert board.nic.host.state(True) is HostState.PRE_BOOT
+
+
+def test_policy_is_only_tightened(caplog) -> None:
+    board = Board()
+    board.nic.bus_write("POLICY", 1)
+
+    async def scene() -> None:
+        nic = agent_nic(board, station_authorised=False, clear_off=True)
+        await nic.call(NicDriver.heartbeat)
+        await nic.stop()
+
+    play(scene)
+    assert board.nic.bus_read("POLICY") == 3
+    assert "can only be tightened" in caplog.text
+
+
+@pytest.mark.parametrize("register", ["ID", "MAP_HASH"])
+def test_another_nic_is_left_alone_and_its_line_closed(register: str) -> None:
+    fake = FakeNic()
+    fake.values[fake_board.address(register)] ^= 1
+
+    async def scene() -> None:
+        nic = agent_nic(fake)
+        try:
+            await nic.suites(BOTH)
+        finally:
+            await nic.stop()
+
+    with pytest.raises(WrongNicError, match="0x"):
+        play(scene)
+    assert fake.writes == []
+    assert fake.closed
+
+
+def test_the_line_is_closed_when_the_nic_goes_away_while_it_is_told() -> None:
+    board = Board()
+
+    def hook(addr: int, _value: int) -> None:
+        if addr == address("HOST_IP"):
+            raise TransportError("cut")
+
+    board.hook = hook
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        for _ in range(2):
+            with pytest.raises(TransportError, match="cut"):
+                await nic.suites(BOTH)
+        board.hook = lambda _addr, _value: None
+        assert await nic.suites(BOTH) == BOTH
+        await nic.stop()
+
+    play(scene)
+    assert (board.opened, board.closed) == (3, 3)
+
+
+def test_a_nic_that_went_away_is_opened_and_told_again() -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        await nic.call(NicDriver.heartbeat)
+        board.lost = True
+        for _ in range(3):
+            with pytest.raises(TransportError):
+                await nic.call(NicDriver.heartbeat)
+        # It lost its power meanwhile, and what it was told.
+        board.lost, board.nic = False, type(board.nic)()
+        await nic.call(NicDriver.heartbeat)
+        assert board.nic.host_ip == 0xC000020A
+        await nic.stop()
+
+    play(scene)
+    assert (board.opened, board.closed) == (2, 2)
+
+
+def test_stop_without_a_nic_is_harmless(caplog) -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        await nic.call(NicDriver.heartbeat)
+        board.lost = True
+        await nic.stop()
+        await agent_nic(Board(lost=True)).stop()
+
+    play(scene)
+    assert "could not be told of the stop" in caplog.text
+
+
+def test_suites_are_those_that_both_have_preferred_first() -> None:
+    fake = FakeNic()
+
+    async def scene() -> None:
+        for bits, wanted, usable in (
+            (0b110, BOTH, BOTH),
+            (0b110, BOTH[::-1], BOTH[::-1]),
+            (0b010, BOTH, (Suite.ESP_AES_GCM_16_128,)),
+        ):
+            fake.values[fake_board.address("SUITES")] = bits
+            nic = agent_nic(fake)
+            assert await nic.suites(wanted) == usable
+            await nic.stop()
+        fake.values[fake_board.address("SUITES")] = 0b010
+        nic = agent_nic(fake)
+        with pytest.raises(CapabilityError, match=r"it has: ESP_AES_GCM_16_128$"):
+            await nic.suites((Suite.ESP_AES_GCM_16_256,))
+        await nic.stop()
+
+    play(scene)
+
+
+def load(board: Board, sa: StagedSa) -> None:
+    NicDriver(board).stage_sa(sa)
+
+
+def test_only_the_bank_that_is_unproven_and_has_this_spi_is_emptied() -> None:
+    board = Board()
+    load(board, staged(spi_in=0x1001))
+    board.nic.sad.prove(0)
+    load(board, staged(spi_in=0x1002))
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        assert not await nic.abort_unproven(0x1001)
+        assert not await nic.abort_unproven(0x1003)
+        assert not await nic.abort_unproven(0)
+        assert board.states() == [BankState.PROVEN, BankState.READY]
+        assert await nic.abort_unproven(0x1002)
+        assert not await nic.abort_unproven(0x1002)
+        await nic.stop()
+
+    play(scene)
+    assert board.states() == [BankState.PROVEN]
+
+
+def test_state_of_a_bank_by_its_spi() -> None:
+    status = SaStatus(BankState.PROVEN, BankState.STAGED, False, 0x1001, 0x1002)
+    found = [state_of(status, spi) for spi in (0x1001, 0x1002, 0x1003)]
+    assert found == [BankState.PROVEN, BankState.STAGED, BankState.EMPTY]
+
+
+@pytest.mark.parametrize("register", ["SA_STATUS", "HOST_STATUS"])
+def test_a_state_that_nobody_knows_is_an_error_in_words(register: str) -> None:
+    fake = FakeNic()
+    fake.values[fake_board.address(register)] = 0xF
+
+    async def scene() -> None:
+        nic = agent_nic(fake)
+        look = NicDriver.sa_status if register == "SA_STATUS" else NicDriver.host_status
+        with pytest.raises(WrongNicError, match=r"unknown (Bank|Host)State 15"):
+            await nic.call(look)
+        await nic.stop()
+
+    play(scene)
+
+
+def test_transports_that_the_configuration_names(tmp_path: Path) -> None:
+    fake = FakeNic()
+    with socket_board(tmp_path / "nic", fake):
+        transport = open_transport(agent_config(nic_socket=str(tmp_path / "nic")))
+        assert transport.read(fake_board.address("PACKET_MAX")) == 1500
+        transport.close()
+    with serial_board(fake) as path:
+        assert stat.S_ISCHR(Path(path).stat().st_mode)
+        transport = open_transport(agent_config(nic_socket="", nic_serial=path))
+        assert transport.read(fake_board.address("PACKET_MAX")) == 1500
+        transport.close()
+    with pytest.raises(TransportError, match="missing"):
+        open_transport(agent_config(nic_socket=str(tmp_path / "missing")))
+
+
+def test_calls_are_made_in_order_and_none_beside_another() -> None:
+    inside, order = 0, []
+
+    async def scene() -> None:
+        nic = agent_nic(Board())
+
+        def work(number: int, _driver: NicDriver) -> None:
+            nonlocal inside
+            inside += 1
+            assert inside == 1
+            order.append(number)
+            inside -= 1
+
+        await asyncio.gather(*(nic.call(partial(work, number)) for number in range(50)))
+        await nic.stop()
+
+    play(scene)
+    assert order == list(range(50))
