@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -46,7 +47,7 @@ class Board:
     lost: bool = False
     opened: int = 0
     closed: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: AbstractContextManager[object] = field(default_factory=threading.RLock)
 
     def connect(self) -> RegisterTransport:
         """A transport; raises TransportError while the way is cut."""
