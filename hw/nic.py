@@ -311,7 +311,10 @@ class Nic(wiring.Component):
                 engine.reply.ready.eq(builder.reply.ready),
             ]
         wiring.connect(m, builder.o, send_buffer.i)
-        m.d.comb += send_buffer.commit.eq(builder.commit)
+        m.d.comb += [
+            send_buffer.commit.eq(builder.commit),
+            send_buffer.discard.eq(builder.discard),
+        ]
         wiring.connect(m, send_buffer.o, arbiter.urgent)
         wiring.connect(m, wiring.flipped(self.host_rx), arbiter.normal)
         wiring.connect(m, arbiter.o, wiring.flipped(self.wire_tx))

@@ -49,7 +49,8 @@ class ReplyBuilder(wiring.Component):
     """Turns one reply after another into a frame, whole before its first octet leaves.
 
     About 130 cycles for an ARP answer or a clear message, 250 for a protected one. A reply under a
-    bank that no longer receives, or whose numbers are used up, is not sent. Every number is used
+    bank that no longer receives, or whose numbers are used up, is not sent; nor is one whose bank
+    goes while it is encrypted, for parts of it may be under a zeroised key. Every number is used
     once: `tx_stb` takes it before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
 
     Attributes
@@ -58,7 +59,8 @@ class ReplyBuilder(wiring.Component):
     job, text, ciphertext, tag
         To and from the GCM engine.
     o : stream, out
-        The frame, to a commit FIFO (`ready` is not looked at); `commit` releases it.
+        The frame, to a commit FIFO (`ready` is not looked at); `commit` releases it, `discard`
+        takes it back.
     room : Signal, in
         That FIFO has room for a whole frame.
     keys, tx_stb, tx_bank
@@ -82,6 +84,7 @@ class ReplyBuilder(wiring.Component):
                 "tag": In(stream.Signature(128)),
                 "o": Out(PacketSignature()),
                 "commit": Out(1),
+                "discard": Out(1),
                 "room": In(1),
             }
         )
@@ -311,6 +314,7 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += at.eq(0)
                 m.next = following
 
+        stays = Signal()  # the bank, since the reply has its number
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.reply.ready.eq(self.room)
@@ -359,7 +363,7 @@ class ReplyBuilder(wiring.Component):
                 with m.If(kind == ReplyKind.CLEAR):
                     m.next = "ethernet"
             with m.State("number"):
-                m.d.sync += [sequence.eq(keys.tx_sequence), spi.eq(keys.spi_out)]
+                m.d.sync += [sequence.eq(keys.tx_sequence), spi.eq(keys.spi_out), stays.eq(1)]
                 m.next = "idle"
                 with m.If(keys.receives & ~keys.tx_exhausted):
                     m.d.comb += self.tx_stb.eq(1)
@@ -413,6 +417,8 @@ class ReplyBuilder(wiring.Component):
                     with m.If(is_end):
                         m.next = "done"
             with m.State("done"):
-                m.d.comb += self.commit.eq(1)
+                m.d.comb += [self.commit.eq(stays | ~is_protected), self.discard.eq(~self.commit)]
                 m.next = "idle"
+        with m.If(~keys.receives):
+            m.d.sync += stays.eq(0)
         return m

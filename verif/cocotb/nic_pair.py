@@ -140,6 +140,14 @@ class NicPair:
         if ready:
             await self.command(SadCommand.READY)
 
+    async def proven(self, *, policy: int = 0, **options: Any) -> Station:
+        """Starts with one PROVEN SA; `options` are those of `SaKeys.draw`."""
+        await self.start(policy=policy)
+        station = Station(SaKeys.draw(self.rng, **options))
+        await self.stage(station.sa)
+        await self.works(station)
+        return station
+
     async def states(self) -> tuple[int, int]:
         """States of the banks, of both sides."""
         value = await self.read("SA_STATUS")

@@ -1,16 +1,15 @@
-"""Bench of the whole NIC: load, blocked ends, resets at any moment, and the states of the host."""
+"""Bench of the whole NIC: floods at line rate, and ends that take nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
 import cocotb
 
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.drivers import PacketSink, Pattern, none
-from verif.cocotb.nic_frames import SaKeys, Station
+from verif.cocotb.nic_frames import Station
 from verif.cocotb.nic_pair import NicPair
 
 BETWEEN_FRAMES = 4 + 12 + 8
@@ -25,16 +24,6 @@ TAKEN = (
 """What a bad frame ends under once it was taken, if the NIC keeps up."""
 COUNT = 250
 HOST_BUFFER = 4096
-WINDOW_MS = 1000
-
-
-async def proven(pair: NicPair, **options: Any) -> Station:
-    """A NIC with one PROVEN SA."""
-    await pair.start()
-    station = Station(SaKeys.draw(pair.rng, **options))
-    await pair.stage(station.sa)
-    await pair.works(station)
-    return station
 
 
 def sent_by_mac(sink: PacketSink) -> Pattern:
@@ -127,7 +116,7 @@ async def floods_at_line_rate(dut: Any) -> None:
     """Shortest frames back to back: none for the host is lost, each ends under its counter."""
     pair = NicPair(dut)
     for gap in (BETWEEN_FRAMES, 0):
-        station = await proven(pair, key_octets=32 if gap else 16, esn=not gap)
+        station = await pair.proven(key_octets=32 if gap else 16, esn=not gap)
         pair.wire_rx.idle = pair.wire_rx.gaps(gap)
         flood = Flood(pair, station)
         await pair.wire(flood.replayed, Counter.DELIVERED)
@@ -166,7 +155,7 @@ async def commands_in_a_flood(dut: Any) -> None:
     pair = NicPair(dut)
     names = ("forged", "replay", "mixed")
     for number, name in enumerate(names):
-        station = await proven(pair)
+        station = await pair.proven()
         pair.wire_rx.idle = pair.wire_rx.gaps(BETWEEN_FRAMES)
         flood = Flood(pair, station)
         await pair.wire(flood.replayed, Counter.DELIVERED)
@@ -203,7 +192,7 @@ async def commands_in_a_flood(dut: Any) -> None:
 async def flood_of_arp(dut: Any) -> None:
     """Who asks for the host's address at line rate cannot keep the NIC from answering others."""
     pair = NicPair(dut)
-    station = await proven(pair)
+    station = await pair.proven()
     for gap in (BETWEEN_FRAMES, 0):
         pair.wire_rx.idle = pair.wire_rx.gaps(gap)
         pair.wire_tx.backpressure = sent_by_mac(pair.wire_tx)
@@ -232,139 +221,11 @@ async def flood_of_arp(dut: Any) -> None:
     await pair.finish()
 
 
-def moments() -> Iterator[int]:
-    """Cycles after which a reset comes: in the frames, in cryptography, in the answer."""
-    yield from range(1, 640, 5)
-
-
-@cocotb.test()
-async def resets_at_any_moment(dut: Any) -> None:
-    """A reset ends what is under way on each side; the next good packet works."""
-    pair = NicPair(dut)
-    for number, moment in enumerate(moments()):
-        encap = bool(number % 2)
-        await pair.start()
-        sa = SaKeys.draw(pair.rng, pair.rng.choice([16, 32]))
-        station = Station(sa, encap=encap)
-        await pair.stage(sa)
-        # A frame on each side, and a command: in another order every time.
-        passing = nf.ethernet(0x86DD, pair.rng.randbytes(100))
-        frames = [passing, station.protect(nf.asf(nf.RESET, sequence=number, tag=1)), passing]
-        pair.rng.shuffle(frames)
-        for frame in frames:
-            pair.wire_rx.send(frame)
-        for _ in range(6):
-            body = pair.rng.randbytes(100)
-            pair.host_rx.send(nf.ethernet(nf.ETHERTYPE_LOCAL, body, source=nf.NIC_MAC))
-        await pair.bench.cycles(moment + pair.rng.randrange(5))
-        await pair.start()
-        assert await pair.states() == (0, 0)
-        await pair.wire(station.protect(nf.asf(nf.RESET, sequence=number, tag=2)), Counter.PASSED)
-        pair.no_pin_moved()
-        again = Station(SaKeys.draw(pair.rng, pair.rng.choice([16, 32])), encap=not encap)
-        await pair.stage(again.sa)
-        await pair.works(again)
-        pair.host(nf.ethernet(nf.ETHERTYPE_LOCAL, bytes(60), source=nf.NIC_MAC))
-        await pair.flow([(passing, False)])
-        pair.no_pin_moved()
-        if number % 8 == 0:
-            command = nf.asf(nf.RESET, sequence=number, tag=3)
-            (answer,) = await pair.wire(again.protect(command), Counter.DELIVERED)
-            assert again.open(answer) == nf.ack(number)
-            assert await pair.pulses() == ["reset"]
-    await pair.finish()
-
-
-@cocotb.test()
-async def states_of_the_host(dut: Any) -> None:
-    """Heartbeat, pins and SA give the state; ARP is answered in every one but OS up."""
-    pair = NicPair(dut)
-    await pair.start()
-    await pair.write("HEARTBEAT_MS", WINDOW_MS)
-    station: Station | None = None
-    sequence = 0
-
-    async def shows(state: HostState) -> None:
-        nonlocal sequence
-        await pair.bench.cycles(8)
-        assert await pair.read("HOST_STATUS") & 15 == state
-        up = state is HostState.OS_UP
-        answers = await pair.wire(nf.arp_request(), Counter.PASSED if up else Counter.DELIVERED)
-        assert len(answers) == (not up)
-        for answer in answers:
-            assert answer[:42] == (
-                nf.STATION_MAC
-                + nf.NIC_MAC
-                + b"\x08\x06\0\1\x08\0\6\4\0\2"
-                + (nf.NIC_MAC + nf.NIC_IP + nf.STATION_MAC + nf.STATION_IP)
-            )
-        ping = nf.clear(nf.asf(nf.PING, tag=1))
-        cold = state is HostState.COLD_BOOT
-        await pair.wire(ping, Counter.DELIVERED if cold else Counter.DROP_CLEAR_POLICY)
-        if station is None:
-            return
-        sequence += 1
-        status = nf.oem(nf.SA_STATUS, sequence=sequence)
-        first, second = await pair.wire(station.protect(status), Counter.DELIVERED)
-        assert station.open(first) == nf.ack(sequence)
-        assert station.open(second)[15] == state
-        asks = station.protect(nf.asf(nf.SYSTEM_STATE))
-        (answer,) = await pair.wire(asks, Counter.DELIVERED)
-        low = {HostState.SUSPEND: 8, HostState.SOFT_OFF: 6}.get(state, 0)
-        assert station.open(answer)[12:14] == bytes([low, state is HostState.OS_HUNG])
-
-    await shows(HostState.COLD_BOOT)
-    await pair.write("HEARTBEAT", HEARTBEAT_MAGIC ^ 1)
-    await shows(HostState.COLD_BOOT)
-    await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-    await shows(HostState.OS_UP)
-    await pair.pass_ms(WINDOW_MS)
-    await shows(HostState.COLD_BOOT)  # there is no SA to be hung under
-    await pair.write("HEARTBEAT", HEARTBEAT_STOP)
-    station = Station(SaKeys.draw(pair.rng))
-    await pair.stage(station.sa)
-    await pair.works(station)
-    await shows(HostState.PRE_BOOT)
-    for _ in range(4):
-        await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-        await shows(HostState.OS_UP)
-        await pair.pass_ms(WINDOW_MS // 4)
-    await shows(HostState.OS_UP)
-    await pair.pass_ms(WINDOW_MS)
-    await shows(HostState.OS_HUNG)
-    await pair.wire(station.protect(nf.asf(nf.RESET)), Counter.DELIVERED)
-    await pair.inputs(reset=True)  # as the host's reset line follows
-    await shows(HostState.PRE_BOOT)
-    await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-    await shows(HostState.PRE_BOOT)
-    await pair.inputs(reset=False)
-    await shows(HostState.PRE_BOOT)
-    assert await pair.pulses() == ["reset"]
-    for pin, state in (("sleep", HostState.SUSPEND), ("off", HostState.SOFT_OFF)):
-        await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-        await shows(HostState.OS_UP)
-        await pair.inputs(**{pin: True})
-        await shows(state)
-        await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-        await shows(state)
-        await pair.inputs(**{pin: False})
-        await shows(HostState.PRE_BOOT)
-    await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
-    await shows(HostState.OS_UP)
-    await pair.write("HEARTBEAT", HEARTBEAT_STOP)
-    await shows(HostState.PRE_BOOT)
-    await pair.zeroise()
-    station = None
-    await shows(HostState.COLD_BOOT)
-    pair.no_pin_moved()
-    await pair.finish()
-
-
 @cocotb.test()
 async def host_that_takes_nothing(dut: Any) -> None:
     """What has no room towards the host is counted; what had room comes whole; the NIC goes on."""
     pair = NicPair(dut)
-    station = await proven(pair)
+    station = await pair.proven()
     for octets in (60, 333, 1514):
         await pair.check()
         pair.host_tx.backpressure = repeat(True)
@@ -402,7 +263,7 @@ async def host_that_takes_nothing(dut: Any) -> None:
 async def wire_that_takes_nothing(dut: Any) -> None:
     """Answers wait for the wire; questions beyond that are counted; the host goes on receiving."""
     pair = NicPair(dut)
-    station = await proven(pair)
+    station = await pair.proven()
     for _ in range(2):
         pair.wire_tx.backpressure = repeat(True)
         await pair.bench.cycles(4)

@@ -19,15 +19,6 @@ MARGIN_MS = 400
 """What a frame and its answer take of these fast milliseconds, and more."""
 
 
-async def proven(pair: NicPair, **options: Any) -> Station:
-    """A NIC with one PROVEN SA."""
-    await pair.start(policy=options.pop("policy", 0))
-    station = Station(SaKeys.draw(pair.rng, **options))
-    await pair.stage(station.sa)
-    await pair.works(station)
-    return station
-
-
 async def commits(pair: NicPair, old: Station, new: Station, result: int = 0) -> None:
     """Commit under `old`; Committed under `new`, or under `old` where it is refused."""
     spi = new.sa.spi_in
@@ -70,7 +61,7 @@ async def first_packet_proves_the_first_sa(dut: Any) -> None:
 async def commit_in_two_phases(dut: Any) -> None:
     """Commit under the old SA, Committed under the new one; grace; the next in the other bank."""
     pair = NicPair(dut)
-    old = await proven(pair, policy=STATION_AUTHORISED)
+    old = await pair.proven(policy=STATION_AUTHORISED)
     states = [PROVEN, EMPTY]
     for turn in range(3):
         free = 1 - turn % 2
@@ -107,7 +98,7 @@ async def commit_in_two_phases(dut: Any) -> None:
 async def implicit_commit(dut: Any) -> None:
     """Without station_authorised the first packet under a READY bank commits it."""
     pair = NicPair(dut)
-    old = await proven(pair)
+    old = await pair.proven()
     new = Station(SaKeys.draw(pair.rng, 32))
     await pair.stage(new.sa)
     forged = bytearray(new.protect(nf.asf(nf.PING)))
@@ -127,7 +118,7 @@ async def implicit_commit(dut: Any) -> None:
 async def roll_back(dut: Any) -> None:
     """The acknowledge timer and ABORT empty an unproven bank; the proven one never stops."""
     pair = NicPair(dut)
-    old = await proven(pair, policy=STATION_AUTHORISED)
+    old = await pair.proven(policy=STATION_AUTHORISED)
     new = Station(SaKeys.draw(pair.rng))
     await pair.stage(new.sa)
     await pair.pass_ms(ACK_MS_DEFAULT - MARGIN_MS)
@@ -170,7 +161,7 @@ async def roll_back(dut: Any) -> None:
 async def refused_staging(dut: Any) -> None:
     """READY without all of a layout, with what the NIC has not, with a bad SPI."""
     pair = NicPair(dut)
-    old = await proven(pair)
+    old = await pair.proven()
     sa = SaKeys.draw(pair.rng)
     await pair.command(SadCommand.READY, SadResult.INCOMPLETE)
     for number in (0, 4, 0xFFFFFFFF):
@@ -216,7 +207,7 @@ async def refused_staging(dut: Any) -> None:
 async def inhibit(dut: Any) -> None:
     """Writes to every register in any order do not reach the PROVEN bank."""
     pair = NicPair(dut)
-    station = await proven(pair, key_octets=32, esn=True, policy=STATION_AUTHORISED | CLEAR_OFF)
+    station = await pair.proven(key_octets=32, esn=True, policy=STATION_AUTHORISED | CLEAR_OFF)
     rng = pair.rng
     addresses = [r.address + 4 * n for r in REGISTERS for n in range(r.count)]
     command = BY_NAME["SA_COMMAND"].address
@@ -261,7 +252,7 @@ async def zeroise_pin(dut: Any) -> None:
     """The board's button empties every bank and the policy, at any time."""
     pair = NicPair(dut)
     for moment in range(0, 900, 45):
-        old = await proven(pair, policy=STATION_AUTHORISED)
+        old = await pair.proven(policy=STATION_AUTHORISED)
         new = Station(SaKeys.draw(pair.rng, 32))
         await pair.stage(new.sa, ready=False)
         # Now and then while keys are being expanded.
@@ -288,7 +279,7 @@ async def zeroise_pin(dut: Any) -> None:
 async def secrets_cannot_be_read(dut: Any) -> None:
     """In no state does any address give a key or a salt; write-only registers give zero."""
     pair = NicPair(dut)
-    old = await proven(pair, key_octets=32, policy=STATION_AUTHORISED)
+    old = await pair.proven(key_octets=32, policy=STATION_AUTHORISED)
     new = Station(SaKeys.draw(pair.rng, 32))
     readable = {
         r.address + 4 * n for r in REGISTERS if r.access is not Access.WO for n in range(r.count)
@@ -328,7 +319,7 @@ async def numbers_roll_over_and_run_out(dut: Any) -> None:
     """ESN goes on beyond 32 bits both ways; the last number there is, is the last one used."""
     pair = NicPair(dut)
     high = 5 << 32
-    station = await proven(pair, esn=True, rx_edge=high | 0xFFFFFFF0, tx_used=high | 0xFFFFFFF6)
+    station = await pair.proven(esn=True, rx_edge=high | 0xFFFFFFF0, tx_used=high | 0xFFFFFFF6)
     for _ in range(24):
         await pair.works(station)
     assert station.number >> 32 == station.heard >> 32 == 6
@@ -361,7 +352,7 @@ async def numbers_roll_over_and_run_out(dut: Any) -> None:
 async def commands_act_once(dut: Any) -> None:
     """A retransmitted command is acknowledged and done once, under the next SA too."""
     pair = NicPair(dut)
-    old = await proven(pair)
+    old = await pair.proven()
     command = nf.asf(nf.RESET, sequence=9, tag=4)
 
     async def sends(station: Station, message: bytes, acts: bool) -> None:
@@ -392,7 +383,7 @@ async def commands_act_once(dut: Any) -> None:
 async def commands_wait_for_the_pins(dut: Any) -> None:
     """While a pulse runs the newest command waits; what the host's power makes of each."""
     pair = NicPair(dut)
-    station = await proven(pair)
+    station = await pair.proven()
     sequence = 0
 
     async def sends(*kinds: int) -> None:

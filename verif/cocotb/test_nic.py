@@ -51,5 +51,10 @@ def test_life_of_an_sa(testcase: str) -> None:
 
 
 @pytest.mark.parametrize("testcase", names_of("tb_nic_load"))
-def test_load_resets_and_host(testcase: str) -> None:
+def test_load(testcase: str) -> None:
     run_nic("tb_nic_load", testcase)
+
+
+@pytest.mark.parametrize("testcase", names_of("tb_nic_moments"))
+def test_moments_and_host(testcase: str) -> None:
+    run_nic("tb_nic_moments", testcase)
