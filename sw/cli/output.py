@@ -120,7 +120,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 def pairs(values: Iterable[tuple[str, object]]) -> list[str]:
     """Lines of names and values."""
     known = list(values)
-    width = max(len(name) for name, _ in known)
+    width = max((len(name) for name, _ in known), default=0)
     return [f"{name.ljust(width)}  {_word(value)}" for name, value in known]
 
 
