@@ -16,6 +16,7 @@ Environment variables, for a person at the keyboard:
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -98,6 +99,12 @@ def _waves() -> bool:
     return os.environ.get("WAVES", "0") not in ("", "0")
 
 
+@functools.lru_cache(maxsize=4)
+def _rtlil(component: wiring.Component) -> str:
+    """The design as text. Kept, because all tests of a large block may share one component."""
+    return rtlil.convert(component, name="top", emit_src=False)
+
+
 def build(
     component: wiring.Component,
     name: str,
@@ -132,7 +139,7 @@ def build(
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise ValueError(f"name must be a plain directory name, not {name!r}")
     waves = _waves() if waves is None else waves
-    text = rtlil.convert(component, name="top", emit_src=False)
+    text = _rtlil(component)
     options = [
         *("--cc", "--exe", "--vpi", "--top-module", "top", "--prefix", "Vtop", "-o", "top"),
         *(["--public-flat-rw"] if expose is True else ["--public-depth", "1"]),

@@ -11,6 +11,8 @@ from verif.cocotb.nic_pair import CLOCK_HZ
 from verif.cocotb.runner import run
 
 BATCHES = 6
+NIC = Nic(clock_hz=CLOCK_HZ)
+"""One for all tests: it takes two seconds to elaborate."""
 
 
 def names_of(bench: str) -> list[str]:
@@ -23,7 +25,7 @@ def names_of(bench: str) -> list[str]:
 
 def run_nic(bench: str, testcase: str, **parameters: object) -> None:
     run(
-        Nic(clock_hz=CLOCK_HZ),
+        NIC,
         f"verif.cocotb.{bench}",
         "nic",
         parameters=parameters,
