@@ -50,8 +50,9 @@ class ReplyBuilder(wiring.Component):
 
     About 130 cycles for an ARP answer or a clear message, 250 for a protected one. A reply under a
     bank that no longer receives, or whose numbers are used up, is not sent; nor is one whose bank
-    goes while it is encrypted, for parts of it may be under a zeroised key. Every number is used
-    once: `tx_stb` takes it before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
+    goes while it is encrypted, for parts of it may be under a zeroised key
+    (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: `tx_stb` takes it before the
+    first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
 
     Attributes
     ----------
