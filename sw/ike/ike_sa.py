@@ -2,6 +2,9 @@
 
 The table says which exchange is taken in which state. A datagram without a row is dropped and
 counted; it never ends anything (RFC 7296 2.21).
+
+SEC: IKE.ONLY_AUTHENTICATED. Before IKE_AUTH has succeeded nothing else is taken, and afterwards
+nothing that is not protected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Holder of key octets that no repr, log, exception or pickle shows."""
+"""Holder of key octets that no repr, log, exception or pickle shows: SEC: IKE.SECRETS_HIDDEN."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class EspInbound:
     """Opens packets of one inbound SA.
 
     Checks in this order: length, window, ICV; then the window moves; then padding, next header,
-    selector. Each drop is counted under one reason.
+    selector. Each drop is counted under one reason. SEC: STATION.WINDOW_AFTER_ICV.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ complete, on disk, before the next action begins: so whatever a packet on the wi
 at the NIC, the store knows of it. A crash between any two actions loses nothing, and `restore`
 goes on from what the store holds.
 
-The rule: an SA is dropped only if
+SEC: STATION.KEEP_LAST_PROVEN. The rule: an SA is dropped only if
 
 - a newer one was proven: an answer to a packet sent under it was authenticated under it; or
 - no packet was ever sent under it, so that the NIC cannot have proven it; or

@@ -1,8 +1,10 @@
 """How commands reach the running station: a Unix socket, one JSON object a line each way.
 
 A request is `{"op": ..., ...}`. Answers with `"progress"` may come first; the last one has `"ok"`:
-true with `"result"`, or false with `"error"`, a word of `ErrorKind`, and `"text"`. The socket is of
-mode 0600: who may open it may reset hosts.
+true with `"result"`, or false with `"error"`, a word of `ErrorKind`, and `"text"`.
+
+SEC: STATION.CONTROL_SOCKET_MODE. The socket is of mode 0600 from the first moment: who may open it
+may reset hosts.
 """
 
 from __future__ import annotations
@@ -109,22 +111,21 @@ class ControlServer:
         self._station = station
         self._path = path
         self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen; raises StoreError if that cannot be."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._path.exists() and stat.S_ISSOCK(self._path.stat().st_mode):
-                # The store's lock is ours: whoever left this socket is gone.
+                if await self._answers():
+                    raise StoreError(
+                        f"another station listens on the control socket {self._path}; stop it, or "
+                        "name another with `control_socket`"
+                    )
                 self._path.unlink()
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(self._path))
-            finally:
-                os.umask(before)
             self._server = await asyncio.start_unix_server(
-                self._serve, sock=listener, limit=LINE_MAX
+                self._serve, sock=self._listener(), limit=LINE_MAX
             )
         except OSError as error:
             raise StoreError(
@@ -132,24 +133,59 @@ class ControlServer:
                 "name another with `control_socket`"
             ) from error
 
+    async def _answers(self) -> bool:
+        """Whether somebody listens already: a station that was killed leaves its socket."""
+        try:
+            _, writer = await asyncio.open_unix_connection(str(self._path))
+        except ConnectionRefusedError:
+            return False
+        writer.close()
+        return True
+
+    def _listener(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(self._path))
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            os.umask(before)
+        return listener
+
     async def stop(self) -> None:
-        """Close, and remove the socket."""
+        """Close, and remove the socket; whoever is connected is cut off."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
             self._server = None
+        clients = list(self._clients)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def tell(message: Json) -> None:
             writer.write(json.dumps(message).encode() + b"\n")
 
+        client = asyncio.current_task()
+        if client is None or self._server is None:
+            writer.close()
+            return
+        self._clients.add(client)
         try:
             while line := await reader.readline():
                 tell(await self._answer(line, lambda text: tell({"progress": text})))
                 await writer.drain()
-        except (ConnectionError, ValueError) as error:
+        except ConnectionError as error:
             LOG.debug("control connection ended: %s", error)
+        except ValueError:
+            tell(_error(ErrorKind.USAGE, f"a request is one line of at most {LINE_MAX} octets"))
+        except asyncio.CancelledError:
+            LOG.debug("control connection cut off")  # asyncio would write a traceback for it
         finally:
+            self._clients.discard(client)
             writer.close()
 
     async def _answer(self, line: bytes, progress: Callable[[str], None]) -> Json:
@@ -164,7 +200,9 @@ class ControlServer:
             return _error(ErrorKind.USAGE, str(error))
         except StoreError as error:
             return _error(ErrorKind.FAILED, str(error))
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            return _error(ErrorKind.USAGE, f"bad request: it lacks {error}")
+        except (RecursionError, TypeError, ValueError) as error:
             return _error(ErrorKind.USAGE, f"bad request: {error}")
 
     async def _carry_out(self, request: Json, progress: Callable[[str], None]) -> object:

@@ -1,8 +1,12 @@
 """The file of the station's store: lock, schema version, sealing key, and the mark.
 
-Every transaction is durable when it ends (SQLite, write-ahead log, synchronous FULL). The mark, a
-file beside the key, counts reservations of numbers: a store that is behind it is an old copy that
-was put back, and its numbers are moved ahead of whatever was used since.
+Every transaction is durable when it ends (SQLite, write-ahead log, synchronous FULL), and none is
+seen in part, the one that lays out the tables included. The mark, a file beside the key, counts
+reservations of numbers: a store that is behind it is an old copy that was put back, and its
+numbers are moved ahead of whatever was used since.
+
+SEC: STATION.ONE_SENDER. Whoever sends under the SAs of a store holds its lock.
+SEC: STATION.RESTORED_COPY. No number that was used after an old copy was made comes again.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sw.ike.secret import Secret
 from sw.station.records import HOSTS, META, METADATA, SAS, SCHEMA_VERSION
@@ -77,6 +81,9 @@ class StoreLock:
                         "number must be used twice"
                     ) from None
                 time.sleep(0.05)
+            except OSError as error:
+                os.close(self._fd)
+                raise StoreError(f"cannot lock {path}: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Let others in."""
@@ -116,18 +123,16 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction; IntegrityError is the caller's, all else raises StoreError."""
+        """A transaction; whatever SQLite finds wrong raises StoreError."""
         try:
             with self._engine.begin() as db:
                 yield db
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeDecodeError) as error:
             # Only the driver's own words: SQLAlchemy's text would show the parameters.
             words = str(getattr(error, "orig", None) or type(error).__name__)
             raise StoreError(
                 f"the store {self.path} failed: {words}; if the file is damaged, restore it from "
-                "a copy: no SA in it was dropped"
+                "a copy: nothing in it was dropped"
             ) from None
 
     def aad(self, *parts: object) -> bytes:
@@ -153,7 +158,7 @@ class Database:
         return int.from_bytes(self._meta(db, "reservations") or b"", "big")
 
     def create(self) -> None:
-        """Lay out an empty store."""
+        """Lay out an empty store, in one transaction: killed before its end, there is none."""
         with self.begin() as db:
             METADATA.create_all(db)
             self._id = secrets.token_bytes(16)
@@ -162,14 +167,20 @@ class Database:
             sealed = self.sealer.seal(Secret(KEY_CHECK), self.aad("check"))
             self._set_meta(db, "key_check", sealed)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no table was ever laid out in the file."""
+        with self.begin() as db:
+            return not sql.inspect(db).get_table_names()
+
     def check(self, key_file: Path) -> None:
         """Whether this is a store of ours, of this version, and sealed with this key."""
         with self.begin() as db:
-            if not sql.inspect(db).has_table("meta"):
+            if not {"meta", "hosts", "sas"} <= set(sql.inspect(db).get_table_names()):
                 raise StoreError(f"{self.path} is no station store; name another with `store`")
             schema = self._meta(db, "schema")
             if schema != str(SCHEMA_VERSION).encode():
-                found = (schema or b"?").decode(errors="replace")
+                found = (schema or b"?")[:16].decode(errors="replace")
                 raise StoreError(
                     f"the store {self.path} has schema version {found}, this program works with "
                     f"{SCHEMA_VERSION}; use the release that wrote it, or another store"
@@ -193,7 +204,10 @@ class Database:
         with self.begin() as db:
             for row in db.execute(SAS.select()).all():
                 jump = RESTORE_JUMP_ESN if row.esn else RESTORE_JUMP
-                moved = int(row.tx_reserved, 16) + jump
+                try:
+                    moved = int(row.tx_reserved, 16) + jump
+                except (TypeError, ValueError):
+                    continue  # damaged: nothing is ever sent under it
                 db.execute(
                     SAS.update()
                     .where((SAS.c.host_id == row.host_id) & (SAS.c.generation == row.generation))
@@ -238,8 +252,8 @@ def open_database(path: Path, key_file: Path) -> Database:
 
     The caller holds a `StoreLock`. A key file is made only together with a new store.
     """
-    new = not path.exists() or path.stat().st_size == 0
     try:
+        new = not path.exists() or path.stat().st_size == 0
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if new and not key_file.exists():
             create_key_file(key_file)
@@ -252,9 +266,10 @@ def open_database(path: Path, key_file: Path) -> Database:
         raise StoreError(f"cannot make the store {path}: {error.strerror or error}") from error
     engine = sql.create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     sql.event.listen(engine, "connect", _durable)
+    sql.event.listen(engine, "begin", _begin)
     database = Database(engine, sealer, key_file.with_name(key_file.name + ".mark"), path)
     try:
-        if new:
+        if database.empty:
             database.create()
         else:
             database.check(key_file)
@@ -265,7 +280,15 @@ def open_database(path: Path, key_file: Path) -> Database:
 
 
 def _durable(connection: Any, _record: object) -> None:
+    # Python's driver would begin transactions by itself, and not before each statement.
+    connection.isolation_level = None
+    # A damaged text must not keep the rows beside it from being read.
+    connection.text_factory = lambda octets: octets.decode(errors="replace")
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

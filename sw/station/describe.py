@@ -14,7 +14,10 @@ Json = dict[str, object]
 def _time(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (OSError, OverflowError, ValueError):
+        return None  # no time of a clock's: the record was damaged
 
 
 def spi_text(spi: int | None) -> str | None:

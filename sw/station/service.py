@@ -147,20 +147,21 @@ class Station:
         """Look after a host; a damaged record stops only that host."""
         try:
             host = self.store.host(name)
+            session = HostSession(
+                host,
+                store=self.store,
+                wire=self._plane,
+                exchanges=self._exchanges,
+                tuning=self._tuning,
+                wall=time.time,
+                now=self._loop.time(),
+            )
         except StoreError as error:
-            if self._only is not None or isinstance(error, NoSuchHostError):
+            if self._only is not None:
                 raise
             LOG.error("%s", error)
             return
-        self.sessions[host.id] = HostSession(
-            host,
-            store=self.store,
-            wire=self._plane,
-            exchanges=self._exchanges,
-            tuning=self._tuning,
-            wall=time.time,
-            now=self._loop.time(),
-        )
+        self.sessions[host.id] = session
 
     async def stop(self) -> None:
         """End in good order: all that is only in memory goes to the store."""
@@ -221,7 +222,7 @@ class Station:
             if session.fault is None:
                 work()
         except (StoreError, IpsecError, ValueError) as error:
-            session.fault = str(error)
+            session.fail(str(error))
             LOG.error("host %s is no longer looked after: %s", session.host.name, error)
 
     # --- time -------------------------------------------------------------------------------------
@@ -272,19 +273,21 @@ class Station:
         return self.describe(name)
 
     def remove_host(self, name: str) -> None:
-        """Forget a host and its SAs."""
-        session = self.session(name)
-        session.close()
-        self._exchanges.drop(session.host)
-        del self.sessions[session.host.id]
+        """Forget a host and its SAs, also one whose record is damaged."""
         self.store.remove_host(name)
+        for session in list(self.sessions.values()):
+            if session.host.name == name:
+                # Its records are gone: only what is in memory is left to end.
+                session.fail("the host was removed")
+                session.close()
+                self._exchanges.drop(session.host)
+                del self.sessions[session.host.id]
         self._wake()
 
     async def power(self, name: str, command: PowerCommand) -> PowerOutcome:
         """Send a power command, and wait for what becomes of it."""
         session = self.session(name)
-        if session.fault is not None:
-            raise StoreError(session.fault)
+        _refuse_fault(session)
         outcome: asyncio.Future[PowerOutcome] = self._loop.create_future()
 
         def done(result: PowerOutcome) -> None:
@@ -292,10 +295,12 @@ class Station:
                 outcome.set_result(result)
 
         self._guard(session, partial(session.power, command, done, self._loop.time()))
-        if session.fault is not None:
-            raise StoreError(session.fault)
+        _refuse_fault(session)
         self._wake()
-        return await outcome
+        result = await outcome
+        if not result.sent:
+            _refuse_fault(session)
+        return result
 
     async def first_answer(self, name: str, wait_s: float) -> None:
         """Wait until the host's state is known, or until it is silent; at most `wait_s`."""
@@ -305,3 +310,8 @@ class Station:
                 while session.answering is None and session.fault is None:
                     self._changed.clear()
                     await self._changed.wait()
+
+
+def _refuse_fault(session: HostSession) -> None:
+    if session.fault is not None:
+        raise StoreError(session.fault)

@@ -3,6 +3,9 @@
 The shell (`sw.station.service`) calls in with what arrived and with the time; what is to be sent
 goes out through `Wire` and `Exchanges`, and what must be durable into the store, in the order that
 `sw.station.commit` gives.
+
+SEC: STATION.NO_CLEAR_POWER. The one message ever sent in clear asks for presence, and its answer
+changes nothing but what people are shown.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from sw.rmcp import (
     RequestTimedOut,
     RmcpBusyError,
     RmcpClient,
-    RmcpNumbers,
     SaStatusRequest,
     SaStatusResponse,
 )
@@ -35,11 +37,10 @@ from sw.station.commit import HELD_MAX, State, restore, step
 from sw.station.interfaces import Exchanges, PowerOutcome, Request, Tuning, Wire
 from sw.station.records import HostRecord, SaKeys, SaRecord
 from sw.station.refresh import Decision, View, decide
+from sw.station.requests import NumberedRequests
 from sw.station.store import Store
 
 LOG = logging.getLogger("holdfast.station")
-RMCP_BLOCK = 256
-"""RMCP numbers reserved in the store at a time."""
 EXCHANGE_MAX_S = 300.0
 """IKE ends an exchange by itself, long before this."""
 
@@ -84,12 +85,8 @@ class HostSession:
         for sa in records:
             wire.add(sa, self._reserver(sa.generation))
         self.machine: State = restore(tuple(sa.view for sa in records))
-        self._ordinal = self._reserved = host.rmcp_reserved
-        self._rmcp = RmcpClient(
-            RmcpNumbers.from_ordinal(self._ordinal),
-            enterprise=tuning.enterprise,
-            retry=tuning.rmcp,
-        )
+        self._numbered = NumberedRequests(host, store, tuning)
+        self._rmcp = self._numbered.client
         # Answers in clear are nobody's word: they never meet the requests of the other client.
         self._clear = RmcpClient(
             enterprise=tuning.enterprise, retry=replace(tuning.rmcp, attempts=2)
@@ -214,27 +211,14 @@ class HostSession:
             reason = f"there is no SA with host {self.host.name}, and nothing is sent in clear"
             done(PowerOutcome(self.shown_state, None, False, 0, reason))
             return
-        numbers = self._power_numbers(now)
-        self.host = self._store.set_power_number(self.host, numbers.sequence, numbers.tag)
         try:
-            token = self._request(command, now)
+            token = self._numbered.power(command, now)
         except RmcpBusyError:
             reason = f"too many commands for host {self.host.name} wait for their answers"
             done(PowerOutcome(self.shown_state, None, False, 0, reason))
             return
         self._requests[token] = Request(done=done, state=self.shown_state)
         self.tick(now)
-
-    def _power_numbers(self, now: float) -> RmcpNumbers:
-        """Numbers that the NIC cannot take for those of an earlier command.
-
-        It remembers the last tag of each sequence number, and acts once on a pair.
-        """
-        numbers = self._rmcp.numbers
-        while self.host.power_numbers.get(numbers.sequence) == numbers.tag:
-            self._rmcp.cancel(self._request(PresencePing(), now))
-            numbers = self._rmcp.numbers
-        return numbers
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -321,16 +305,6 @@ class HostSession:
         self._retry_at = now + min(wait, max(self._tuning.refresh_s, self._tuning.exchange_retry_s))
 
     # --- RMCP -------------------------------------------------------------------------------------
-
-    def _request(
-        self, message: PowerCommand | Commit | SaStatusRequest | PresencePing, now: float
-    ) -> int:
-        if self._ordinal >= self._reserved:
-            self._reserved = self._ordinal + RMCP_BLOCK
-            self._store.reserve_rmcp(self.host.id, self._reserved)
-        token = self._rmcp.request(message, now)
-        self._ordinal += 1
-        return token
 
     def _transmit(self, now: float) -> None:
         for datagram in self._rmcp.datagrams_to_send(now):
@@ -473,6 +447,7 @@ class HostSession:
                 self._wire.add(record, self._reserver(sa.generation))
             case words.MarkUsed(generation):
                 self._store.mark_used(host.id, generation)
+                self.sas[generation] = replace(self.sas[generation], used=True)
             case words.MarkProven(generation, discard):
                 self._store.mark_proven(host.id, generation, discard, self._wall())
                 self.host = self._store.host(host.name)
@@ -485,10 +460,10 @@ class HostSession:
                 self._store.discard(host.id, generations)
                 self._forget(generations)
             case words.SendCommit(serial, spi, under):
-                token = self._request(Commit(spi), now)
+                token = self._numbered.request(Commit(spi), now)
                 self._requests[token] = Request(serial, under, commit=True)
             case words.SendStatus(serial, under):
-                token = self._request(SaStatusRequest(), now)
+                token = self._numbered.request(SaStatusRequest(), now)
                 self._requests[token] = Request(serial, under)
             case words.AwaitReady():
                 self._ready_by = now + self._tuning.ready_s
@@ -518,10 +493,19 @@ class HostSession:
                 self._store.set_edge(self.host.id, generation, edge)
                 self.sas[generation] = replace(sa, rx_edge=edge)
 
+    def fail(self, why: str) -> None:
+        """Do nothing more for this host; whoever waits for a command is told."""
+        self.fault = why
+        self._end_requests()
+
     def close(self) -> None:
         """Store what is only in memory, and give the SAs back."""
-        self._store_edges()
+        if self.fault is None:
+            self._store_edges()
         self._forget(tuple(self.sas))
+        self._end_requests()
+
+    def _end_requests(self) -> None:
         for request in self._requests.values():
             if request.done is not None:
                 request.done(PowerOutcome(request.state, None, False, request.sent))

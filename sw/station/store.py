@@ -1,7 +1,7 @@
 """The station's store: hosts, SAs, and how far numbers were used.
 
-What must not come twice on the wire, sequence numbers and RMCP numbers, is reserved here in blocks
-before it is used.
+SEC: STATION.RESERVE_BEFORE_USE. What must not come twice on the wire, sequence numbers and RMCP
+numbers, is reserved here in blocks before it is used, and never given again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
+from spec.host import HostState
 from spec.suites import SUITES, Suite
 from sw.ike.secret import Secret
 from sw.station.database import Database, NoSuchHostError, StoreError, open_database
 from sw.station.records import HOSTS, SAS, HostRecord, SaKeys, SaRecord
 from sw.station.seal import SealError
+
+_DAMAGED = (AttributeError, OverflowError, TypeError, ValueError)
+"""What reading a value raises that was not written here."""
 
 
 class Store:
@@ -91,7 +95,8 @@ class Store:
     def host_names(self) -> list[str]:
         """All names, in alphabetical order."""
         with self._db.begin() as db:
-            return list(db.scalars(sql.select(HOSTS.c.name).order_by(HOSTS.c.name)))
+            names = db.scalars(sql.select(HOSTS.c.name).order_by(HOSTS.c.name))
+            return [str(name) for name in names]
 
     def _host(self, row: Any) -> HostRecord:
         try:
@@ -102,13 +107,13 @@ class Store:
                 address=IPv4Address(row.address),
                 identity=row.identity,
                 psk=self._db.sealer.open(row.psk, aad),
-                rmcp_reserved=row.rmcp_reserved,
+                rmcp_reserved=int(row.rmcp_reserved),
                 power_numbers={int(k): int(v) for k, v in json.loads(row.power_numbers).items()},
-                refresh_last=row.refresh_last,
-                refresh_count=row.refresh_count,
-                last_state=row.last_state,
+                refresh_last=None if row.refresh_last is None else float(row.refresh_last),
+                refresh_count=int(row.refresh_count),
+                last_state=None if row.last_state is None else int(HostState(row.last_state)),
             )
-        except (SealError, ValueError, AttributeError) as error:
+        except (SealError, *_DAMAGED) as error:
             raise StoreError(
                 f"the record of host {row.name} in {self._db.path} is damaged ({error}); restore "
                 "the store from a copy, or remove the host and add it again"
@@ -120,13 +125,14 @@ class Store:
 
     def reserve_rmcp(self, host_id: int, below: int) -> None:
         """RMCP numbers below this ordinal may be used from now on."""
-        self._update_host(host_id, rmcp_reserved=below)
+        with self._db.begin() as db:
+            db.execute(HOSTS.update().where(HOSTS.c.id == host_id).values(rmcp_reserved=below))
+            marked = self._db.count_reservation(db)
+        self._db.write_mark(marked)
 
-    def set_power_number(self, host: HostRecord, sequence: int, tag: int) -> HostRecord:
-        """A power command with these RMCP numbers is about to be sent."""
-        numbers = {**host.power_numbers, sequence: tag}
-        self._update_host(host.id, power_numbers=json.dumps(numbers))
-        return replace(host, power_numbers=numbers)
+    def set_power_numbers(self, host_id: int, numbers: dict[int, int]) -> None:
+        """Tags of the last power commands by RMCP sequence number; one is about to be sent."""
+        self._update_host(host_id, power_numbers=json.dumps(numbers))
 
     def _update_host(self, host_id: int, **values: object) -> None:
         with self._db.begin() as db:
@@ -185,7 +191,7 @@ class Store:
         for row in rows:
             try:
                 records.append(self._sa(host_id, row))
-            except (SealError, ValueError, KeyError):
+            except (SealError, KeyError, *_DAMAGED):
                 damaged.append(int(row.generation))
         return records, damaged
 
@@ -204,12 +210,15 @@ class Store:
             local_port=row.local_port,
             peer_port=row.peer_port,
             keys=SaKeys(empty, empty, empty, empty),
-            created=row.created,
-            proven_at=row.proven_at,
+            created=float(row.created),
+            proven_at=None if row.proven_at is None else float(row.proven_at),
             used=row.used,
             tx_reserved=int(row.tx_reserved, 16),
             rx_edge=int(row.rx_edge, 16),
         )
+        # Beyond the last number nothing is sent any more; but no window ends there.
+        if record.tx_reserved < 0 or not 0 <= record.rx_edge < 1 << (64 if record.esn else 32):
+            raise ValueError("numbers out of range")
         octets = self._db.sealer.open(row.keys, self._sa_aad(host_id, record)).reveal()
         key, salt = SUITES[suite].key_octets, SUITES[suite].salt_octets
         half = key + salt
