@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from functools import partial
 from pathlib import Path
 
@@ -232,6 +233,8 @@ def test_calls_are_made_in_order_and_none_beside_another() -> None:
         def work(number: int, _driver: NicDriver) -> None:
             nonlocal inside
             inside += 1
+            # Long enough for another to come beside it, if one could.
+            time.sleep(0.001)
             assert inside == 1
             order.append(number)
             inside -= 1
