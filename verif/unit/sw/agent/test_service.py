@@ -235,6 +235,17 @@ def test_a_stop_does_not_wait_for_a_bank(at_desk) -> None:
     assert desk.board.closed == 1
 
 
+def test_a_load_that_is_cancelled_before_it_begins_is_forgotten(at_desk) -> None:
+    event = negotiated()
+
+    async def scene(desk: Desk) -> None:
+        desk.negotiate(event)
+        desk.agent._loads[event.spi_in].cancel()
+        await desk.until(lambda: forgotten(event))
+
+    assert at_desk(scene).stages == 0
+
+
 # --- heartbeat ----------------------------------------------------------------------------------
 
 
