@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Engine
@@ -65,7 +66,7 @@ def die_before_mark(reservation: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write_mark(self, number)
 
-    Database.write_mark = count  # type: ignore[assignment]
+    mock.patch.object(Database, "write_mark", count).start()
 
 
 def main(folder: Path) -> None:

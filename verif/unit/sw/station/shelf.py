@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -45,6 +46,10 @@ class Shelf:
         with closing(sqlite3.connect(self.path)) as db, db:
             db.execute(statement, values)
 
+    def spoil(self, table: str, column: str, where: str, value: object, what: str = "?") -> None:
+        """Put a value into a column of some rows."""
+        self.sql(" ".join(["UPDATE", table, "SET", column, "=", what, "WHERE", where]), value)
+
     def octets(self) -> bytes:
         """All that lies in the store's files."""
         files = sorted(self.folder.glob("station.db*"))
@@ -63,9 +68,9 @@ def keys_of(suite: Suite, octet: bytes = b"K") -> SaKeys:
     return SaKeys(Secret(key), Secret(salt), Secret(key), Secret(salt))
 
 
-def sa_record(generation: int = 1, spi: int = 0x1000, **values: object) -> SaRecord:
+def sa_record(generation: int = 1, spi: int = 0x1000, **values: Any) -> SaRecord:
     """An SA as it comes from a key exchange; `values` in place of its own."""
-    record = {
+    record: dict[str, Any] = {
         "generation": generation,
         "spi_in": spi + generation,
         "spi_out": spi + 0x1000 + generation,
@@ -80,7 +85,7 @@ def sa_record(generation: int = 1, spi: int = 0x1000, **values: object) -> SaRec
         "created": 1.0e9,
         **values,
     }
-    return SaRecord(**record)  # type: ignore[arg-type]
+    return SaRecord(**record)
 
 
 _ADDRESSES = st.integers(0, (1 << 32) - 1).map(IPv4Address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ HOST = HostRecord(1, "host", IPv4Address("192.0.2.10"), "host.example", Secret(b
 
 @given(st.lists(sa_records(), max_size=4), st.none() | st.floats())
 def test_anything_can_be_told(sas: list[SaRecord], last: float | None) -> None:
-    told = describe_record(replace(HOST, refresh_last=last), sas)
+    told: Any = describe_record(replace(HOST, refresh_last=last), sas)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     for sa in sas:
         assert sa.keys.key_in.reveal().hex() not in json.dumps(told)
@@ -29,17 +30,18 @@ def test_anything_can_be_told(sas: list[SaRecord], last: float | None) -> None:
 
 @pytest.mark.parametrize("time", [1e300, -1e300, float("nan"), float("inf"), 1e12])
 def test_a_time_that_is_none_is_not_told(time: float) -> None:
-    told = describe_record(replace(HOST, refresh_last=time), [sa_record(created=time)])
-    assert told["refresh"]["last"] is None  # type: ignore[index]
-    assert told["held"][0]["created"] is None  # type: ignore[index]
+    told: Any = describe_record(replace(HOST, refresh_last=time), [sa_record(created=time)])
+    assert told["refresh"]["last"] is None
+    assert told["held"][0]["created"] is None
 
 
 def test_the_newest_proven_sa_is_the_one_in_use() -> None:
     sas = [sa_record(1, proven_at=1.0), sa_record(2, proven_at=2.0), sa_record(3)]
-    told = describe_record(HOST, sas)
-    assert told["sa"]["generation"] == 2  # type: ignore[index]
-    assert told["sa"]["spi_in_use"] == spi_text(sas[1].spi_out)  # type: ignore[index]
-    assert describe_record(HOST, [sa_record(1), sa_record(2)])["sa"]["generation"] == 2  # type: ignore[index]
+    told: Any = describe_record(HOST, sas)
+    assert told["sa"]["generation"] == 2
+    assert told["sa"]["spi_in_use"] == spi_text(sas[1].spi_out)
+    told = describe_record(HOST, [sa_record(1), sa_record(2)])
+    assert told["sa"]["generation"] == 2
     assert describe_record(HOST, [])["sa"] is None
 
 

@@ -80,7 +80,7 @@ def test_a_damaged_sa_stops_no_host(shelf: Shelf, play: Play, column: str) -> No
         assert station.session("one").damaged == [1]
         assert station.session("two").damaged == []
 
-    shelf.sql(f"UPDATE sas SET {column} = 'zz' WHERE host_id = 1")  # noqa: S608
+    shelf.spoil("sas", column, "host_id = 1", "zz")
     play(scene)
 
 

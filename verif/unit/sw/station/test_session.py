@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -99,14 +100,14 @@ class Stage:
     host: HostRecord
     recorder: Recorder
 
-    def session(self, now: float = 0.0, **tuning: object) -> HostSession:
+    def session(self, now: float = 0.0, **tuning: Any) -> HostSession:
         self.recorder.edges.clear()
         return HostSession(
             self.store.host("host"),
             store=self.store,
             wire=self.recorder,
             exchanges=self.recorder,
-            tuning=replace(TUNING, **tuning),  # type: ignore[arg-type]
+            tuning=replace(TUNING, **tuning),
             wall=lambda: 1e9 + now,
             now=now,
         )

