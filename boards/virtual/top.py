@@ -36,7 +36,7 @@ class VirtualTop(wiring.Component):
     bus_addr, bus_w_data, bus_w_stb, bus_r_stb : Signal, in
         The register bus, a cycle ahead.
     bus_r_data : Signal(32), out
-        Data of a read, two cycles after `bus_r_stb`.
+        Data of a read, READ_CYCLES and one more after `bus_r_stb`.
     pin_* : Signal
         The pins of the NIC.
     """

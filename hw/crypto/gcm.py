@@ -18,7 +18,7 @@ from hw.crypto.key_expansion import expand_layout
 from hw.crypto.key_store import HReadSignature, key_write_layout, zeroise_layout
 from hw.crypto.keyed_aes import KeyedAes
 from hw.crypto.tables import BLOCK_BITS, BLOCK_OCTETS
-from hw.stream import OctetSignature
+from hw.stream import OctetSignature, SkidBuffer
 
 __all__ = ["GcmEngine", "GcmUnit", "gcm_job_layout"]
 
@@ -195,21 +195,19 @@ class GcmEngine(wiring.Component):
         octets = Signal(OCTETS_BITS)
         aad_long = Signal()
 
-        hashed = Signal(8)  # goes to the hash one cycle later
+        hashed = Signal(8)
         hashed_stb = Signal()
-        m.d.sync += [ghash.stb.eq(hashed_stb), ghash.octet.eq(hashed)]
+        m.d.comb += [ghash.stb.eq(hashed_stb), ghash.octet.eq(hashed)]
         with m.If(hashed_stb):
             m.d.sync += position.eq(position + 1)
 
+        # Registers only say whether the next octet goes: the whole keystream hangs on that.
+        m.submodules.out = out = SkidBuffer(8)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         text_out = Signal(8)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        m.d.comb += [out.i.valid.eq(step), out.i.payload.eq(text_out)]
         with m.If(step):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                self.o.payload.eq(text_out),
-                octets_left.eq(octets_left - 1),
-            ]
+            m.d.sync += octets_left.eq(octets_left - 1)
         m.d.comb += [
             text_out.eq(self.i.payload ^ keystream[:8]),
             self.h.slot.eq(job.slot),
@@ -246,7 +244,7 @@ class GcmEngine(wiring.Component):
             with m.State("TEXT"):
                 last = octets_left == 1
                 m.d.comb += [
-                    self.i.ready.eq(keystream_valid & (~self.o.valid | self.o.ready)),
+                    self.i.ready.eq(keystream_valid & out.i.ready),
                     step.eq(self.i.valid & self.i.ready),
                     hashed_stb.eq(step),
                     hashed.eq(Mux(job.encrypt, text_out, self.i.payload)),

@@ -20,8 +20,8 @@ __all__ = ["Ghash"]
 class Ghash(wiring.Component):
     """GHASH of whole blocks, fed octet by octet.
 
-    Contract: an octet each cycle, without pause between blocks; `y` holds the new value in the
-    cycle after the one in which the 16th octet of a block was given. After `load` the core is not
+    Contract: an octet each cycle, without pause between blocks; `y` holds the new value two
+    cycles after the one in which the 16th octet of a block was given. After `load` the core is not
     `ready` for 15 cycles. There is no backpressure; octets given while it is not `ready` are the
     user's fault and spoil the result. Zero padding and the length block are the user's to send.
 
@@ -58,18 +58,25 @@ class Ghash(wiring.Component):
         position = Signal(range(BLOCK_OCTETS))
         loaded = Signal()
 
+        # The octet is summed with that of the hash which it meets, and multiplied a cycle later.
         z = Signal(8)
-        m.d.comb += z.eq(self.octet ^ self.y[:8])
+        stb = Signal()
         total = linear(lambda value: ghash_shift(value, -8), product)
         for power in range(8):
             # Bit 7 of an octet is its lowest power of x.
             shifted = linear(lambda value, power=power: ghash_shift(value, power), factor)
             total = total ^ (shifted & z[7 - power].replicate(BLOCK_BITS))
+        product_next = Signal(BLOCK_BITS)
+        y_next = Signal(BLOCK_BITS)
+        m.d.comb += [product_next.eq(total), y_next.eq(self.y)]
 
-        with m.If(self.stb):
-            m.d.sync += [position.eq(position + 1), product.eq(total), self.y.eq(self.y >> 8)]
+        with m.If(stb):
+            m.d.comb += y_next.eq(self.y >> 8)
+            m.d.sync += [position.eq(position + 1), product.eq(product_next)]
             with m.If(position == BLOCK_OCTETS - 1):
-                m.d.sync += [product.eq(0), self.y.eq(total)]
+                m.d.comb += y_next.eq(product_next)
+                m.d.sync += product.eq(0)
+        m.d.sync += [self.y.eq(y_next), stb.eq(self.stb), z.eq(self.octet ^ y_next[:8])]
         with m.If(shift_count != 0):
             m.d.sync += [
                 shift_count.eq(shift_count - 1),
@@ -79,7 +86,7 @@ class Ghash(wiring.Component):
         with m.If(self.load):
             m.d.sync += [factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
         with m.If(self.load | self.clear):
-            m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0)]
+            m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0), z.eq(0), stb.eq(0)]
         with m.If(self.clear):
             m.d.sync += [factor.eq(0), shift_count.eq(0), loaded.eq(0)]
         return m

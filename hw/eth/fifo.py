@@ -1,22 +1,26 @@
 """A frame buffer that releases a frame only on a verdict: the commit FIFO."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.stream import PacketSignature
 
-__all__ = ["PacketFifo"]
+__all__ = ["COLLISION_FREE_MEMORY", "PacketFifo"]
+
+COLLISION_FREE_MEMORY = "frame_memory"
+"""Name of the memory within each buffer. No address of it is ever read and written in one cycle, so
+a board need not spend logic on what would be read then."""
 
 _QUEUE = 4
-"""Beats in the queue behind the memory: two under way, one leaving, one in hand."""
+"""Beats in the queue behind the memory and on the way to it: three, at a beat each cycle."""
 
 
 class PacketFifo(wiring.Component):
     """Buffers frames; nothing of a frame reaches `o` before `commit`.
 
-    One octet per cycle in and out at once; four cycles from `commit` (or from a beat of a frame
+    One octet per cycle in and out at once; six cycles from `commit` (or from a beat of a frame
     already committed) to `o`. `i.ready` is always 1: the writer is never stalled.
 
     `commit` in a cycle after the first beat was taken and before the next frame's first beat
@@ -32,7 +36,8 @@ class PacketFifo(wiring.Component):
     Attributes
     ----------
     lost : Signal, out
-        The current (or, until the next first beat, the latest) frame did not fit.
+        The current (or, until the next first beat, the latest) frame did not fit; two cycles after
+        its beat.
     level : Signal, out
         Octets held, uncommitted ones included.
     """
@@ -59,7 +64,8 @@ class PacketFifo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=10, depth=self._depth, init=[])
+        memory = Memory(shape=10, depth=self._depth, init=[])
+        m.submodules[COLLISION_FREE_MEMORY] = memory
         write = memory.write_port()
         read = memory.read_port(transparent_for=())
         bits = (self._depth - 1).bit_length()
@@ -70,74 +76,86 @@ class PacketFifo(wiring.Component):
         released = Signal()
         lost = Signal()
 
-        payload = self.i.payload
+        # Everything that comes in is taken a cycle later, so that no path goes on from outside.
+        beat = Signal.like(self.i.payload)
+        valid, commit, discard = Signal(), Signal(), Signal()
+        m.d.sync += [
+            beat.eq(self.i.payload),
+            valid.eq(self.i.valid),
+            commit.eq(self.commit),
+            discard.eq(self.discard),
+        ]
+
         begins = Signal()
         room = Signal(init=1)
         was_lost = Signal()
         was_released = Signal()
         terminate = Signal()
         accept = Signal()
-        used = Signal(bits + 1)
         m.d.comb += [
             self.i.ready.eq(1),
-            begins.eq(self.i.valid & payload.first),
-            used.eq(write_at - read_at),
+            begins.eq(valid & beat.first),
             was_lost.eq(lost & ~begins),
-            was_released.eq((released & ~begins) | (self.commit & ~was_lost)),
-            accept.eq(self.i.valid & ~was_lost & room),
-            terminate.eq(self.i.valid & ~was_lost & ~room & was_released & ~payload.first),
+            was_released.eq((released & ~begins) | (commit & ~was_lost)),
+            accept.eq(valid & ~was_lost & room),
+            terminate.eq(valid & ~was_lost & ~room & was_released & ~beat.first),
             write.en.eq(accept | terminate),
             write.addr.eq(write_at[:bits]),
-            write.data.eq(Mux(terminate, 0x300, Cat(payload.data, payload.last, payload.err))),
+            write.data.eq(Mux(terminate, 0x300, Cat(beat.data, beat.last, beat.err))),
             self.lost.eq(lost),
         ]
-        # A cycle late, so with a slack of one beat, and one more for the beat that ends a frame.
-        m.d.sync += [room.eq(used < self._depth - 3), self.level.eq(used)]
+        # Two cycles late, so a slack of two beats, and one more for the beat that ends a frame.
+        m.d.sync += [self.level.eq(write_at - read_at), room.eq(self.level < self._depth - 4)]
         write_next = Signal(bits + 1)
         m.d.comb += write_next.eq(write_at + (accept | terminate))
         m.d.sync += [
             released.eq(was_released),
-            lost.eq(was_lost | (self.i.valid & ~room)),
+            lost.eq(was_lost | (valid & ~room)),
         ]
-        with m.If(self.discard | (self.commit & was_lost & ~released)):
+        with m.If(discard | (commit & was_lost & ~released)):
             m.d.sync += write_at.eq(commit_at)
         with m.Else():
             m.d.sync += write_at.eq(write_next)
             with m.If(was_released):
                 m.d.sync += commit_at.eq(write_next)
 
-        # Behind the memory stands a short queue, so that what reads ahead looks at registers only,
-        # and neither the memory's own output nor `o.ready` is late in a long path.
-        fetched = Signal()
+        # Behind the memory stands a short queue, so that `o.ready` moves no more than the place to
+        # read from. What was asked of the memory comes out of its output register two cycles later.
         fetch = Signal()
-        arrives = Signal()
+        under_way = Signal(2)
+        word = Signal(10, reset_less=True)  # as the output register of block RAM is
         in_queue = Signal(range(_QUEUE + 1))
-        in_flight = Signal(range(_QUEUE + 2))
-        queue = [Signal(10, name=f"queue_{n}") for n in range(_QUEUE)]
+        held = Signal(range(_QUEUE + 1))  # in the queue, or on the way to it
+        queue = Array(Signal(10, name=f"queue_{n}") for n in range(_QUEUE))
+        put_at = Signal(range(_QUEUE))
+        take_at = Signal(range(_QUEUE))
         leaves = Signal()
+        arrives = under_way[1]
         m.d.comb += [
-            in_flight.eq(in_queue + fetched),
-            fetch.eq((in_flight < _QUEUE - 1) & (read_at != commit_at)),
+            fetch.eq((held != _QUEUE) & (read_at != commit_at)),
             read.addr.eq(read_at[:bits]),
-            read.en.eq(fetch),
-            arrives.eq(fetched),
             leaves.eq(self.o.valid & self.o.ready),
         ]
-        m.d.sync += [fetched.eq(fetch), read_at.eq(read_at + fetch)]
-        m.d.sync += in_queue.eq(in_queue + arrives - leaves)
-        for place in range(_QUEUE):
-            behind = queue[place + 1] if place + 1 < _QUEUE else Const(0, 10)
-            with m.If(arrives & (in_queue == place + leaves)):
-                m.d.sync += queue[place].eq(read.data)
-            with m.Elif(leaves):
-                m.d.sync += queue[place].eq(behind)
+        m.d.sync += [
+            under_way.eq(Cat(fetch, under_way)),
+            word.eq(read.data),
+            read_at.eq(read_at + fetch),
+            put_at.eq(put_at + arrives),
+            take_at.eq(take_at + leaves),
+            in_queue.eq(in_queue + arrives - leaves),
+            held.eq(held + fetch - leaves),
+        ]
+        with m.If(arrives):
+            m.d.sync += queue[put_at].eq(word)
         first = Signal(init=1)
+        head = Signal(10)
         with m.If(leaves):
             m.d.sync += first.eq(self.o.payload.last)
         m.d.comb += [
+            head.eq(queue[take_at]),
             self.o.valid.eq(in_queue != 0),
-            Cat(self.o.payload.data, self.o.payload.last).eq(queue[0]),
-            self.o.payload.err.eq(queue[0][8] & queue[0][9]),
+            Cat(self.o.payload.data, self.o.payload.last).eq(head),
+            self.o.payload.err.eq(head[8] & head[9]),
             self.o.payload.first.eq(first),
         ]
         return m

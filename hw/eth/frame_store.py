@@ -76,10 +76,11 @@ class FrameStore(wiring.Component):
         inside = Signal()
         decide = Signal()
         pause = Signal(range(self.PAUSE_CYCLES + 1))
+        is_open = Signal(init=1)
         bad = Signal()
         take = Signal()
         m.d.comb += [
-            self.i.ready.eq((pause == 0) & (room | inside)),
+            self.i.ready.eq(is_open & (room | inside)),
             take.eq(self.i.valid & self.i.ready),
             fifo.i.valid.eq(take),
             fifo.i.payload.eq(self.i.payload),
@@ -92,11 +93,13 @@ class FrameStore(wiring.Component):
         # nor before `fifo` knows of the room that a frame taken back leaves.
         m.d.sync += decide.eq(take & self.i.payload.last)
         with m.If(take & self.i.payload.last):
-            m.d.sync += pause.eq(self.PAUSE_CYCLES)
-        with m.Elif(pause != 0):
-            m.d.sync += pause.eq(pause - 1)
+            m.d.sync += [pause.eq(self.PAUSE_CYCLES), is_open.eq(0)]
+        with m.Elif(~is_open):
+            m.d.sync += [pause.eq(pause - 1), is_open.eq(pause == 1)]
         with m.If(take):
             m.d.sync += [inside.eq(~self.i.payload.last), bad.eq(self.i.payload.err)]
-        with m.If(decide & fifo.lost & ~bad & ~self.dropped_count.all()):
+        decided = Signal()
+        m.d.sync += decided.eq(decide & ~bad)
+        with m.If(decided & fifo.lost & ~self.dropped_count.all()):
             m.d.sync += self.dropped_count.eq(self.dropped_count + 1)
         return m

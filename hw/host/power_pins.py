@@ -22,7 +22,7 @@ class PowerPins(wiring.Component):
     Reset is a pulse of RESET_PULSE_MS. Power-up presses the button only if the host is off or
     asleep: a press would shut a running OS down. Power-down holds the button until the host is
     off, at most POWER_HOLD_MS. Power-cycle does that, waits POWER_CYCLE_OFF_MS and presses. After
-    each of them the pins rest for PIN_REST_MS. The first edge comes one cycle after `stb` if the
+    each of them the pins rest for PIN_REST_MS. The first edge comes two cycles after `stb` if the
     pins are idle; lengths are in milliseconds, counted by `tick_ms`, to within one.
 
     Source: DSP0136 3.2.4.1; ACPI 6.5, 4.8.2.2 (button override).
@@ -38,29 +38,34 @@ class PowerPins(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # A cycle late, so that the path from the message ends here.
+        stb = Signal()
+        asked = Signal(PowerAction)
+        m.d.sync += [stb.eq(self.stb), asked.eq(self.action)]
         waiting = Signal()
         next_action = Signal(PowerAction)
         again = Signal()
         left = Signal(range(max(RESET_PULSE_MS, POWER_HOLD_MS, POWER_CYCLE_OFF_MS) + 2))
+        none_left = Signal(init=1)
         done = Signal()
-        m.d.comb += done.eq(self.tick_ms & (left == 0))
-        with m.If(self.tick_ms & (left != 0)):
-            m.d.sync += left.eq(left - 1)
+        m.d.comb += done.eq(self.tick_ms & none_left)
+        with m.If(self.tick_ms & ~none_left):
+            m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
 
         action = Signal(PowerAction)
         begin = Signal()
         with m.If(waiting):
             m.d.comb += action.eq(next_action)
         with m.Else():
-            m.d.comb += action.eq(self.action)
+            m.d.comb += action.eq(asked)
 
         def press(ms, state):
-            m.d.sync += left.eq(ms)
+            m.d.sync += [left.eq(ms), none_left.eq(ms == 0)]
             m.next = state
 
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += begin.eq(waiting | self.stb)
+                m.d.comb += begin.eq(waiting | stb)
                 m.d.sync += again.eq(0)
                 with m.If(begin):
                     with m.Switch(action):
@@ -101,6 +106,6 @@ class PowerPins(wiring.Component):
 
         with m.If(begin & waiting):
             m.d.sync += waiting.eq(0)
-        with m.If(self.stb & ~(begin & ~waiting)):
-            m.d.sync += [waiting.eq(1), next_action.eq(self.action)]
+        with m.If(stb & ~(begin & ~waiting)):
+            m.d.sync += [waiting.eq(1), next_action.eq(asked)]
         return m

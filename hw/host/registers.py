@@ -1,21 +1,26 @@
 """The register bus: adapter from `spec.registers` to gateware."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.layout import Access, Register
 from spec.registers import ADDRESS_BITS, REGISTERS
 
-__all__ = ["BusSignature", "RegisterBank"]
+__all__ = ["READ_CYCLES", "BusSignature", "RegisterBank"]
+
+READ_CYCLES = 3
+"""From `r_stb` of the register bus to `r_data`."""
+
+_GROUP_BITS = 5
+"""Bits of an octet address within a group of registers that one multiplexer serves."""
 
 
 def BusSignature() -> wiring.Signature:
     """The register bus: one cycle of `w_stb` writes, one of `r_stb` reads.
 
-    `r_data` is valid in the cycle after `r_stb`, and a read sees
-    every earlier write. `addr` is an octet address; its low two bits are
-    ignored. The bus never waits.
+    `r_data` is valid READ_CYCLES after `r_stb`, and a read sees every earlier write. `addr` is an
+    octet address; its low two bits are ignored. The bus never waits.
     """
     return wiring.Signature(
         {
@@ -64,28 +69,42 @@ class RegisterBank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        address = self.bus.addr & ~3
-        m.d.comb += [self.address.eq(address), self.data.eq(self.bus.w_data)]
+        address = self.address
+        w_stb = Signal()
+        m.d.sync += [
+            address.eq(self.bus.addr & ~3),
+            self.data.eq(self.bus.w_data),
+            w_stb.eq(self.bus.w_stb),
+        ]
 
         def addresses(register: Register):
             for index in range(register.count):
                 yield index, register.address + 4 * index
 
-        with m.If(self.bus.r_stb):
-            with m.Switch(self.address):
-                for register in REGISTERS:
-                    if register.access is Access.WO:
-                        continue
-                    for index, number in addresses(register):
-                        with m.Case(number):
-                            value = self.values[register.name.lower()][index]
-                            m.d.sync += self.bus.r_data.eq(value)
-                with m.Default():
-                    m.d.sync += self.bus.r_data.eq(0)
+        # Two ranks: the word of each group of registers, then the group.
+        groups: dict[int, dict[int, Value]] = {}
+        for register in REGISTERS:
+            if register.access is not Access.WO:
+                for index, number in addresses(register):
+                    value = self.values[register.name.lower()][index]
+                    groups.setdefault(number >> _GROUP_BITS, {})[number] = value
+        group = Signal(ADDRESS_BITS - _GROUP_BITS)
+        words = {number: Signal(32, name=f"group_{number}") for number in groups}
+        m.d.sync += [group.eq(address >> _GROUP_BITS), self.bus.r_data.eq(0)]
+        for number, members in groups.items():
+            m.d.sync += words[number].eq(0)
+            with m.Switch(address[:_GROUP_BITS]):
+                for member, value in members.items():
+                    with m.Case(member & ((1 << _GROUP_BITS) - 1)):
+                        m.d.sync += words[number].eq(value)
+        with m.Switch(group):
+            for number, word in words.items():
+                with m.Case(number):
+                    m.d.sync += self.bus.r_data.eq(word)
         for register in REGISTERS:
             if register.access is Access.RO:
                 continue
             for index, number in addresses(register):
                 stb = self.stb[register.name.lower()]
-                m.d.comb += stb[index].eq(self.bus.w_stb & (self.address == number))
+                m.d.comb += stb[index].eq(w_stb & (address == number))
         return m

@@ -23,7 +23,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import cdc, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.host.registers import BusSignature
+from hw.host.registers import READ_CYCLES, BusSignature
 
 __all__ = ["REQUEST_OCTETS", "UartBridge", "UartOp", "UartStatus"]
 
@@ -157,7 +157,7 @@ class UartBridge(wiring.Component):
     rx, tx : Signal
         The line; 1 when idle. `rx` need not be synchronous.
     bus : register bus, out
-        One cycle of `w_stb` or `r_stb`; `r_data` counts in the cycle after `r_stb`.
+        One cycle of `w_stb` or `r_stb`; `r_data` counts READ_CYCLES after `r_stb`.
     """
 
     def __init__(self, *, clock_hz: int, baud: int = 115_200, idle_ms: int = 100):
@@ -195,11 +195,12 @@ class UartBridge(wiring.Component):
         octets = Signal(8 * REQUEST_OCTETS)
         value, addr, second, op = octets[:32], octets[32:48], octets[48:56], octets[56:]
         count = Signal(range(REQUEST_OCTETS))
+        wait = Signal(range(READ_CYCLES))
         idle = Signal(range(self._idle_cycles))
         writes = op == UartOp.WRITE
         valid = Signal()
+        m.d.sync += valid.eq((second == 0) & (addr[:2] == 0) & (addr[12:] == 0))
         m.d.comb += [
-            valid.eq((second == 0) & (addr[:2] == 0) & (addr[12:] == 0)),
             self.bus.addr.eq(addr[:12]),
             self.bus.w_data.eq(value),
             sender.data.eq(op),
@@ -216,9 +217,11 @@ class UartBridge(wiring.Component):
                         idle.eq(0),
                     ]
                     with m.If(count == REQUEST_OCTETS - 1):
-                        m.next = "ACCESS"
+                        m.next = "CHECK"
                 with m.Elif(receiver.error | (idle == self._idle_cycles - 1)):
                     m.d.sync += [octets.eq(0), count.eq(0), idle.eq(0)]
+            with m.State("CHECK"):
+                m.next = "ACCESS"
             with m.State("ACCESS"):
                 m.d.comb += [
                     self.bus.w_stb.eq(valid & writes),
@@ -226,7 +229,12 @@ class UartBridge(wiring.Component):
                 ]
                 status = Mux(valid, Const(UartStatus.OK, 8), Const(UartStatus.BAD_REQUEST, 8))
                 m.d.sync += [second.eq(status), count.eq(0)]
-                m.next = "RESULT"
+                m.d.sync += wait.eq(READ_CYCLES - 1)
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 1):
+                    m.next = "RESULT"
             with m.State("RESULT"):
                 read = (second == UartStatus.OK) & ~writes
                 m.d.sync += value.eq(Mux(read, self.bus.r_data, 0))

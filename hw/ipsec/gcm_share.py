@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto import gcm_job_layout
-from hw.stream import OctetSignature
+from hw.stream import OctetSignature, SkidBuffer
 from spec.sa import BANKS
 
 __all__ = ["GcmShare"]
@@ -15,7 +15,7 @@ class GcmShare(wiring.Component):
     """Gives the engine to `outbound` or `inbound` from its job until its tag; in turns if both ask.
 
     A packet holds the engine only while it is under way, and both users have their whole packet
-    before they ask, so neither can stop the other. One cycle from a request to the job.
+    before they ask, so neither can stop the other. Two cycles from a request to the job.
     """
 
     def __init__(self):
@@ -51,23 +51,23 @@ class GcmShare(wiring.Component):
                     m.d.sync += outbound.eq(~self.inbound_job.valid)
                 with m.Else():
                     m.d.sync += outbound.eq(self.outbound_job.valid)
-        # One register before the engine: its cipher and hash begin with a fresh cycle.
-        text = Signal(8)
-        text_valid, text_ready = Signal(), Signal()
-        m.d.comb += text_ready.eq(~self.i.valid | self.i.ready)
-        with m.If(text_ready):
-            m.d.sync += [self.i.valid.eq(text_valid), self.i.payload.eq(text)]
+        # Before the engine stands a buffer: its cipher and hash begin with a fresh cycle, and no
+        # `ready` goes on from it to whoever reads the packet.
+        m.submodules.buffer = buffer = SkidBuffer(8)
+        wiring.connect(m, buffer.o, wiring.flipped(self.i))
         for is_mine, name in ((~outbound, "inbound"), (outbound, "outbound")):
             job, i, o, tag = (getattr(self, f"{name}_{port}") for port in ("job", "i", "o", "tag"))
             m.d.comb += [o.payload.eq(self.o.payload), tag.payload.eq(self.tag.payload)]
             with m.If(held & is_mine):
-                m.d.comb += [
+                m.d.sync += [
                     self.job.payload.eq(job.payload),
-                    self.job.valid.eq(job.valid & ~begun),
-                    job.ready.eq(self.job.ready & ~begun),
-                    text.eq(i.payload),
-                    text_valid.eq(i.valid),
-                    i.ready.eq(text_ready),
+                    self.job.valid.eq(job.valid & ~begun & ~job.ready),
+                ]
+                m.d.comb += [
+                    job.ready.eq(self.job.valid & self.job.ready),
+                    buffer.i.payload.eq(i.payload),
+                    buffer.i.valid.eq(i.valid),
+                    i.ready.eq(buffer.i.ready),
                     o.valid.eq(self.o.valid),
                     self.o.ready.eq(o.ready),
                     tag.valid.eq(self.tag.valid),

@@ -218,45 +218,70 @@ class SecurityAssociationDatabase(wiring.Component):
         expanding = Signal()
         m.d.comb += self.busy.eq(expanding | dirty[0] | dirty[1])
 
-        # Writes to the staged bank.
+        # Writes to the staged bank: decoded in one cycle, done in the next.
         takes = Signal()
+        stage_hits = Signal(len(_SCALARS))
+        stage_bank = Signal(range(BANKS))
+        stage_word = Signal(32)
         m.d.comb += takes.eq(self.stage_stb & has_staged & ~self.busy)
-        with m.If(takes):
-            for position, name in enumerate(_SCALARS):
-                with m.If(self.stage_address == BY_NAME[name].address):
-                    m.d.sync += scalars_written[position].eq(1)
-                    if name == "STAGE_TX_SEQ_HI":
-                        m.d.sync += used[staged][32:].eq(self.stage_data)
-                    elif name == "STAGE_TX_SEQ_LO":
-                        m.d.sync += used[staged][:32].eq(self.stage_data)
-                    else:
-                        m.d.sync += regs[name][staged].eq(self.stage_data)
-            for outbound, name in enumerate(("STAGE_KEY_IN", "STAGE_KEY_OUT")):
-                register = BY_NAME[name]
-                hit = self.stage_address[5:] == register.address >> 5
-                index = self.stage_address[2:5]
-                with m.If(hit):
-                    m.d.comb += [
-                        self.key_write_stb.eq(1),
-                        self.key_write_slot.eq(key_slot(staged, outbound)),
-                    ]
-                    m.d.sync += keys_written.bit_select(Cat(index, outbound), 1).eq(1)
-        m.d.comb += [
-            self.key_write_index.eq(self.stage_address[2:5]),
-            self.key_write_data.eq(self.stage_data),
+        m.d.sync += [stage_bank.eq(staged), stage_word.eq(self.stage_data)]
+        m.d.sync += stage_hits.eq(
+            Cat(takes & (self.stage_address == BY_NAME[name].address) for name in _SCALARS)
+        )
+        for position, name in enumerate(_SCALARS):
+            with m.If(stage_hits[position]):
+                m.d.sync += scalars_written[position].eq(1)
+                if name == "STAGE_TX_SEQ_HI":
+                    m.d.sync += used[stage_bank][32:].eq(stage_word)
+                elif name == "STAGE_TX_SEQ_LO":
+                    m.d.sync += used[stage_bank][:32].eq(stage_word)
+                else:
+                    m.d.sync += regs[name][stage_bank].eq(stage_word)
+        key_hits = [
+            self.stage_address[5:] == BY_NAME[name].address >> 5
+            for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT")
         ]
+        m.d.sync += [
+            self.key_write_stb.eq(takes & (key_hits[0] | key_hits[1])),
+            self.key_write_slot.eq(key_slot(staged, key_hits[1])),
+            self.key_write_index.eq(self.stage_address[2:5]),
+        ]
+        m.d.comb += self.key_write_data.eq(stage_word)
+        with m.If(self.key_write_stb):
+            index = Cat(self.key_write_index, self.key_write_slot[0])
+            m.d.sync += keys_written.bit_select(index, 1).eq(1)
+
+        wipe = Array(Signal(name=f"wipe_{n}") for n in range(BANKS))
 
         def zeroise(bank):
-            """Empties a bank at once; its key slots follow, and until then it is dirty."""
+            """Empties a bank at once; its registers follow in the next cycle, then its key slots.
+
+            It is dirty until those are done.
+            """
             yield state[bank].eq(BankState.EMPTY)
             yield dirty[bank].eq(1)
-            yield used[bank].eq(0)
-            for name in regs:
-                yield regs[name][bank].eq(0)
+            yield wipe[bank].eq(1)
+
+        keys_busy = Signal()
+        m.d.sync += keys_busy.eq(self.keys_busy)
 
         # The key store's work: expand both slots of a READY bank, or clear those of a dirty one.
         aes256 = regs["STAGE_SUITE"][staged] == Suite.ESP_AES_GCM_16_256
         timer = Signal(24)
+        runs, ends = Signal(), Signal()  # the timer is not 0, is 1
+        m.d.sync += [wipe[n].eq(0) for n in range(BANKS)]
+
+        # Started in one cycle, and loaded in the next.
+        times = (("ack", self._ack_ms), ("grace", self._grace_ms))
+        loads = {ms: Signal(name=f"load_{name}") for name, ms in times}
+        for milliseconds, load in loads.items():
+            m.d.sync += load.eq(0)
+            with m.If(load):
+                m.d.sync += [timer.eq(milliseconds), runs.eq(1), ends.eq(milliseconds == 1)]
+
+        def start(milliseconds):
+            return [runs.eq(0), *(load.eq(ms == milliseconds) for ms, load in loads.items())]
+
         outbound = Signal()
         cleaned = Signal(range(BANKS))
         finished_stage = Signal()
@@ -277,7 +302,7 @@ class SecurityAssociationDatabase(wiring.Component):
             with m.State("zeroise started"):
                 m.next = "zeroising"
             with m.State("zeroising"):
-                with m.If(~self.keys_busy):
+                with m.If(~keys_busy):
                     m.d.sync += outbound.eq(1)
                     m.next = "zeroise"
                     with m.If(outbound):
@@ -295,7 +320,7 @@ class SecurityAssociationDatabase(wiring.Component):
             with m.State("expanding"):
                 with m.If(dirty[0] | dirty[1]):
                     m.next = "idle"
-                with m.Elif(~self.keys_busy):
+                with m.Elif(~keys_busy):
                     m.d.sync += outbound.eq(1)
                     m.next = "expand"
                     with m.If(outbound):
@@ -313,7 +338,7 @@ class SecurityAssociationDatabase(wiring.Component):
             m.d.sync += [
                 state[staged].eq(BankState.READY),
                 self.result.eq(SadResult.OK),
-                timer.eq(self._ack_ms),
+                *start(self._ack_ms),
             ]
         waits = Signal()
         with m.If(waits & ~self.busy):
@@ -331,9 +356,10 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += by_packet.eq(proving | committing)
 
         # Timers: at most one bank is READY, ACTIVE or RETIRING.
-        with m.If(self.tick_ms & (timer != 0) & ~by_packet):
-            m.d.sync += timer.eq(timer - 1)
-            with m.If(timer == 1):
+        with m.If(self.tick_ms & runs & ~by_packet):
+            m.d.sync += [timer.eq(timer - 1), ends.eq(timer == 2)]
+            with m.If(ends):
+                m.d.sync += runs.eq(0)
                 for n in range(BANKS):
                     with m.If(among(n, "READY", "ACTIVE", "RETIRING")):
                         m.d.sync += list(zeroise(n))
@@ -341,33 +367,43 @@ class SecurityAssociationDatabase(wiring.Component):
         # Commands of the agent.
         chosen_suite = regs["STAGE_SUITE"][staged]
         key_words = Mux(aes256, 0xFFFF, 0x0F0F)
-        complete = (
+        complete, supported, spi_is_good = Signal(), Signal(), Signal()
+        m.d.sync += complete.eq(
             scalars_written.all()
             & (chosen_suite != Suite.NONE)
             & ((keys_written & key_words) == key_words)
         )
-        supported = (
-            (chosen_suite == Suite.ESP_AES_GCM_16_128) | (chosen_suite == Suite.ESP_AES_GCM_16_256)
-        ) & (regs["STAGE_FLAGS"][staged] <= SaFlag.ESN)
+        m.d.sync += supported.eq(
+            (
+                (chosen_suite == Suite.ESP_AES_GCM_16_128)
+                | (chosen_suite == Suite.ESP_AES_GCM_16_256)
+            )
+            & (regs["STAGE_FLAGS"][staged] <= SaFlag.ESN)
+        )
         spi_in = regs["STAGE_SPI_IN"][staged]
         other = ~staged
-        spi_is_good = (
+        m.d.sync += spi_is_good.eq(
             (spi_in[8:] != 0)
             & (regs["STAGE_SPI_OUT"][staged][8:] != 0)
             & ~((state[other] != BankState.EMPTY) & (regs["STAGE_SPI_IN"][other] == spi_in))
         )
-        command = Signal(32)
-        has_command = Signal()
+        # A command waits until the last write has been done, and the checks of it are made.
+        command = Signal(SadCommand)
+        is_known = Signal()
+        has_command = Signal(3)
         with m.If(self.command_stb):
             m.d.sync += [
                 command.eq(self.command),
+                is_known.eq(self.command <= max(SadCommand)),
                 has_command.eq(1),
                 self.result.eq(SadResult.PENDING),
                 waits.eq(0),
             ]
-        with m.Elif(has_command & ~by_packet):
+        with m.Elif(~has_command[2]):
+            m.d.sync += has_command.eq(has_command << 1)
+        with m.Elif(~by_packet):
             m.d.sync += has_command.eq(0)
-            with m.Switch(command):
+            with m.Switch(Mux(is_known, command, 0)):
                 with m.Case(SadCommand.STAGE):
                     free = Mux(has_staged, staged, ~among(0, "EMPTY"))
                     with m.If(
@@ -418,22 +454,26 @@ class SecurityAssociationDatabase(wiring.Component):
         with m.If(committing):
             for n in range(BANKS):
                 with m.If(names[n] & among(n, "READY")):
-                    m.d.sync += [state[n].eq(BankState.ACTIVE), timer.eq(self._ack_ms)]
+                    m.d.sync += [state[n].eq(BankState.ACTIVE), *start(self._ack_ms)]
 
         # Proven: the newer one has worked, only now does the older one begin to go.
         with m.If(proving):
             for n in range(BANKS):
                 proves = (proved == n) & among(n, "READY", "ACTIVE")
                 with m.If(proves):
-                    m.d.sync += [state[n].eq(BankState.PROVEN), timer.eq(0)]
+                    m.d.sync += [state[n].eq(BankState.PROVEN), runs.eq(0)]
                     with m.If(state[1 - n] == BankState.PROVEN):
                         m.d.sync += [
                             state[1 - n].eq(BankState.RETIRING),
-                            timer.eq(self._grace_ms),
+                            *start(self._grace_ms),
                         ]
 
         with m.If(self.zeroise_all):
-            m.d.sync += [expanding.eq(0), timer.eq(0)]
+            m.d.sync += [expanding.eq(0), runs.eq(0)]
             for n in range(BANKS):
                 m.d.sync += list(zeroise(n))
+
+        for n in range(BANKS):
+            with m.If(wipe[n]):
+                m.d.sync += [used[n].eq(0), *(regs[name][n].eq(0) for name in regs)]
         return m

@@ -1,6 +1,6 @@
 """Anti-replay window with extended sequence numbers, one per bank."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,9 +13,9 @@ class ReplayWindow(wiring.Component):
     """Checks a sequence number against a bank's window, and moves that window afterwards.
 
     `check_stb` takes (`bank`, `esn`, `sequence`), which stay stable until the packet is done;
-    three cycles later `old`, `duplicate` and `high` are right and stay so. `update_stb`, raised
-    only after the ICV was right, moves the window; it takes up to 16 cycles, with `busy` raised
-    from the next cycle on. `load_stb` begins a bank anew.
+    four cycles later `old`, `duplicate` and `high` are right and stay so. `update_stb`, raised
+    only after the ICV was right, moves the window; it takes up to 17 cycles, with `busy` raised
+    from the next cycle on. `load_stb` begins a bank anew; it is so two cycles later.
 
     A number w places left of the right edge T is in the window for 0 <= w < `window`. The high
     half that is not sent follows from T alone: right of T, or in the window, whichever is nearer.
@@ -72,13 +72,16 @@ class ReplayWindow(wiring.Component):
         edges = Array(Signal(64, name=f"edge_{n}") for n in range(self._banks))
         maps = Array(Signal(width, name=f"seen_{n}") for n in range(self._banks))
 
-        # Rank 1: the bank's state. Rank 2: differences. Rank 3: the answer.
-        step = Signal(2)
+        # Rank 1: the bank's state. Rank 2: differences. Rank 3: where the number stands. Rank 4:
+        # the answer, and what a move would do.
+        step = Signal(3)
+        moves = Signal()
+        shift_by = Signal(range(width + 1))
         edge = Signal(64)
         seen = Signal(width)
         behind = Signal(32)
         ahead = Signal(32)
-        is_behind = Signal()
+        is_behind, is_edge = Signal(), Signal()
         m.d.sync += step.eq(step << 1 | self.check_stb)
         with m.If(self.check_stb):
             m.d.sync += [edge.eq(edges[self.bank]), seen.eq(maps[self.bank])]
@@ -87,48 +90,53 @@ class ReplayWindow(wiring.Component):
                 behind.eq(edge[:32] - self.sequence),
                 ahead.eq(self.sequence - edge[:32]),
                 is_behind.eq(self.sequence <= edge[:32]),
+                is_edge.eq(self.sequence == edge[:32]),
             ]
+        near = Signal()
         in_window = Signal()
+        was_seen, is_zero = Signal(), Signal()
+        high = Signal(33)
+        place = behind[: width.bit_length() - 1]
+        m.d.comb += near.eq(behind[width.bit_length() - 1 :] == 0)
         with m.If(step[1]):
-            high = Signal(33)
+            m.d.sync += [
+                is_zero.eq(self.sequence == 0),
+                was_seen.eq(seen.bit_select(place, 1)),
+                shift_by.eq(Mux(ahead >= width, width, ahead)),
+            ]
             with m.If(self.esn):
-                with m.If(behind[width.bit_length() - 1 :] == 0):
-                    m.d.comb += [in_window.eq(1), high.eq(edge[32:] - ~is_behind)]
+                m.d.sync += [in_window.eq(near), moves.eq(~near)]
+                with m.If(near):
+                    m.d.sync += high.eq(edge[32:] - ~is_behind)
                 with m.Else():
-                    m.d.comb += high.eq(edge[32:] + (is_behind & (self.sequence != edge[:32])))
-                m.d.sync += self.old.eq(high[32])
+                    m.d.sync += high.eq(edge[32:] + (is_behind & ~is_edge))
             with m.Else():
-                m.d.comb += in_window.eq(
-                    is_behind & (behind[width.bit_length() - 1 :] == 0),
-                )
-                m.d.sync += self.old.eq(is_behind & ~in_window)
-            zero = (self.sequence == 0) & (high[:32] == 0)
+                m.d.sync += [in_window.eq(is_behind & near), moves.eq(~is_behind), high.eq(0)]
+        with m.If(step[2]):
             m.d.sync += [
                 self.high.eq(high),
-                self.duplicate.eq(
-                    zero | (in_window & seen.bit_select(behind[: width.bit_length() - 1], 1))
-                ),
+                self.old.eq(Mux(self.esn, high[32], is_behind & ~in_window)),
+                self.duplicate.eq((is_zero & (high[:32] == 0)) | (in_window & was_seen)),
             ]
 
         # Moving: right of the edge the map is shifted, eight places and then one place a cycle.
         shift_left = Signal(range(width + 1))
         shifting = Signal()
+        updating = Signal()
         moved_bank = Signal.like(self.bank)
-        moves = Signal()
-        m.d.comb += [
-            moves.eq(Mux(self.esn, behind[width.bit_length() - 1 :] != 0, ~is_behind)),
-            self.busy.eq(shifting),
-        ]
-        with m.If(self.update_stb):
-            m.d.sync += moved_bank.eq(self.bank)
+        m.d.comb += self.busy.eq(updating | shifting)
+        m.d.sync += [updating.eq(self.update_stb), moved_bank.eq(self.bank)]
+        with m.If(shifting | updating):
+            m.d.sync += moved_bank.eq(moved_bank)
+        with m.If(updating):
             with m.If(moves):
                 m.d.sync += [
                     shifting.eq(1),
-                    shift_left.eq(Mux(ahead >= width, width, ahead)),
-                    edges[self.bank].eq(self.sequence | self.high << 32),
+                    shift_left.eq(shift_by),
+                    edges[moved_bank].eq(Cat(self.sequence, self.high)),
                 ]
             with m.Else():
-                m.d.sync += maps[self.bank].bit_select(behind[: width.bit_length() - 1], 1).eq(1)
+                m.d.sync += maps[moved_bank].bit_select(place, 1).eq(1)
         with m.If(shifting):
             with m.If(shift_left >= _SHIFT_FAST):
                 m.d.sync += [
@@ -142,6 +150,13 @@ class ReplayWindow(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [maps[moved_bank].eq(maps[moved_bank] | 1), shifting.eq(0)]
-        with m.If(self.load_stb):
-            m.d.sync += [edges[self.load_bank].eq(self.load_edge), maps[self.load_bank].eq(1)]
+        load_stb, load_bank = Signal(), Signal.like(self.load_bank)
+        load_edge = Signal(64)
+        m.d.sync += [
+            load_stb.eq(self.load_stb),
+            load_bank.eq(self.load_bank),
+            load_edge.eq(self.load_edge),
+        ]
+        with m.If(load_stb):
+            m.d.sync += [edges[load_bank].eq(load_edge), maps[load_bank].eq(1)]
         return m

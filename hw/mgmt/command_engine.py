@@ -103,14 +103,14 @@ class CommandEngine(wiring.Component):
 
         # What kind of message it is, by name, for the two enterprises use the same numbers; every
         # term is at rest long before the verdict.
-        is_asf = asf.enterprise == rmcp.ASF_ENTERPRISE
-        is_oem = ~is_asf & (asf.enterprise == self.enterprise)
-
         def registered(name, expression):
             signal = Signal(name=name)
             m.d.sync += signal.eq(expression)
             return signal
 
+        is_asf = registered("is_asf", asf.enterprise == rmcp.ASF_ENTERPRISE)
+        is_our_number = registered("is_our_number", asf.enterprise == self.enterprise)
+        is_oem = ~is_asf & is_our_number
         types = {
             kind.name: registered(kind.name.lower(), is_asf & (asf.type == kind))
             for kind in (
@@ -164,7 +164,9 @@ class CommandEngine(wiring.Component):
             remember.addr.eq(head.sequence),
             remember.data.eq(Cat(asf.tag, Const(1, 1))),
         ]
-        acted_before = registered("acted_before", recall.data == Cat(asf.tag, Const(1, 1)))
+        recalled = Signal(9, reset_less=True)  # as the output register of block RAM is
+        m.d.sync += recalled.eq(recall.data)
+        acted_before = registered("acted_before", recalled == Cat(asf.tag, Const(1, 1)))
 
         m.d.comb += [
             self.power_action.eq(asf.type[:2]),
@@ -244,7 +246,9 @@ class CommandEngine(wiring.Component):
             ),
         ]
         responds = Cat(types[request.name] for request, _, _ in answers).any()
-        reply = self.reply.payload
+        # Chosen in one cycle, offered from the next on.
+        reply = Signal.like(self.reply.payload)
+        m.d.sync += self.reply.payload.eq(reply)
         m.d.comb += [
             reply.kind.eq(meta.kind),
             reply.bank.eq(meta.bank),
@@ -335,12 +339,17 @@ class CommandEngine(wiring.Component):
                     with m.Elif(responds):
                         m.next = "response"
             with m.State("ack"):
+                m.d.comb += is_ack.eq(1)
+                m.next = "send ack"
+            with m.State("send ack"):
                 m.d.comb += [is_ack.eq(1), self.reply.valid.eq(1)]
                 with m.If(self.reply.ready):
                     m.next = "idle"
                     with m.If(responds):
                         m.next = "response"
             with m.State("response"):
+                m.next = "send response"
+            with m.State("send response"):
                 m.d.comb += self.reply.valid.eq(1)
                 with m.If(self.reply.ready):
                     m.next = "idle"

@@ -195,6 +195,29 @@ class FrameClassifier(wiring.Component):
         def count(counter):
             return self.count[counter].eq(1)
 
+        # Third rank: the first of the rules that applies; FRAMES_IN: the packet is to be taken.
+        verdict = Signal(range(COUNTER_COUNT))
+        rules = [
+            (runt | fields.err, Counter.DROP_FRAME),
+            (~ours, Counter.PASSED),
+            (arp_ours, Counter.DELIVERED),
+            (
+                ~frame_fits | (esp_ours & ~l4_fits) | (udp_ours & ~l4_fits_udp),
+                Counter.DROP_IP_HEADER,
+            ),
+            (is_fragment, Counter.DROP_FRAGMENT),
+            (udp_ours & ~udp_fits, Counter.DROP_UDP_LENGTH),
+            (secured_ours, Counter.DROP_CLEAR_PROTECTED),
+            (~clear_ours & ~spi_known, Counter.DROP_UNKNOWN_SPI),
+            (clear_ours & ~self.clear_allowed, Counter.DROP_CLEAR_POLICY),
+            (clear_ours & clear_is_short, Counter.DROP_RMCP_MALFORMED),
+        ]
+        refusals = [reason for _, reason in rules if reason.name.startswith("DROP_")]
+        m.d.sync += verdict.eq(Counter.FRAMES_IN)
+        for condition, reason in reversed(rules):
+            with m.If(condition):
+                m.d.sync += verdict.eq(reason)
+
         wait = Signal(2)
         with m.FSM():
             with m.State("walking"):
@@ -213,9 +236,9 @@ class FrameClassifier(wiring.Component):
                 with m.If(self.ended):
                     m.next = "settle"
             with m.State("settle"):
-                # The two ranks take in what the last octet changed.
+                # The three ranks take in what the last octet changed.
                 m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == 2):
+                with m.If(wait == 3):
                     m.d.sync += wait.eq(0)
                     m.next = "verdict"
             with m.State("verdict"):
@@ -223,39 +246,33 @@ class FrameClassifier(wiring.Component):
                 m.d.comb += self.take_discard.eq(~self.take_commit)
                 m.d.comb += self.host_discard.eq(~self.host_commit)
                 m.next = "walking"
-                with m.If(runt | fields.err):
-                    m.d.comb += count(Counter.DROP_FRAME)
-                with m.Elif(~ours):
-                    m.d.comb += self.host_commit.eq(1)
-                    with m.If(self.host_lost):
-                        m.d.comb += count(Counter.DROP_HOST_FULL)
-                    with m.Else():
-                        m.d.comb += count(Counter.PASSED)
-                with m.Elif(arp_ours):
-                    with m.If(self.arp_room):
-                        m.d.comb += [self.arp_stb.eq(1), count(Counter.DELIVERED)]
-                    with m.Else():
-                        m.d.comb += count(Counter.DROP_OVERLOAD)
-                with m.Elif(~frame_fits | (esp_ours & ~l4_fits) | (udp_ours & ~l4_fits_udp)):
-                    m.d.comb += count(Counter.DROP_IP_HEADER)
-                with m.Elif(is_fragment):
-                    m.d.comb += count(Counter.DROP_FRAGMENT)
-                with m.Elif(udp_ours & ~udp_fits):
-                    m.d.comb += count(Counter.DROP_UDP_LENGTH)
-                with m.Elif(secured_ours):
-                    m.d.comb += count(Counter.DROP_CLEAR_PROTECTED)
-                with m.Elif(~clear_ours & ~spi_known):
-                    m.d.comb += count(Counter.DROP_UNKNOWN_SPI)
-                with m.Elif(clear_ours & ~self.clear_allowed):
-                    m.d.comb += count(Counter.DROP_CLEAR_POLICY)
-                with m.Elif(clear_ours & clear_is_short):
-                    m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
-                with m.Elif(self.take_lost):
-                    m.d.comb += count(Counter.DROP_OVERLOAD)
-                with m.Else():
-                    m.d.comb += self.take_commit.eq(1)
+                with m.Switch(verdict):
+                    for reason in refusals:
+                        with m.Case(reason):
+                            m.d.comb += count(reason)
+                    with m.Case(Counter.PASSED):
+                        m.d.comb += self.host_commit.eq(1)
+                        with m.If(self.host_lost):
+                            m.d.comb += count(Counter.DROP_HOST_FULL)
+                        with m.Else():
+                            m.d.comb += count(Counter.PASSED)
+                    with m.Case(Counter.DELIVERED):  # an ARP request
+                        with m.If(self.arp_room):
+                            m.d.comb += [self.arp_stb.eq(1), count(Counter.DELIVERED)]
+                        with m.Else():
+                            m.d.comb += count(Counter.DROP_OVERLOAD)
+                    with m.Default():
+                        with m.If(self.take_lost):
+                            m.d.comb += count(Counter.DROP_OVERLOAD)
+                        with m.Else():
+                            m.d.comb += self.take_commit.eq(1)
             with m.State("passing"):
                 with m.If(self.ended):
+                    m.d.sync += wait.eq(0)
+                    m.next = "passed"
+            with m.State("passed"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 1):  # the buffer knows of its last octet
                     m.d.sync += wait.eq(0)
                     m.d.comb += [self.release.eq(1), count(Counter.FRAMES_IN)]
                     m.d.comb += self.take_discard.eq(1)

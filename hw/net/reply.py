@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.crypto import gcm_job_layout
 from hw.headers import header_octets, octets_of
 from hw.ipsec.sad import BankKeys, key_slot
-from hw.stream import OctetSignature, PacketSignature
+from hw.stream import OctetSignature, PacketSignature, SkidBuffer
 from spec import headers
 from spec.headers import ARP, ESP, ETHERNET, GCM_IV, IPV4, UDP
 from spec.sa import BANKS
@@ -125,10 +125,12 @@ class ReplyBuilder(wiring.Component):
         sums = {"ip": Signal(16), "udp": Signal(16)}
         total = Signal(16)
         carry = Signal()
-        word = Signal(16)
-        adds = Signal()
+        # Chosen in one cycle, added in the next.
+        word, next_word = Signal(16), Signal(16)
+        adds, next_adds = Signal(), Signal()
         added = Signal(17)
         m.d.comb += added.eq(total + word + carry)
+        m.d.sync += [word.eq(next_word), adds.eq(next_adds)]
         with m.If(adds):
             m.d.sync += Cat(total, carry).eq(added)
         protocol = Mux(kind == ReplyKind.ESP, headers.PROTOCOL_ESP, headers.PROTOCOL_UDP)
@@ -224,16 +226,27 @@ class ReplyBuilder(wiring.Component):
         )
         esp = [*octets_of(spi), *octets_of(sequence[:32]), *octets_of(sequence)]
 
+        # Two ranks: the octet of each header, and of what stands behind them; then which of these.
         out = Signal(8)
+        out_header = Signal(range(6))
         out_valid = Signal()
         out_first = Signal()
         out_last = Signal()
+        chosen = Signal.like(self.o.payload)
+        chosen_header = Signal.like(out_header)
+        chosen_valid = Signal()
+        header_octet = Signal(8)
         m.d.sync += [
-            self.o.valid.eq(out_valid),
-            self.o.payload.data.eq(out),
-            self.o.payload.first.eq(out_first),
-            self.o.payload.last.eq(out_last),
+            chosen.data.eq(out),
+            chosen.first.eq(out_first),
+            chosen.last.eq(out_last),
+            chosen_header.eq(out_header),
+            chosen_valid.eq(out_valid),
+            self.o.valid.eq(chosen_valid),
+            self.o.payload.eq(chosen),
         ]
+        with m.If(chosen_header != 0):
+            m.d.sync += self.o.payload.data.eq(header_octet)
 
         job = self.job.payload
         m.d.comb += [
@@ -258,8 +271,10 @@ class ReplyBuilder(wiring.Component):
             ),
         ]
 
+        m.d.sync += [self.commit.eq(0), self.discard.eq(0)]
         plain_last = Signal(6)
-        m.d.sync += plain_last.eq(cipher_octets - 1)
+        udp_last = Signal(6)
+        m.d.sync += [plain_last.eq(cipher_octets - 1), udp_last.eq(udp_octets - 1)]
 
         # The plaintext: UDP header, payload, padding 1, 2, ..., pad length, next header.
         plain_at = Signal(6)
@@ -276,7 +291,10 @@ class ReplyBuilder(wiring.Component):
             m.d.comb += plain_octet.eq(pad_octets)
         with m.Else():
             m.d.comb += plain_octet.eq(plain_at - udp_octets + 1)
+        # Behind a register: from here it goes to the engine, or into a frame in clear.
+        m.submodules.plain = plain = SkidBuffer(8)
         plain_takes = Signal()
+        m.d.comb += [plain.i.payload.eq(plain_octet), plain_takes.eq(plain.i.valid & plain.i.ready)]
         with m.If(plain_takes):
             m.d.sync += plain_at.eq(plain_at + 1)
             with m.If(~in_udp):
@@ -287,29 +305,30 @@ class ReplyBuilder(wiring.Component):
         m.d.comb += self.tag.ready.eq(1)
         with m.If(self.tag.valid):
             m.d.sync += [tag.eq(self.tag.payload), has_tag.eq(1)]
-        sent_cipher = Signal(6)
+        sent = Signal(6)
 
         def emit(octet, last=0):
             return [out_valid.eq(1), out.eq(octet), out_last.eq(last)]
 
-        tables = {
-            name: (table(octets, 8, at), len(octets))
-            for name, octets in {
-                "ethernet": ethernet,
-                "arp": arp,
-                "ipv4": ipv4,
-                "outer udp": outer_udp,
-                "esp": esp,
-            }.items()
+        headers_out = {
+            "ethernet": ethernet,
+            "arp": arp,
+            "ipv4": ipv4,
+            "outer udp": outer_udp,
+            "esp": esp,
         }
+        header_octets_now = Array(Signal(8, name=f"octet_{n}") for n in range(1 + len(headers_out)))
+        for now, octets in zip(header_octets_now[1:], headers_out.values(), strict=True):
+            m.d.sync += now.eq(table(octets, 8, at))
+        m.d.comb += header_octet.eq(header_octets_now[chosen_header])
         ip_word = table(ip_words, 16, at[:4])
         udp_word = table(udp_words, 16, at[:4])
 
         def emit_header(name, following, last=0):
             """Sends a header, then goes on with state `following`."""
-            octet, octets = tables[name]
-            is_end = at == octets - 1
-            m.d.comb += emit(octet, last=is_end & last)
+            is_end = at == len(headers_out[name]) - 1
+            number = [*headers_out].index(name) + 1
+            m.d.comb += [*emit(0, last=is_end & last), out_header.eq(number)]
             m.d.sync += at.eq(at + 1)
             with m.If(is_end):
                 m.d.sync += at.eq(0)
@@ -320,7 +339,7 @@ class ReplyBuilder(wiring.Component):
             with m.State("idle"):
                 m.d.comb += self.reply.ready.eq(self.room)
                 m.d.sync += [at.eq(0), total.eq(0), carry.eq(0), plain_at.eq(0)]
-                m.d.sync += [has_tag.eq(0), sent_cipher.eq(0)]
+                m.d.sync += [has_tag.eq(0), sent.eq(0)]
                 with m.If(self.reply.valid & self.room):
                     m.d.sync += reply.eq(self.reply.payload)
                     m.next = "lengths"
@@ -334,22 +353,27 @@ class ReplyBuilder(wiring.Component):
                     with m.Elif(is_protected & (~keys.receives | keys.tx_exhausted)):
                         m.next = "idle"
             with m.State("ip sum"):
-                m.d.comb += [adds.eq(1), word.eq(ip_word)]
+                m.d.comb += [next_adds.eq(1), next_word.eq(ip_word)]
                 m.d.sync += at.eq(at + 1)
                 with m.If(at == len(ip_words) - 1):
                     m.next = "ip carry"
             with m.State("ip carry"):
-                m.d.comb += adds.eq(1)
+                m.d.comb += next_adds.eq(1)
+                m.next = "ip summed"
+            with m.State("ip summed"):
                 m.d.sync += [sums["ip"].eq(added), total.eq(0), carry.eq(0), at.eq(0)]
                 m.next = "udp sum"
             with m.State("udp sum"):
-                m.d.comb += [adds.eq(1), word.eq(udp_word)]
+                m.d.comb += [next_adds.eq(1), next_word.eq(udp_word)]
                 m.d.sync += at.eq(at + 1)
                 with m.If(at == len(udp_words) - 1):
                     m.d.sync += at.eq(0)
                     m.next = "payload sum"
             with m.State("payload sum"):
-                m.d.comb += [adds.eq(1), word.eq(Cat(reply.payload[8:16], reply.payload[:8]))]
+                m.d.comb += [
+                    next_adds.eq(1),
+                    next_word.eq(Cat(reply.payload[8:16], reply.payload[:8])),
+                ]
                 m.d.sync += [
                     at.eq(at + 1),
                     reply.payload.eq(reply.payload.rotate_right(16)),
@@ -358,7 +382,9 @@ class ReplyBuilder(wiring.Component):
                     m.d.sync += at.eq(0)
                     m.next = "udp carry"
             with m.State("udp carry"):
-                m.d.comb += adds.eq(1)
+                m.d.comb += next_adds.eq(1)
+                m.next = "udp summed"
+            with m.State("udp summed"):
                 m.d.sync += [sums["udp"].eq(added)]
                 m.next = "number"
                 with m.If(kind == ReplyKind.CLEAR):
@@ -388,10 +414,13 @@ class ReplyBuilder(wiring.Component):
             with m.State("outer udp"):
                 emit_header("outer udp", "esp")
             with m.State("clear"):
-                is_end = plain_at == udp_octets - 1
-                m.d.comb += [plain_takes.eq(1), *emit(plain_octet, last=is_end)]
-                with m.If(is_end):
-                    m.next = "done"
+                is_end = sent == udp_last
+                m.d.comb += [plain.i.valid.eq(plain_at != udp_octets), plain.o.ready.eq(1)]
+                with m.If(plain.o.valid):
+                    m.d.comb += emit(plain.o.payload, last=is_end)
+                    m.d.sync += sent.eq(sent + 1)
+                    with m.If(is_end):
+                        m.next = "done"
             with m.State("esp"):
                 emit_header("esp", "job")
             with m.State("job"):
@@ -400,15 +429,16 @@ class ReplyBuilder(wiring.Component):
                     m.next = "text"
             with m.State("text"):
                 m.d.comb += [
-                    self.text.valid.eq(plain_at != cipher_octets),
-                    self.text.payload.eq(plain_octet),
-                    plain_takes.eq(self.text.valid & self.text.ready),
+                    plain.i.valid.eq(plain_at != cipher_octets),
+                    self.text.valid.eq(plain.o.valid),
+                    self.text.payload.eq(plain.o.payload),
+                    plain.o.ready.eq(self.text.ready),
                     self.ciphertext.ready.eq(1),
                 ]
                 with m.If(self.ciphertext.valid):
                     m.d.comb += emit(self.ciphertext.payload)
-                    m.d.sync += sent_cipher.eq(sent_cipher + 1)
-                    with m.If(sent_cipher == plain_last):
+                    m.d.sync += sent.eq(sent + 1)
+                    with m.If(sent == plain_last):
                         m.next = "icv"
             with m.State("icv"):
                 with m.If(has_tag):
@@ -418,7 +448,11 @@ class ReplyBuilder(wiring.Component):
                     with m.If(is_end):
                         m.next = "done"
             with m.State("done"):
-                m.d.comb += [self.commit.eq(stays | ~is_protected), self.discard.eq(~self.commit)]
+                # With the frame's last octet, which is in the second rank now.
+                m.d.sync += [
+                    self.commit.eq(stays | ~is_protected),
+                    self.discard.eq(~(stays | ~is_protected)),
+                ]
                 m.next = "idle"
         with m.If(~keys.receives):
             m.d.sync += stays.eq(0)

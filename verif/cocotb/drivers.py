@@ -38,6 +38,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import Event, FallingEdge, RisingEdge, Timer
 
+from hw.host.registers import READ_CYCLES
 from verif.cocotb.runner import PARAMETERS_VARIABLE
 
 __all__ = [
@@ -474,7 +475,7 @@ class RegisterBus(Driver):
     """Master of the NIC's register bus.
 
     A write is one cycle of `w_stb` with `addr` and `w_data`; a read is one cycle of `r_stb` with
-    `addr`, and `r_data` is valid in the cycle after it. `addr` counts octets.
+    `addr`, and `r_data` is valid READ_CYCLES after it. `addr` counts octets.
 
     Parameters
     ----------
@@ -496,7 +497,7 @@ class RegisterBus(Driver):
         self._jobs: deque[tuple[int, int | None, Event]] = deque()
         self._under_way: tuple[int, int | None, Event] | None = None
         self._answers: dict[int, int] = {}
-        self._reading: Event | None = None
+        self._reading: list[Event | None] = [None] * READ_CYCLES
         self._strobes = 0
         for signal in (self._addr, self._w_data, self._w_stb, self._r_stb):
             signal.value = 0
@@ -536,20 +537,22 @@ class RegisterBus(Driver):
             self._strobes = strobes
 
     def sample(self) -> None:
-        if self._reading is not None:
-            self._answers[id(self._reading)] = int(self._r_data.value)
-            self._reading.set()
-            self._reading = None
+        asked, *self._reading = self._reading
+        if asked is not None:
+            self._answers[id(asked)] = int(self._r_data.value)
+            asked.set()
+        reading = None
         if self._under_way is not None:
             _, data, done = self._under_way
             if data is None:
-                self._reading = done
+                reading = done
             else:
                 done.set()
+        self._reading.append(reading)
 
     def clear(self) -> None:
         self._jobs.clear()
-        self._reading = None
+        self._reading = [None] * READ_CYCLES
 
     def leftovers(self) -> str:
         return f"{self.name}: {len(self._jobs)} accesses not made" if self._jobs else ""

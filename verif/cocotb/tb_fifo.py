@@ -37,6 +37,7 @@ class Writer:
         getattr(self.dut, name).value = 0
 
     async def lost(self) -> bool:
+        await self.bench.cycles()  # told two cycles after the beat
         await self.bench.settled()
         return bool(self.dut.lost.value)
 

@@ -2,6 +2,7 @@
 
 import cocotb
 
+from hw.host.registers import READ_CYCLES
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
 
 READ, WRITE = 0x52, 0x57
@@ -77,6 +78,9 @@ class Line(Driver):
         return f"{len(self.received)} octets not looked at" if self.received else ""
 
 
+NO_DATA = 0xDEADBEEF
+
+
 class Registers(Driver):
     """Registers on the bus: what is written is read, and every access is remembered."""
 
@@ -88,13 +92,13 @@ class Registers(Driver):
             name: getattr(bench.dut, f"bus__{name}")
             for name in ("addr", "w_data", "w_stb", "r_stb", "r_data")
         }
-        self._next = 0xDEADBEEF
+        self._coming = [NO_DATA] * READ_CYCLES
         self._bus["r_data"].value = 0
 
     def drive(self) -> None:
-        # Right in the one cycle after the strobe, wrong in all others.
-        self._bus["r_data"].value = self._next
-        self._next = 0xDEADBEEF
+        # Right READ_CYCLES after the strobe, wrong in all other cycles.
+        self._bus["r_data"].value, *self._coming = self._coming
+        self._coming.append(NO_DATA)
 
     def sample(self) -> None:
         addr = int(self._bus["addr"].value)
@@ -102,8 +106,8 @@ class Registers(Driver):
             self.values[addr] = int(self._bus["w_data"].value)
             self.accesses.append(("write", addr, self.values[addr]))
         if self._bus["r_stb"].value == 1:
-            self._next = self.values.get(addr, 0)
-            self.accesses.append(("read", addr, self._next))
+            self._coming[-1] = self.values.get(addr, 0)
+            self.accesses.append(("read", addr, self._coming[-1]))
 
 
 def request(op: int, addr: int, data: int = 0, second: int = 0) -> bytes:

@@ -32,13 +32,14 @@ class Port:
         self.dut.load_bank.value = bank
         self.dut.load_edge.value = edge
         await self.strobe("load_stb")
+        await self.bench.cycles()
 
     async def check(self, bank: int, esn: bool, sequence: int) -> tuple[int, bool, bool]:
         self.dut.bank.value = bank
         self.dut.esn.value = esn
         self.dut.sequence.value = sequence
         await self.strobe("check_stb")
-        await self.bench.cycles(2)
+        await self.bench.cycles(3)
         await self.bench.settled()
         dut = self.dut
         return int(dut.high.value), bool(dut.old.value), bool(dut.duplicate.value)

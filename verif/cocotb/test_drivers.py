@@ -63,8 +63,9 @@ class PacketRegister(wiring.Component):
             write.en.eq(self.bus.w_stb),
             read.addr.eq(self.bus.addr[2:]),
             read.en.eq(self.bus.r_stb),
-            self.bus.r_data.eq(read.data),
         ]
+        late = Signal(32)
+        m.d.sync += [late.eq(read.data), self.bus.r_data.eq(late)]
         return m
 
 

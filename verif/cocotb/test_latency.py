@@ -16,3 +16,7 @@ def test_latency() -> None:
     assert len(ways) == len(written["reset_command"]) == 4
     directions = {(p["direction"], p["frame_octets"]) for p in written["passed_frame"]}
     assert len(directions) == 4
+
+
+def test_icv_takes_the_same_time() -> None:
+    run_nic("tb_latency", "icv_takes_the_same_time")

@@ -23,6 +23,8 @@ constexpr uint16_t FIRST = 1 << 8, LAST = 1 << 9, ERR = 1 << 10;
 // Preamble, FCS and the gap between frames (IEEE 802.3 4.4.2), in octets and so in cycles.
 constexpr unsigned FRAME_GAP = 8 + 4 + 12;
 constexpr unsigned RESET_CYCLES = 8;
+// hw/host/registers.py: READ_CYCLES.
+constexpr unsigned READ_CYCLES = 3;
 // Cycles that a quiet NIC gets in each millisecond.
 constexpr unsigned QUIET_CYCLES = 16;
 
@@ -118,7 +120,9 @@ uint32_t Nic::read(uint16_t addr) {
     m_top->bus_r_stb = 1;
     cycle();
     m_top->bus_r_stb = 0;
-    cycle();
+    for (int n = 0; n < READ_CYCLES; ++n) {
+        cycle();
+    }
     return m_top->bus_r_data;
 }
 
