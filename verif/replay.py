@@ -132,7 +132,10 @@ def table(rows: Sequence[Row]) -> str:
         lines.append(f"{row.name:{width}}  {row.frames:6}  {rtl:>8}  {row.model_ok:5}{mark}")
     tried = [row for row in rows if row.skipped is None]
     good = sum(row.ok for row in tried)
-    lines.append(f"{good} of {len(tried)} cases right, {len(rows) - len(tried)} skipped")
+    if tried:
+        lines.append(f"{good} of {len(tried)} cases right, {len(rows) - len(tried)} skipped")
+    else:
+        lines.append(f"nothing was tried: each of the {len(rows)} cases is skipped")
     return "\n".join(lines)
 
 

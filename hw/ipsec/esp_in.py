@@ -38,8 +38,8 @@ its octets, and its sender's MAC, IPv4 address, outer UDP port (ESP in UDP) and 
 class EspInbound(wiring.Component):
     """Verifies one packet after another and lets its plaintext out only if all checks passed.
 
-    A packet of n octets of ciphertext takes about 85 + n cycles with AES-256 (the board's figures
-    are in docs/packet_walk.md). The checks, each with its counter, in order: SPI, length,
+    A packet of n octets of ciphertext takes about 85 + n cycles with AES-256 (docs/packet_walk.md
+    has what is measured). The checks, each with its counter, in order: SPI, length,
     anti-replay window, ICV, padding, next header, selectors. The window moves and the bank is
     proven only after the ICV was right. `SEC: ESP.NOTHING_BEFORE_VERDICT`: plaintext goes to
     `plain`, a commit FIFO, and `plain_commit` is raised only here and only in the verdict.

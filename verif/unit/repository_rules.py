@@ -94,7 +94,8 @@ def repository_files(root: Path, *, untracked: bool) -> list[str]:
         listing = subprocess.run(command, capture_output=True, check=False)
         if listing.returncode == 0:
             names = {os.fsdecode(name) for name in listing.stdout.split(b"\0") if name}
-            return sorted(name for name in names if (root / name).is_file())
+            # A link is something tracked, whatever it leads to.
+            return sorted(n for n in names if (root / n).is_file() or (root / n).is_symlink())
     # An unpacked archive has no git: then all that is there counts, but what the Makefile makes.
     found = []
     for directory, folders, files in os.walk(root):

@@ -1,5 +1,6 @@
 """The repository keeps its rules, and each rule finds a violation that was planted."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,11 @@ def test_generated_file_that_is_tracked_is_found(monkeypatch: pytest.MonkeyPatch
         "build/top.v: is made, and must not be tracked",
         "hw/__pycache__/nic.pyc: is made, and must not be tracked",
     ]
+
+
+def test_link_that_is_tracked_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, {})
+    (tmp_path / "tools").symlink_to(tmp_path / "nowhere")
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    assert check_top_level(tmp_path) == ["tools: not expected at the top level"]

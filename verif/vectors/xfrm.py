@@ -145,8 +145,10 @@ def staging(case: Case) -> list[tuple[str, int, int]]:
 def load(path: Path) -> list[Case]:
     """Reads a file; raises VectorError, with file and place, for whatever is wrong in it."""
     try:
-        if not path.is_file():
+        if not path.exists():
             raise VectorError("there is no such file")
+        if not path.is_file():
+            raise VectorError("this is no regular file")
         with path.open("rb") as file:
             text = file.read(FILE_MAX_OCTETS + 1)
         if len(text) > FILE_MAX_OCTETS:

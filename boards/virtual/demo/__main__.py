@@ -96,6 +96,9 @@ def main() -> int:
     arguments.output = arguments.output.resolve()
     if arguments.pcap is not None:
         arguments.pcap = arguments.pcap.resolve()
+        if not arguments.pcap.parent.is_dir():
+            print(f"demo: there is no folder {arguments.pcap.parent} for --pcap", file=sys.stderr)
+            return 2
     try:
         if is_inside():
             return _inside(arguments)
