@@ -13,6 +13,7 @@ from verif.cocotb.drivers import Bench, Driver, bench_parameters
 from verif.model.sad import SINGLE_REGISTERS, Sad
 
 STEPS = 1200
+TICK_CYCLES = 37
 PENDING_LIMIT = 200
 ACTIONS = ["stage", "stage", "command", "write", "prove", "commit", "tick", "tick", "policy"]
 ACTIONS += ["zero"]
@@ -227,3 +228,62 @@ async def outbound_numbers_rise(dut: Any) -> None:
         await bench.cycles(2)
         await bench.settled()
         assert int(dut.keys.value) >> 195 & 1
+
+
+class Ticks(Driver):
+    """A tick each TICK_CYCLES, and how many there were."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.phase = 0
+        self.count = 0
+
+    def drive(self) -> None:
+        self.phase = (self.phase + 1) % TICK_CYCLES
+        self.bench.dut.tick_ms.value = self.phase == 0
+
+    def sample(self) -> None:
+        self.count += int(self.bench.dut.tick_ms.value)
+
+
+@cocotb.test()
+async def acknowledge_time_is_whole(dut: Any) -> None:
+    """Whenever a bank gets READY, and whatever a bank given up before has left of its time."""
+    ack_ms = bench_parameters()["ack_ms"]
+    bench = Bench(dut)
+    KeyStore(bench)
+    port = Port(bench)
+    await bench.reset()
+    ticks = Ticks(bench)
+    values = dict.fromkeys(SINGLE_REGISTERS, 0x1000) | {"STAGE_SUITE": 1, "STAGE_FLAGS": 0}
+
+    async def ready() -> None:
+        assert await port.command(SadCommand.STAGE) is SadResult.OK
+        for name, value in values.items():
+            await port.write(name, 0, value)
+        for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT"):
+            for index in range(4):
+                await port.write(name, index, index)
+        assert await port.command(SadCommand.READY) is SadResult.OK
+        assert BankState.READY in port.states()
+
+    async def expired() -> int:
+        before = ticks.count
+        for _ in range(4 * ack_ms * TICK_CYCLES):
+            await bench.cycles()
+            await bench.settled()
+            if BankState.READY not in port.states():
+                return ticks.count - before
+        raise AssertionError("READY for ever")
+
+    for wait in range(0, 2 * TICK_CYCLES * ack_ms, 3):
+        await ready()
+        await bench.cycles(wait % (TICK_CYCLES * (ack_ms - 1)))
+        assert await port.command(SadCommand.ABORT) is SadResult.OK
+        await port.idle()
+        await bench.cycles(bench.rng.randrange(TICK_CYCLES))
+        await ready()
+        # A tick with the READY itself may count or not.
+        assert await expired() in (ack_ms, ack_ms + 1)
+        await port.idle()
+    await bench.finish()
