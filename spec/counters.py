@@ -33,7 +33,8 @@ class Counter(IntEnum):
     DROP_CLEAR_POLICY = 10
     """In clear to port 623 while policy does not allow this message there."""
     DROP_UNKNOWN_SPI = 11
-    """ESP from a context's station with an SPI that no receiving bank has (0 to 255 included)."""
+    """ESP or AH from a context's station with an SPI that no receiving bank has (0 to 255
+    included), or ESP in AH with the SPI of another bank."""
     DROP_ESP_LENGTH = 12
     """ESP too short, not a multiple of four, or over the path's limit."""
     DROP_REPLAY_OLD = 13
@@ -52,6 +53,15 @@ class Counter(IntEnum):
     """Authenticated, but no well-formed RMCP/ASF message."""
     DROP_RMCP_UNKNOWN = 20
     """Authenticated, but of a class, enterprise or type the NIC does not know."""
+    DROP_IP_OPTION = 21
+    """Ours, but with an IPv4 option before AH that is malformed or not in the table of RFC 4302 A1,
+    or an IPv6 extension header that is malformed, has segments left, or lies beyond the limit."""
+    DROP_AH_LENGTH = 22
+    """AH's length is not that of its suite, its reserved field not 0, or the packet too short."""
+    DROP_PROTOCOL = 23
+    """Not the protocols of its SA: ESP without the AH that belongs to it, or AH without ESP."""
+    DROP_DUMMY = 24
+    """Authenticated, with next header 59: traffic flow confidentiality (RFC 4303 2.6)."""
 
 
 COUNTER_COUNT = len(Counter)

@@ -54,6 +54,45 @@ UDP = Header(
     ),
     "RFC 768",
 )
+VLAN = Header(
+    "vlan",
+    (Field("priority", 3), Field("drop_eligible", 1), Field("id", 12), Field("ethertype", 16)),
+    "IEEE 802.1Q-2022 9.6",
+)
+"""What follows the EtherType 8100 or 88A8: tag control, and the EtherType behind the tag."""
+IPV6 = Header(
+    "ipv6",
+    (
+        Field("version", 4),
+        Field("traffic_class", 8),
+        Field("flow_label", 20),
+        Field("payload_octets", 16),
+        Field("next_header", 8),
+        Field("hop_limit", 8),
+        Field("source", 128),
+        Field("destination", 128),
+    ),
+    "RFC 8200 3",
+)
+IPV6_EXTENSION = Header(
+    "ipv6_extension",
+    (Field("next_header", 8), Field("length", 8)),
+    "RFC 8200 4.3, 4.4, 4.6",
+)
+"""First two octets of a hop-by-hop, routing or destination options header; `length` counts eight
+octets each, without the first eight."""
+AH = Header(
+    "ah",
+    (
+        Field("next_header", 8),
+        Field("length", 8),
+        Field("reserved", 16),
+        Field("spi", 32),
+        Field("sequence", 32),
+    ),
+    "RFC 4302 2",
+)
+"""What stands before the ICV; `length` counts four octets each, without the first eight."""
 ESP = Header("esp", (Field("spi", 32), Field("sequence", 32)), "RFC 4303 2")
 GCM_IV = Header("gcm_iv", (Field("iv", 64),), "RFC 4106 3.1")
 RMCP = Header(
@@ -82,11 +121,39 @@ ASF = Header(
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
+ETHERTYPE_IPV6 = 0x86DD
+ETHERTYPE_VLAN = 0x8100
+"""802.1Q customer tag."""
+ETHERTYPE_SERVICE_VLAN = 0x88A8
+"""802.1ad service tag, the outer of two."""
+VLAN_TAGS_MAX = 2
+"""Frames with more tags are the host's."""
 ARP_HARDWARE_ETHERNET = 1
 ARP_REQUEST = 1
 ARP_REPLY = 2
 PROTOCOL_UDP = 17
 PROTOCOL_ESP = 50
+PROTOCOL_AH = 51
+PROTOCOL_IPV4 = 4
+"""IPv4 in a tunnel (RFC 2003)."""
+PROTOCOL_IPV6 = 41
+"""IPv6 in a tunnel (RFC 2473)."""
+PROTOCOL_HOP_BY_HOP = 0
+PROTOCOL_ROUTING = 43
+PROTOCOL_FRAGMENT = 44
+PROTOCOL_NO_NEXT = 59
+"""No next header; in ESP a dummy packet (RFC 4303 2.6)."""
+PROTOCOL_DESTINATION_OPTIONS = 60
+EXTENSION_OCTETS_MAX = 128
+"""Most octets of IPv6 extension headers before AH, ESP or UDP that the NIC walks."""
+IPV4_OPTIONS_IMMUTABLE = (0, 1, 130, 133, 134, 148, 149)
+"""Types of IPv4 options that AH covers as they are (RFC 4302 A1): end, no operation, security,
+extended security, commercial security, router alert, sender directed delivery."""
+IPV4_OPTIONS_MUTABLE = (7, 68, 82, 131, 137)
+"""Types that AH covers as zeros, all octets of them (RFC 4302 A1): record route, time stamp, trace
+route, loose and strict source route."""
+IPV6_OPTION_MUTABLE = 0x20
+"""Bit of the type of an IPv6 option whose data AH covers as zeros (RFC 8200 4.2, RFC 4302 A2)."""
 
 FRAME_MIN_OCTETS = 60
 """Shortest Ethernet frame without its FCS."""
@@ -99,7 +166,7 @@ PORT_RMCP_SECURED = 664
 PORT_ESP_IN_UDP = 4500
 
 ESP_ICV_OCTETS = 16
-"""ICV of AES-GCM-16 (RFC 4106 6)."""
+"""ICV of AES-GCM-16 (RFC 4106 6). Others: spec.suites."""
 ESP_TRAILER_OCTETS = 2
 """Pad length and next header (RFC 4303 2.4, 2.6)."""
 ESP_ALIGN_OCTETS = 4

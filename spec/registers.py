@@ -11,7 +11,7 @@ from spec.rmcp import OEM_ENTERPRISE_DEFAULT
 
 ID_MAGIC = 0x484F4C44
 """'HOLD' in ASCII."""
-VERSION = 0x0001_0000
+VERSION = 0x0002_0000
 ADDRESS_BITS = 12
 
 REGISTERS: tuple[Register, ...] = (
@@ -88,6 +88,13 @@ REGISTERS: tuple[Register, ...] = (
         "Enterprise number of the OEM messages.",
         reset=OEM_ENTERPRISE_DEFAULT,
     ),
+    Register(
+        "HOST_IP6",
+        0x050,
+        Access.RW,
+        "The host's IPv6 address, first octet in bits 31:24 of the first word; 0: none.",
+        count=4,
+    ),
     Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
     Register(
@@ -102,12 +109,22 @@ REGISTERS: tuple[Register, ...] = (
         ),
     ),
     Register("SA_SPI_IN", 0x090, Access.RO, "Inbound SPI of bank A, B; 0 if EMPTY.", count=2),
-    Register("STAGE_SPI_IN", 0x100, Access.WO, "Inbound SPI, in network order as a number."),
+    Register(
+        "STAGE_SPI_IN",
+        0x100,
+        Access.WO,
+        "Inbound SPI of ESP, or of AH where the suite has no ESP, in network order as a number.",
+    ),
     Register("STAGE_SPI_OUT", 0x104, Access.WO, "Outbound SPI."),
     Register("STAGE_SUITE", 0x108, Access.WO, "spec.suites.Suite."),
     Register("STAGE_FLAGS", 0x10C, Access.WO, "spec.sa.SaFlag bits."),
-    Register("STAGE_PEER_IP", 0x110, Access.WO, "IPv4 address of the station."),
-    Register("STAGE_SALT_IN", 0x114, Access.WO, "Inbound salt, first octet in bits 31:24."),
+    Register("STAGE_PEER_IP", 0x110, Access.WO, "IPv4 address of the station; 0 with SaFlag.IPV6."),
+    Register(
+        "STAGE_SALT_IN",
+        0x114,
+        Access.WO,
+        "Inbound salt, first octet in bits 31:24; or 0.",
+    ),
     Register("STAGE_SALT_OUT", 0x118, Access.WO, "Outbound salt."),
     Register("STAGE_RX_SEQ_HI", 0x11C, Access.WO, "Right edge of the inbound window, bits 63:32."),
     Register("STAGE_RX_SEQ_LO", 0x120, Access.WO, "Right edge, bits 31:0; 0 for a fresh SA."),
@@ -121,8 +138,37 @@ REGISTERS: tuple[Register, ...] = (
         count=8,
     ),
     Register("STAGE_KEY_OUT", 0x160, Access.WO, "Outbound key, likewise.", count=8),
+    Register("STAGE_AH_SPI_IN", 0x12C, Access.WO, "With AH and ESP: the inbound SPI of AH."),
+    Register("STAGE_AH_SPI_OUT", 0x130, Access.WO, "With AH and ESP: the outbound SPI of AH."),
+    Register("STAGE_AH_RX_SEQ_HI", 0x180, Access.WO, "Right edge of AH's window, bits 63:32."),
+    Register("STAGE_AH_RX_SEQ_LO", 0x184, Access.WO, "Right edge of AH's window, bits 31:0."),
+    Register("STAGE_AH_TX_SEQ_HI", 0x188, Access.WO, "Last outbound number of AH, bits 63:32."),
+    Register("STAGE_AH_TX_SEQ_LO", 0x18C, Access.WO, "Last outbound number of AH, bits 31:0."),
     Register(
-        "COUNTERS", 0x200, Access.RO, "Counters by spec.counters.Counter.", count=COUNTER_COUNT
+        "STAGE_PEER_IP6",
+        0x190,
+        Access.WO,
+        "With SaFlag.IPV6: IPv6 address of the station, as HOST_IP6.",
+        count=4,
+    ),
+    Register("STAGE_AUTH_IN", 0x1A0, Access.WO, "Inbound HMAC key, 5 or 8 words.", count=8),
+    Register("STAGE_AUTH_OUT", 0x1C0, Access.WO, "Outbound HMAC key, likewise.", count=8),
+    Register(
+        "STAGE_AH_AUTH_IN",
+        0x1E0,
+        Access.WO,
+        "With AH and ESP: inbound HMAC key of AH.",
+        count=8,
+    ),
+    Register(
+        "STAGE_AH_AUTH_OUT",
+        0x200,
+        Access.WO,
+        "With AH and ESP: outbound HMAC key of AH.",
+        count=8,
+    ),
+    Register(
+        "COUNTERS", 0x280, Access.RO, "Counters by spec.counters.Counter.", count=COUNTER_COUNT
     ),
 )
 

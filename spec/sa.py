@@ -44,7 +44,7 @@ class SadResult(IntEnum):
     UNSUPPORTED = 4
     """Suite or flags that this NIC does not have."""
     BAD_SPI = 5
-    """SPI below 256, or the same inbound SPI as the other bank."""
+    """SPI below 256, or an inbound SPI of the other bank."""
     UNKNOWN = 6
     """No such command."""
     PENDING = 7
@@ -55,7 +55,11 @@ class SaFlag(IntFlag):
     """Bits of STAGE_FLAGS."""
 
     ESN = 1
-    """64-bit extended sequence numbers (RFC 4303 2.2.1)."""
+    """64-bit extended sequence numbers (RFC 4303 2.2.1, RFC 4302 2.5.1)."""
+    TUNNEL = 2
+    """The payload is an IP packet of its own (RFC 4303 3.1.2)."""
+    IPV6 = 4
+    """The station has the address STAGE_PEER_IP6, not STAGE_PEER_IP."""
 
 
 BANKS = 2

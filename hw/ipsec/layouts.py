@@ -1,0 +1,203 @@
+"""What travels beside a packet between the stages of the path, and what they see of the SAD."""
+
+from amaranth.hdl import Cat
+from amaranth.lib import data, enum
+
+from spec import suites
+from spec.sa import BANKS
+
+__all__ = [
+    "EPOCH_BITS",
+    "PAYLOAD_OCTETS",
+    "RECORD_OCTETS",
+    "TOKENS",
+    "Cipher",
+    "InnerOffset",
+    "MessageMeta",
+    "Protocol",
+    "RecordOffset",
+    "Reply",
+    "ReplyKind",
+    "SaView",
+    "TakenKind",
+    "TakenMeta",
+    "auth_slot",
+    "key_slot",
+]
+
+EPOCH_BITS = 3
+TOKENS = 64
+"""Packets that may be between the classifier and the reply builder; each has its own record."""
+RECORD_OCTETS = 32
+"""Octets of a sender's record, written as the headers pass, and read as an answer is built."""
+PAYLOAD_OCTETS = 28
+"""Longest UDP payload of a reply: RMCP and ASF headers and 16 octets of data."""
+
+
+class Cipher(enum.Enum, shape=2):
+    """`spec.suites.Cipher` in gateware."""
+
+    NULL = suites.Cipher.NULL
+    GCM = suites.Cipher.GCM
+    CBC = suites.Cipher.CBC
+    GMAC = suites.Cipher.GMAC
+
+
+class Protocol(enum.Enum, shape=2):
+    """`spec.suites.Protocol` in gateware."""
+
+    ESP = suites.Protocol.ESP
+    AH = suites.Protocol.AH
+    BOTH = suites.Protocol.BOTH
+
+
+class RecordOffset(enum.IntEnum):
+    """Where in a sender's record each part begins; multi-octet parts in network order."""
+
+    MAC = 0
+    """Ethernet source, 6 octets."""
+    TAGS = 6
+    """VLAN tags as they came, 4 octets each: EtherType and tag control. Outer tag first."""
+    IP = 14
+    """Outer IP source, 4 or 16 octets."""
+    PORT = 30
+    """Outer UDP source port, 2 octets: ESP in UDP, or a message in clear."""
+
+
+class InnerOffset(enum.IntEnum):
+    """The same for what was inside of the protection."""
+
+    IP = 0
+    """Source address of the packet in the tunnel, 4 or 16 octets."""
+    PORT = 16
+    """UDP source port, 2 octets."""
+
+
+class TakenKind(enum.Enum, shape=2):
+    """How a taken packet came."""
+
+    ESP = 0
+    AH = 1
+    CLEAR = 2
+
+
+TakenMeta = data.StructLayout(
+    {
+        "kind": TakenKind,
+        "token": range(TOKENS),
+        "encapsulated": 1,
+        "v6": 1,
+        "tags": 2,
+        "header_octets": 8,
+        "octets": 11,
+        "spi": 32,
+        "sequence": 32,
+        "iv": 64,
+        "ah_next": 8,
+        "ah_words": 8,
+        "ah_reserved": 1,
+        "esp_spi": 32,
+        "esp_sequence": 32,
+    }
+)
+"""Of a taken packet, which lies in the taken buffer from its IP header on, with what AH covers as
+zeros replaced by zeros.
+
+- `token`: number of the sender's record. `tags`: VLAN tags, 0 to 2. `v6`: IPv6.
+- `encapsulated`: ESP in UDP.
+- `header_octets`: before AH, ESP or the clear message; a UDP header around them included.
+- `octets`: of AH or ESP from its first octet to the packet's last, or of the clear message.
+- `spi`, `sequence`: of AH (kind AH) or ESP.
+- `iv`: the eight octets behind the ESP header, or, of AH alone, behind AH's sequence number; lane 0
+  first.
+- `ah_next`, `ah_words`, `ah_reserved`: AH's next header and length field, and that its reserved
+  field is not zero.
+- `esp_spi`, `esp_sequence`: of ESP in AH (`ah_next` = 50), else of no meaning.
+"""
+
+SaView = data.StructLayout(
+    {
+        "receives": 1,
+        "epoch": EPOCH_BITS,
+        "peered": 1,
+        "peer_v6": 1,
+        "peer_ip": 128,
+        "protocol": Protocol,
+        "cipher": Cipher,
+        "aes256": 1,
+        "sha_1": 1,
+        "esn": 1,
+        "tunnel": 1,
+        "spi_in": 32,
+        "ah_spi_in": 32,
+        "spi_out": 32,
+        "ah_spi_out": 32,
+        "salt_in": 32,
+        "salt_out": 32,
+        "tx_sequence": 64,
+        "ah_tx_sequence": 64,
+        "tx_exhausted": 1,
+    }
+)
+"""What the path sees of one bank.
+
+- `receives`: packets are verified under it. `epoch` is another one each time that the bank stops to
+  receive, so that a packet under way is not taken for one of a later SA in the same bank.
+- `peered`: from READY on, AH and ESP from `peer_ip` are ours (an IPv4 address in the low 32 bits,
+  as a number in network order).
+- `ah_spi_*`, `ah_tx_sequence`: of the AH SA around ESP (Protocol.BOTH). Of AH alone it is `spi_*`.
+- `tx_sequence`, `ah_tx_sequence`: next outbound numbers. `tx_exhausted`: one of them is used up.
+"""
+
+MessageMeta = data.StructLayout(
+    {
+        "protected": 1,
+        "bank": range(BANKS),
+        "epoch": EPOCH_BITS,
+        "token": range(TOKENS),
+        "encapsulated": 1,
+        "v6": 1,
+        "tags": 2,
+        "inner_v6": 1,
+        "octets": 11,
+    }
+)
+"""Of a message for the command engine: whether and under which bank it was authenticated, how it
+came, and its octets. `inner_v6`: in tunnel mode, the packet inside was IPv6."""
+
+
+class ReplyKind(enum.Enum, shape=2):
+    """How a reply leaves."""
+
+    PROTECTED = 0
+    CLEAR = 1
+    ARP = 2
+
+
+Reply = data.StructLayout(
+    {
+        "kind": ReplyKind,
+        "bank": range(BANKS),
+        "epoch": EPOCH_BITS,
+        "token": range(TOKENS),
+        "encapsulated": 1,
+        "v6": 1,
+        "tags": 2,
+        "inner_v6": 1,
+        "octets": 5,
+        "payload": 8 * PAYLOAD_OCTETS,
+    }
+)
+"""A reply: to the sender of the packet `token`, the way it came, under which bank, and its UDP
+payload of `octets` octets, an even number; lane 0 is the first octet, lanes beyond it are 0. Of
+an ARP answer the record's MAC and IP are those of the asker."""
+
+
+def key_slot(bank, outbound):
+    """Number of a bank's and direction's slot in the AES key store."""
+    return Cat(outbound, bank)
+
+
+def auth_slot(bank, outbound, outer):
+    """Number of a bank's, direction's and half's slot in the HMAC key store."""
+    return Cat(outbound, outer, bank)
