@@ -6,10 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import HeaderCapture, header_octets, octets_of
-from hw.ipsec.esp_in import MessageMeta
+from hw.ipsec.layouts import EPOCH_BITS, MessageMeta, Reply, ReplyKind
 from hw.mgmt.power import PowerAction
-from hw.net.classifier import TakenKind
-from hw.net.reply import Reply
 from hw.stream import PacketSignature
 from spec import rmcp
 from spec.counters import COUNTER_COUNT, Counter
@@ -55,6 +53,7 @@ class CommandEngine(wiring.Component):
                 "enterprise": In(32),
                 "bank_states": In(data.ArrayLayout(3, BANKS)),
                 "bank_spis": In(data.ArrayLayout(32, BANKS)),
+                "bank_epochs": In(data.ArrayLayout(EPOCH_BITS, BANKS)),
                 "host_state": In(4),
                 "host_off": In(1),
                 "host_sleep": In(1),
@@ -152,7 +151,7 @@ class CommandEngine(wiring.Component):
             "is_asf_class",
             (head.message_class == rmcp.RMCP_CLASS_ASF) & (head.reserved_class == 0),
         )
-        is_clear = meta.kind == TakenKind.CLEAR
+        is_clear = ~meta.protected
 
         # (sequence, tag) of commands that were acted on: tag by sequence, and whether there is one.
         m.submodules.remembered = remembered = Memory(shape=9, depth=256, init=[])
@@ -178,6 +177,7 @@ class CommandEngine(wiring.Component):
         is_ack = Signal()
         commit_result = Signal(8)
         commit_bank = Signal(range(BANKS))
+        commit_epoch = Signal(EPOCH_BITS)
         # As they are in the verdict, so that a reply that waits does not change.
         system_state = Signal(8)
         host_state = Signal(8)
@@ -250,12 +250,14 @@ class CommandEngine(wiring.Component):
         reply = Signal.like(self.reply.payload)
         m.d.sync += self.reply.payload.eq(reply)
         m.d.comb += [
-            reply.kind.eq(meta.kind),
+            reply.kind.eq(Mux(meta.protected, ReplyKind.PROTECTED, ReplyKind.CLEAR)),
             reply.bank.eq(meta.bank),
-            reply.mac.eq(meta.mac),
-            reply.ip.eq(meta.ip),
-            reply.outer_port.eq(meta.outer_port),
-            reply.port.eq(meta.port),
+            reply.epoch.eq(meta.epoch),
+            reply.token.eq(meta.token),
+            reply.encapsulated.eq(meta.encapsulated),
+            reply.v6.eq(meta.v6),
+            reply.tags.eq(meta.tags),
+            reply.inner_v6.eq(meta.inner_v6),
         ]
         with m.If(is_ack):
             octets = header_octets(
@@ -287,7 +289,7 @@ class CommandEngine(wiring.Component):
                     whole = [*rmcp_octets, *asf_octets, *octets]
                     m.d.comb += [reply.octets.eq(len(whole)), reply.payload.eq(Cat(whole))]
             with m.If(types[OemType.COMMIT.name]):
-                m.d.comb += reply.bank.eq(commit_bank)
+                m.d.comb += [reply.bank.eq(commit_bank), reply.epoch.eq(commit_epoch)]
 
         def count(counter):
             return self.count[counter].eq(1)
@@ -333,6 +335,7 @@ class CommandEngine(wiring.Component):
                     m.d.sync += [
                         commit_result.eq(self.commit_result),
                         commit_bank.eq(self.commit_bank),
+                        commit_epoch.eq(self.bank_epochs[self.commit_bank]),
                     ]
                     with m.If(head.sequence != rmcp.RMCP_NO_ACK_SEQUENCE):
                         m.next = "ack"

@@ -5,9 +5,8 @@ from typing import Any
 import cocotb
 from amaranth.hdl import Shape
 
-from hw.ipsec.esp_in import MessageMeta
+from hw.ipsec.layouts import MessageMeta, Reply, ReplyKind
 from hw.mgmt.power import PowerAction
-from hw.net.reply import Reply
 from spec.counters import Counter
 from spec.rmcp import AsfType, OemType
 from spec.sa import BankState
@@ -27,6 +26,7 @@ from verif.model.sad import Sad
 
 ENTERPRISE = 32473
 SPIS = (0x11112222, 0x33334444)
+EPOCHS = (2, 5)
 MESSAGES = 120
 REMEMBERED: dict[int, int] = {}
 """Tags of commands by sequence: they outlive a reset, so one test's are the next one's."""
@@ -121,6 +121,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     dut.enterprise.value = ENTERPRISE
     dut.bank_states.value = int(BankState.PROVEN) | int(BankState.READY) << 3
     dut.bank_spis.value = SPIS[0] | SPIS[1] << 32
+    dut.bank_epochs.value = EPOCHS[0] | EPOCHS[1] << 3
     host = HostMonitor()
     host.set_pins(None, True, None)
     dut.host_sleep.value, dut.host_off.value, dut.watchdog_expired.value = 1, 0, 0
@@ -135,15 +136,15 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     for _ in range(MESSAGES):
         message = message_of(rng)
         clear, bank = rng.random() < 0.2, rng.randrange(2)
-        mac, ip, port, outer = (rng.getrandbits(n) for n in (48, 32, 16, 16))
-        kind = 2 if clear else rng.randrange(2)
+        way = {"token": 6, "encapsulated": 1, "v6": 1, "tags": 2, "inner_v6": 1}
+        way = {name: rng.getrandbits(bits) for name, bits in way.items()}
         spi = int.from_bytes(message[12:16].ljust(4, b"\0"), "big")
         result, answering = sad_model().commit(spi, bank)
         dut.commit_result.value, dut.commit_bank.value = int(result), answering
         sad.banks = sad_model().banks
         verdict, answers = model.handle(message, None if clear else bank)
-        values = {"kind": kind, "bank": bank, "octets": len(message), "mac": mac, "ip": ip}
-        metas.put(pack(MessageMeta, **values, outer_port=outer, port=port))
+        values = {"protected": not clear, "bank": bank, "octets": len(message)}
+        metas.put(pack(MessageMeta, **values, epoch=EPOCHS[bank], **way))
         source.send(message + rng.randbytes(rng.randrange(1, 5)))
         await metas.drained()
         await source.drained()
@@ -157,13 +158,12 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
             octets = field(Reply, reply, "octets")
             assert payload[:octets] == answer.message, f"{message.hex()}: {payload.hex()}"
             assert not any(payload[octets:])
-            assert field(Reply, reply, "kind") == kind
-            assert field(Reply, reply, "port") == port
-            assert field(Reply, reply, "ip") == ip
-            assert field(Reply, reply, "mac") == mac
-            assert field(Reply, reply, "outer_port") == outer
+            kind = ReplyKind.CLEAR if clear else ReplyKind.PROTECTED
+            assert field(Reply, reply, "kind") == kind.value
+            assert {name: field(Reply, reply, name) for name in way} == way
             if not clear:
                 assert field(Reply, reply, "bank") == answer.bank
+                assert field(Reply, reply, "epoch") == EPOCHS[answer.bank]
         await bench.cycles(4)
         assert not sink.count
     actions = [PowerAction(kind & 3) for kind in pins.asked]
@@ -180,7 +180,7 @@ async def only_four_types_move_a_pin(dut: Any) -> None:
     metas, source = StreamSource(bench, "meta"), PacketSource(bench, "i")
     sink, strobes = StreamSink(bench, "reply"), Strobes(bench)
     dut.enterprise.value = ENTERPRISE
-    for name in ("bank_states", "bank_spis", "host_state", "host_off", "host_sleep"):
+    for name in ("bank_states", "bank_spis", "bank_epochs", "host_state", "host_off", "host_sleep"):
         getattr(dut, name).value = 0
     dut.watchdog_expired.value = dut.commit_result.value = dut.commit_bank.value = 0
     await bench.reset()
@@ -189,7 +189,7 @@ async def only_four_types_move_a_pin(dut: Any) -> None:
         for kind in range(256):
             message = bytes([6, 0, 255, 6]) + enterprise.to_bytes(4, "big")
             message += bytes([kind, kind, 0, 0])
-            metas.put(pack(MessageMeta, octets=len(message)))
+            metas.put(pack(MessageMeta, protected=1, octets=len(message)))
             source.send(message)
             await source.drained()
             await bench.cycles(CYCLES_MAX)

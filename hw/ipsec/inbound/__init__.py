@@ -1,0 +1,1 @@
+"""Inbound IPsec: from a taken packet to a message that passed every check."""
