@@ -1,0 +1,86 @@
+"""Bench of the senders' records."""
+
+from typing import Any
+
+import cocotb
+
+from verif.cocotb.drivers import Bench
+
+ARP_TOKEN = 31
+OCTETS = 32
+
+
+async def strobe(bench: Bench, **values: int) -> None:
+    """Sets inputs for one cycle."""
+    for name, value in values.items():
+        getattr(bench.dut, name).value = value
+    await bench.cycles()
+    for name in values:
+        getattr(bench.dut, name).value = 0
+
+
+async def write(bench: Bench, record: bytes) -> int:
+    """A frame's record, as the parser writes it; returns its number."""
+    for offset, octet in enumerate(record):
+        await strobe(bench, write_stb=1, write_offset=offset, write_data=octet)
+    await bench.settled()
+    token = int(bench.dut.token.value)
+    await bench.cycles()
+    return token
+
+
+async def read(bench: Bench, token: int, inner: int, octets: int) -> bytes:
+    """Part of a record."""
+    result = bytearray()
+    for offset in range(octets):
+        bench.dut.read_token.value = token
+        bench.dut.read_inner.value = inner
+        bench.dut.read_offset.value = offset
+        await bench.cycles(2)
+        await bench.settled()
+        result.append(int(bench.dut.read_data.value))
+        await bench.cycles()
+    return bytes(result)
+
+
+@cocotb.test()
+async def keeps_what_was_sent(dut: Any) -> None:
+    """Refused packets pass in any number; kept ones stay, with what was inside."""
+    bench = Bench(dut)
+    rng = bench.rng
+    for name in ("write_stb", "taken", "arp", "keep", "inner_stb"):
+        getattr(dut, name).value = 0
+    await bench.reset()
+    kept: dict[int, tuple[bytes, bytes]] = {}
+    asker = bytes(OCTETS)
+    for number in range(120):
+        record, inner = rng.randbytes(OCTETS), rng.randbytes(18)
+        token = await write(bench, record)
+        kind = rng.choice(("pass", "refuse", "keep", "keep", "arp"))
+        if kind == "pass":
+            continue
+        await strobe(bench, **{"arp" if kind == "arp" else "taken": 1})
+        if kind == "arp":
+            asker = record
+            await bench.cycles(40)
+        if kind == "keep":
+            await bench.until(dut.keep_ready)
+            new = int(dut.kept.value)
+            await bench.cycles()
+            await strobe(bench, keep=1, keep_token=token)
+            for offset, octet in enumerate(inner):  # while the copy is under way
+                await strobe(
+                    bench, inner_stb=1, inner_token=new, inner_offset=offset, inner_data=octet
+                )
+                await bench.cycles(rng.randrange(2))
+            await bench.until(dut.keep_ready)
+            await bench.cycles()
+            kept[new] = record, inner
+        if number % 10 == 9:
+            assert kept
+            for old, (outer, inside) in kept.items():
+                assert await read(bench, old, 0, OCTETS) == outer, old
+                assert await read(bench, old, 1, len(inside)) == inside, old
+            assert await read(bench, ARP_TOKEN, 0, OCTETS) == asker
+    assert len(kept) == ARP_TOKEN
+    await bench.finish()
