@@ -46,11 +46,13 @@ class HostMonitor(wiring.Component):
         m = Module()
         alive = Signal()
         left = Signal(20)
+        is_last = Signal()
         down = self.reset_in | self.sleep_in | self.off_in
 
+        m.d.sync += is_last.eq(left <= 1)
         with m.If(self.tick_ms & alive):
             m.d.sync += left.eq(left - 1)
-            with m.If(left <= 1):
+            with m.If(is_last):
                 m.d.sync += [alive.eq(0), self.watchdog_expired.eq(1)]
         with m.If(self.stop_stb):
             m.d.sync += [alive.eq(0), self.watchdog_expired.eq(0)]

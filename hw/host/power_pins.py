@@ -53,6 +53,7 @@ class PowerPins(wiring.Component):
             m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
 
         action = Signal(PowerAction)
+        chosen = Signal(PowerAction)
         begin = Signal()
         with m.If(waiting):
             m.d.comb += action.eq(next_action)
@@ -67,22 +68,26 @@ class PowerPins(wiring.Component):
             with m.State("idle"):
                 m.d.comb += begin.eq(waiting | stb)
                 m.d.sync += again.eq(0)
+                m.d.sync += chosen.eq(action)
                 with m.If(begin):
-                    with m.Switch(action):
-                        with m.Case(PowerAction.RESET):
-                            press(RESET_PULSE_MS, "reset")
-                        with m.Case(PowerAction.UP):
-                            with m.If(self.off_in | self.sleep_in):
-                                press(POWER_PRESS_MS, "press")
-                        with m.Case(PowerAction.DOWN):
-                            with m.If(~self.off_in):
-                                press(POWER_HOLD_MS, "hold")
-                        with m.Case(PowerAction.CYCLE):
-                            with m.If(self.off_in):
-                                press(POWER_PRESS_MS, "press")
-                            with m.Else():
-                                m.d.sync += again.eq(1)
-                                press(POWER_HOLD_MS, "hold")
+                    m.next = "chosen"
+            with m.State("chosen"):
+                m.next = "idle"
+                with m.Switch(chosen):
+                    with m.Case(PowerAction.RESET):
+                        press(RESET_PULSE_MS, "reset")
+                    with m.Case(PowerAction.UP):
+                        with m.If(self.off_in | self.sleep_in):
+                            press(POWER_PRESS_MS, "press")
+                    with m.Case(PowerAction.DOWN):
+                        with m.If(~self.off_in):
+                            press(POWER_HOLD_MS, "hold")
+                    with m.Case(PowerAction.CYCLE):
+                        with m.If(self.off_in):
+                            press(POWER_PRESS_MS, "press")
+                        with m.Else():
+                            m.d.sync += again.eq(1)
+                            press(POWER_HOLD_MS, "hold")
             with m.State("reset"):
                 m.d.comb += self.reset.eq(1)
                 with m.If(done):

@@ -1,0 +1,186 @@
+"""What the registers of the host's bus mean: status in, settings and commands out."""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.host.registers import BusSignature, RegisterBank
+from spec import headers, host, registers, sa
+from spec.counters import COUNTER_COUNT
+from spec.layout import Access
+from spec.registers import ADDRESS_BITS, BY_NAME
+from spec.suites import Suite
+
+__all__ = ["ControlRegisters"]
+
+
+class ControlRegisters(wiring.Component):
+    """The register map of one NIC.
+
+    Parameters
+    ----------
+    suites : tuple of Suite
+        What is built in.
+    ack_ms, grace_ms, replay_window : int
+        As of the SAD and the windows; only told here.
+
+    Attributes
+    ----------
+    bus : BusSignature, in
+    counters : array of 32 bits, in
+    host_status, sa_status : struct, in
+        Fields of HOST_STATUS and SA_STATUS.
+    sa_result, sa_spi_in : Signal, in
+    zeroise : Signal, in
+        Empties POLICY as long as it is 1.
+    host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
+        Settings.
+    station_authorised, clear_off : Signal, out
+        Policy.
+    alive_stb, stop_stb : Signal, out
+        The heartbeat, and its orderly end.
+    stage_stb, command_stb, address, data : Signal, out
+        A write to a STAGE register, or to SA_COMMAND.
+    """
+
+    def __init__(
+        self, *, suites: tuple[Suite, ...], ack_ms: int, grace_ms: int, replay_window: int
+    ):
+        self._suites = suites
+        self._constants = {
+            "id": registers.ID_MAGIC,
+            "map_hash": registers.MAP_HASH,
+            "version": registers.VERSION,
+            "suites": sum(1 << suite for suite in suites),
+            "packet_max": headers.IP_MAX_OCTETS,
+            "ack_ms": ack_ms,
+            "grace_ms": grace_ms,
+        }
+        self._replay_window = replay_window
+        super().__init__(
+            {
+                "bus": In(BusSignature()),
+                "counters": In(data.ArrayLayout(32, COUNTER_COUNT)),
+                "host_status": In(_fields_of("HOST_STATUS")),
+                "sa_status": In(_fields_of("SA_STATUS")),
+                "sa_result": In(4),
+                "sa_spi_in": In(data.ArrayLayout(32, sa.BANKS)),
+                "zeroise": In(1),
+                "host_mac": Out(48),
+                "host_ip": Out(32),
+                "host_ip6": Out(128),
+                "enterprise": Out(32),
+                "window_ms": Out(20),
+                "station_authorised": Out(1),
+                "clear_off": Out(1),
+                "alive_stb": Out(1),
+                "stop_stb": Out(1),
+                "stage_stb": Out(1),
+                "command_stb": Out(1),
+                "address": Out(ADDRESS_BITS),
+                "data": Out(32),
+            }
+        )
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """What is built in."""
+        return self._suites
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.bank = bank = RegisterBank()
+        wiring.connect(m, wiring.flipped(self.bus), bank.bus)
+        values, stb = bank.values, bank.stb
+        for name, value in self._constants.items():
+            m.d.comb += values[name][0].eq(value)
+
+        # What changes is told a cycle late, so that no path goes on into the bus.
+        def fields(name, parts):
+            for field in BY_NAME[name].fields:
+                told = Signal(field.width, name=f"{name.lower()}_{field.name}")
+                m.d.sync += told.eq(parts[field.name])
+                target = values[name.lower()][0][field.lsb : field.lsb + field.width]
+                m.d.comb += target.eq(told)
+
+        limits = {
+            "contexts": sa.CONTEXTS,
+            "banks": sa.BANKS,
+            "window": self._replay_window,
+            "lanes": 1,
+        }
+        for field in BY_NAME["LIMITS"].fields:
+            target = values.limits[0][field.lsb : field.lsb + field.width]
+            m.d.comb += target.eq(limits[field.name])
+        fields("HOST_STATUS", self.host_status)
+        fields("SA_STATUS", self.sa_status)
+        sa_result = Signal(4)
+        m.d.sync += sa_result.eq(self.sa_result)
+        m.d.comb += values.sa_result[0].eq(sa_result)
+        for n in range(sa.BANKS):
+            spi_in = Signal(32, name=f"sa_spi_in_{n}")
+            m.d.sync += spi_in.eq(self.sa_spi_in[n])
+            m.d.comb += values.sa_spi_in[n].eq(spi_in)
+        for counter in range(COUNTER_COUNT):
+            m.d.comb += values.counters[counter].eq(self.counters[counter])
+
+        stored = {}
+        for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
+            register = BY_NAME[name]
+            for n in range(register.count):
+                word = Signal(32, name=f"{name.lower()}_{n}", init=register.reset)
+                stored[name, n] = word
+                with m.If(stb[name.lower()][n]):
+                    m.d.sync += word.eq(bank.data)
+                m.d.comb += values[name.lower()][n].eq(word)
+        m.d.comb += [
+            values.host_mac_hi[0][16:].eq(0),
+            self.host_mac.eq(Cat(stored["HOST_MAC_LO", 0], stored["HOST_MAC_HI", 0][:16])),
+            self.host_ip.eq(stored["HOST_IP", 0]),
+            self.host_ip6.eq(Cat(stored["HOST_IP6", n] for n in reversed(range(4)))),
+            self.enterprise.eq(stored["ENTERPRISE", 0]),
+        ]
+
+        # Policy only tightens, until everything is zeroised.
+        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
+        with m.If(self.zeroise):
+            m.d.sync += policy.eq(0)
+        with m.Elif(stb.policy):
+            m.d.sync += policy.eq(policy | bank.data)
+        m.d.comb += [
+            values.policy[0].eq(policy),
+            self.station_authorised.eq(policy[0]),
+            self.clear_off.eq(policy[1]),
+        ]
+
+        window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
+        with m.If(stb.heartbeat_ms):
+            with m.If(bank.data < host.HEARTBEAT_MS_MIN):
+                m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MIN)
+            with m.Elif(bank.data > host.HEARTBEAT_MS_MAX):
+                m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
+            with m.Else():
+                m.d.sync += window_ms.eq(bank.data)
+        m.d.comb += [
+            values.heartbeat_ms[0].eq(window_ms),
+            self.window_ms.eq(window_ms),
+            self.alive_stb.eq(stb.heartbeat & (bank.data == host.HEARTBEAT_MAGIC)),
+            self.stop_stb.eq(stb.heartbeat & (bank.data == host.HEARTBEAT_STOP)),
+        ]
+
+        stage_stb = Const(0)
+        for register in registers.REGISTERS:
+            if register.access is Access.WO and register.name.startswith("STAGE_"):
+                stage_stb = stage_stb | stb[register.name.lower()].any()
+        m.d.comb += [
+            self.stage_stb.eq(stage_stb),
+            self.command_stb.eq(stb.sa_command),
+            self.address.eq(bank.address),
+            self.data.eq(bank.data),
+        ]
+        return m
+
+
+def _fields_of(name: str) -> data.StructLayout:
+    """The fields of a register, without the gaps between them."""
+    return data.StructLayout({field.name: field.width for field in BY_NAME[name].fields})
