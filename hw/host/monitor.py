@@ -58,6 +58,7 @@ class HostMonitor(wiring.Component):
             m.d.sync += [alive.eq(0), self.watchdog_expired.eq(0)]
         with m.If(self.alive_stb):
             m.d.sync += [alive.eq(1), left.eq(self.window_ms), self.watchdog_expired.eq(0)]
+            m.d.sync += is_last.eq(0)  # the window is never that short
         with m.If(down):
             m.d.sync += [alive.eq(0), self.watchdog_expired.eq(0)]
 
