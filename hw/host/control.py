@@ -27,7 +27,8 @@ class ControlRegisters(wiring.Component):
     Attributes
     ----------
     bus : BusSignature, in
-    counters : array of 32 bits, in
+    counter : Signal, out; counter_value : Signal, in
+        To the counters' memory.
     host_status, sa_status : struct, in
         Fields of HOST_STATUS and SA_STATUS.
     sa_result, sa_spi_in : Signal, in
@@ -60,7 +61,8 @@ class ControlRegisters(wiring.Component):
         super().__init__(
             {
                 "bus": In(BusSignature()),
-                "counters": In(data.ArrayLayout(32, COUNTER_COUNT)),
+                "counter": Out(range(COUNTER_COUNT)),
+                "counter_value": In(32),
                 "host_status": In(_fields_of("HOST_STATUS")),
                 "sa_status": In(_fields_of("SA_STATUS")),
                 "sa_result": In(4),
@@ -121,8 +123,10 @@ class ControlRegisters(wiring.Component):
             spi_in = Signal(32, name=f"sa_spi_in_{n}")
             m.d.sync += spi_in.eq(self.sa_spi_in[n])
             m.d.comb += values.sa_spi_in[n].eq(spi_in)
-        for counter in range(COUNTER_COUNT):
-            m.d.comb += values.counters[counter].eq(self.counters[counter])
+        m.d.comb += [
+            self.counter.eq(bank.counter),
+            bank.counter_value.eq(self.counter_value),
+        ]
 
         stored = {}
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):

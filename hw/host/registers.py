@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.layout import Access, Register
-from spec.registers import ADDRESS_BITS, REGISTERS
+from spec.registers import ADDRESS_BITS, BY_NAME, REGISTERS
 
 __all__ = ["READ_CYCLES", "BusSignature", "RegisterBank"]
 
@@ -33,6 +33,9 @@ def BusSignature() -> wiring.Signature:
     )
 
 
+_COUNTERS = BY_NAME["COUNTERS"]
+
+
 class RegisterBank(wiring.Component):
     """Every register of `spec.registers` as signals.
 
@@ -44,14 +47,16 @@ class RegisterBank(wiring.Component):
     ----------
     bus : BusSignature, in
     values : struct, in
-        For each RO or RW register its value (an array where it has several).
+        For each RO or RW register but COUNTERS its value (an array where it has several).
+    counter : Signal, out; counter_value : Signal, in
+        Which of COUNTERS is asked for, and its value a cycle later.
     stb : struct, out
         For each WO or RW register: strobe, one bit for each of its addresses, in the cycle in
         which `address` and `data` hold the write.
     """
 
     def __init__(self):
-        readable = [r for r in REGISTERS if r.access is not Access.WO]
+        readable = [r for r in REGISTERS if r.access is not Access.WO and r is not _COUNTERS]
         writable = [r for r in REGISTERS if r.access is not Access.RO]
         super().__init__(
             {
@@ -62,6 +67,8 @@ class RegisterBank(wiring.Component):
                     )
                 ),
                 "stb": Out(data.StructLayout({r.name.lower(): r.count for r in writable})),
+                "counter": Out(range(_COUNTERS.count)),
+                "counter_value": In(32),
                 "address": Out(ADDRESS_BITS),
                 "data": Out(32),
             }
@@ -84,7 +91,7 @@ class RegisterBank(wiring.Component):
         # Two ranks: the word of each group of registers, then the group.
         groups: dict[int, dict[int, Value]] = {}
         for register in REGISTERS:
-            if register.access is not Access.WO:
+            if register.access is not Access.WO and register is not _COUNTERS:
                 for index, number in addresses(register):
                     value = self.values[register.name.lower()][index]
                     groups.setdefault(number >> _GROUP_BITS, {})[number] = value
@@ -97,6 +104,13 @@ class RegisterBank(wiring.Component):
                 for member, value in members.items():
                     with m.Case(member & ((1 << _GROUP_BITS) - 1)):
                         m.d.sync += words[number].eq(value)
+        # Those of the counters come from their memory, as late.
+        m.d.comb += self.counter.eq((address - _COUNTERS.address)[2:])
+        first, end = _COUNTERS.address, _COUNTERS.address + 4 * _COUNTERS.count
+        is_counter = Signal()
+        m.d.sync += is_counter.eq((address >= first) & (address < end))
+        with m.If(is_counter):
+            m.d.sync += self.bus.r_data.eq(self.counter_value)
         with m.Switch(group):
             for number, word in words.items():
                 with m.Case(number):
