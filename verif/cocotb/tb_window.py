@@ -300,3 +300,25 @@ async def strobe_waits(dut: Any) -> None:
         answers += bool(dut.done.value)
         await bench.cycles()
     assert answers == 1
+
+
+@cocotb.test()
+async def load_in_every_cycle_of_an_update(dut: Any) -> None:
+    """Of the same window: the load wins. Of another one: both are done."""
+    bench = Bench(dut)
+    port = Port(bench)
+    await bench.reset()
+    number = 3 * port.size + 5
+    for loaded in (0, 1):
+        for wait in range(port.limit):
+            numbers = [Numbers(port.size, True, port.size, port.half) for _ in range(2)]
+            for index in range(2):
+                await port.load(index, port.size)
+            await port.update(0, True, number)
+            await bench.cycles(wait)
+            await port.load(loaded, 2 * port.size)
+            numbers[0].accept(number)
+            numbers[loaded] = Numbers(2 * port.size, True, port.size, port.half)
+            for index in range(2):
+                for low in (2 * port.size + 6, 2 * port.size, port.size + 1, number, number + 1):
+                    await port.agrees(index, numbers[index], low)

@@ -23,7 +23,12 @@ def run_window(testcase: list[str], **parameters: int) -> None:
 @pytest.mark.parametrize(("window", "block"), [(64, 16), (64, 32), (1024, 32)])
 def test_window(window: int, block: int) -> None:
     run_window(
-        ["agrees_with_sets", "numbers_without_esn_end", "strobe_waits"],
+        [
+            "agrees_with_sets",
+            "numbers_without_esn_end",
+            "strobe_waits",
+            "load_in_every_cycle_of_an_update",
+        ],
         windows=4,
         window=window,
         block=block,
