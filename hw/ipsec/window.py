@@ -1,162 +1,297 @@
-"""Anti-replay window with extended sequence numbers, one per bank."""
+"""Anti-replay windows with extended sequence numbers, in blocks of a small memory."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["ReplayWindow"]
 
-_SHIFT_FAST = 8
+BLOCK = 16
+WINDOW_MAX = 1024
+# Above so many bits the blocks go to block RAM, if Yosys likes.
+_SMALL_BITS = 1024
 
 
 class ReplayWindow(wiring.Component):
-    """Checks a sequence number against a bank's window, and moves that window afterwards.
+    """Says whether numbers are new to a window, and moves that window once they are proven.
 
-    `check_stb` takes (`bank`, `esn`, `sequence`), which stay stable until the packet is done;
-    four cycles later `old`, `duplicate` and `high` are right and stay so. `update_stb`, raised
-    only after the ICV was right, moves the window; it takes up to 17 cycles, with `busy` raised
-    from the next cycle on. `load_stb` begins a bank anew; it is so two cycles later.
+    One operation at a time: the one whose strobe is up in a cycle with `busy` 0 is taken, with
+    `index`, `esn`, `sequence` and `given_high` of that cycle. A strobe that meets `busy` is not
+    taken and must stay up; two strobes at once are not allowed.
 
-    A number w places left of the right edge T is in the window for 0 <= w < `window`. The high
-    half that is not sent follows from T alone: right of T, or in the window, whichever is nearer.
+    - `check_stb`: which number is meant by the half that was sent, and whether it is new.
+      `done` is up DONE_CYCLES later, with `high`, `old` and `duplicate`; they stay as they are
+      until the next operation is taken. `busy` falls in the cycle after `done`.
+    - `recheck_stb`: the same for a number whose high half is known from a check, against the
+      window as it is now; `high` is `given_high`.
+    - `update_stb`, only after the ICV was right: marks the number, and moves the window if the
+      number is right of it. There is no `done`; `busy` falls at most DONE_CYCLES + 3 cycles after
+      the strobe, and one more for each block of the ring. A number that is old by now changes
+      nothing. Who waited for `busy` makes sure that the SA is still the one of the recheck.
+
+    `load_stb` begins the window `load_index` anew: `load_edge` is its right edge T and counts as
+    seen, and nothing else does. It may be raised in any cycle, and for several windows one after
+    the other; `busy` is up until they are clear. An update of that window that is under way comes
+    to nothing.
+
+    A number w places left of T is in the window for 0 <= w < `window`: exactly that many, although
+    blocks are cleared as a whole, because the ring of blocks is twice as long. The high half that
+    is not sent follows from T alone: right of T, or in the window, whichever is nearer. Without
+    ESN it is 0, and no number follows the last.
 
     Parameters
     ----------
-    banks : int
-        Number of windows.
+    windows : int
+        How many.
     window : int
-        Width in packets, a power of two from 8 to 1024.
+        Width in packets, a power of two, at least a block and at most 1024.
+    half_bits : int
+        Bits of each half of a number: 32 but in tests that try them all.
+    block : int
+        Bits of a block, a power of two.
 
     Attributes
     ----------
     high : Signal, out
-        Inferred bits 63:32 of the number; 0 without ESN.
+        Upper half of the number.
     old, duplicate : Signal, out
-        Left of the window (or beyond the last number there is); seen before, or number 0.
+        Left of the window, or beyond the last number there is; or seen before, or number 0. Never
+        both; if neither, the number is new.
 
-    Source: RFC 4303 3.4.3 and appendix A2.
+    Source: RFC 4303 3.4.3 and appendix A2; RFC 6479.
     """
 
-    def __init__(self, *, banks: int, window: int):
-        if banks < 1:
-            raise ValueError(f"banks must be at least 1, not {banks}")
-        if window not in (8, 16, 32, 64, 128, 256, 512, 1024):
-            raise ValueError(f"window must be a power of two from 8 to 1024, not {window}")
-        self._banks = banks
+    DONE_CYCLES = 7
+    """From the cycle that takes a check or recheck to that of `done`."""
+
+    def __init__(
+        self, *, windows: int = 4, window: int = 64, half_bits: int = 32, block: int = BLOCK
+    ) -> None:
+        if windows < 1:
+            raise ValueError(f"windows must be at least 1, not {windows!r}")
+        if block < 2 or block & (block - 1):
+            raise ValueError(f"block must be a power of two from 2, not {block!r}")
+        if not block <= window <= WINDOW_MAX or window & (window - 1):
+            raise ValueError(
+                f"window must be a power of two from {block} (a block) to {WINDOW_MAX}, "
+                f"not {window!r}"
+            )
+        if 1 << half_bits < 2 * window:
+            raise ValueError(
+                f"half_bits must be such that two windows fit a half, not {half_bits!r}"
+            )
+        self._windows = windows
         self._window = window
+        self._half_bits = half_bits
+        self._block = block
         super().__init__(
             {
-                "bank": In(range(banks)),
+                "index": In(range(windows)),
                 "esn": In(1),
-                "sequence": In(32),
+                "sequence": In(half_bits),
+                "given_high": In(half_bits),
                 "check_stb": In(1),
+                "recheck_stb": In(1),
                 "update_stb": In(1),
                 "busy": Out(1),
-                "high": Out(32),
+                "done": Out(1),
+                "high": Out(half_bits),
                 "old": Out(1),
                 "duplicate": Out(1),
                 "load_stb": In(1),
-                "load_bank": In(range(banks)),
-                "load_edge": In(64),
+                "load_index": In(range(windows)),
+                "load_edge": In(2 * half_bits),
             }
         )
+
+    @property
+    def windows(self) -> int:
+        """How many windows."""
+        return self._windows
 
     @property
     def window(self) -> int:
         """Width in packets."""
         return self._window
 
-    def elaborate(self, platform):
+    @property
+    def blocks(self) -> int:
+        """Blocks in the ring of one window."""
+        return 2 * self._window // self._block
+
+    def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
-        width = self._window
-        edges = Array(Signal(64, name=f"edge_{n}") for n in range(self._banks))
-        maps = Array(Signal(width, name=f"seen_{n}") for n in range(self._banks))
+        half = self._half_bits
+        within = self._window.bit_length() - 1
+        bit_bits = self._block.bit_length() - 1
+        ring_bits = self.blocks.bit_length() - 1
 
-        # Rank 1: the bank's state. Rank 2: differences. Rank 3: where the number stands. Rank 4:
-        # the answer, and what a move would do.
-        step = Signal(3)
-        moves = Signal()
-        shift_by = Signal(range(width + 1))
-        edge = Signal(64)
-        seen = Signal(width)
-        behind = Signal(32)
-        ahead = Signal(32)
-        is_behind, is_edge = Signal(), Signal()
-        m.d.sync += step.eq(step << 1 | self.check_stb)
-        with m.If(self.check_stb):
-            m.d.sync += [edge.eq(edges[self.bank]), seen.eq(maps[self.bank])]
-        with m.If(step[0]):
-            m.d.sync += [
-                behind.eq(edge[:32] - self.sequence),
-                ahead.eq(self.sequence - edge[:32]),
-                is_behind.eq(self.sequence <= edge[:32]),
-                is_edge.eq(self.sequence == edge[:32]),
-            ]
-        near = Signal()
-        in_window = Signal()
-        was_seen, is_zero = Signal(), Signal()
-        high = Signal(33)
-        place = behind[: width.bit_length() - 1]
-        m.d.comb += near.eq(behind[width.bit_length() - 1 :] == 0)
-        with m.If(step[1]):
-            m.d.sync += [
-                is_zero.eq(self.sequence == 0),
-                was_seen.eq(seen.bit_select(place, 1)),
-                shift_by.eq(Mux(ahead >= width, width, ahead)),
-            ]
-            with m.If(self.esn):
-                m.d.sync += [in_window.eq(near), moves.eq(~near)]
-                with m.If(near):
-                    m.d.sync += high.eq(edge[32:] - ~is_behind)
-                with m.Else():
-                    m.d.sync += high.eq(edge[32:] + (is_behind & ~is_edge))
-            with m.Else():
-                m.d.sync += [in_window.eq(is_behind & near), moves.eq(~is_behind), high.eq(0)]
-        with m.If(step[2]):
-            m.d.sync += [
-                self.high.eq(high),
-                self.old.eq(Mux(self.esn, high[32], is_behind & ~in_window)),
-                self.duplicate.eq((is_zero & (high[:32] == 0)) | (in_window & was_seen)),
-            ]
+        m.submodules.edges = edges = memory.Memory(
+            shape=2 * half, depth=self._windows, init=[], attrs={"ram_style": "distributed"}
+        )
+        edge_write, edge_read = edges.write_port(), edges.read_port(domain="comb")
+        depth = self._windows * self.blocks
+        small = depth * self._block <= _SMALL_BITS
+        m.submodules.seen = seen = memory.Memory(
+            shape=self._block,
+            depth=depth,
+            init=[],
+            attrs={"ram_style": "distributed"} if small else {},
+        )
+        seen_write, seen_read = seen.write_port(), seen.read_port()
 
-        # Moving: right of the edge the map is shifted, eight places and then one place a cycle.
-        shift_left = Signal(range(width + 1))
-        shifting = Signal()
-        updating = Signal()
-        moved_bank = Signal.like(self.bank)
-        m.d.comb += self.busy.eq(updating | shifting)
-        m.d.sync += [updating.eq(self.update_stb), moved_bank.eq(self.bank)]
-        with m.If(shifting | updating):
-            m.d.sync += moved_bank.eq(moved_bank)
-        with m.If(updating):
-            with m.If(moves):
-                m.d.sync += [
-                    shifting.eq(1),
-                    shift_left.eq(shift_by),
-                    edges[moved_bank].eq(Cat(self.sequence, self.high)),
-                ]
-            with m.Else():
-                m.d.sync += maps[moved_bank].bit_select(place, 1).eq(1)
-        with m.If(shifting):
-            with m.If(shift_left >= _SHIFT_FAST):
-                m.d.sync += [
-                    maps[moved_bank].eq(maps[moved_bank] << _SHIFT_FAST),
-                    shift_left.eq(shift_left - _SHIFT_FAST),
-                ]
-            with m.Elif(shift_left != 0):
-                m.d.sync += [
-                    maps[moved_bank].eq(maps[moved_bank] << 1),
-                    shift_left.eq(shift_left - 1),
-                ]
-            with m.Else():
-                m.d.sync += [maps[moved_bank].eq(maps[moved_bank] | 1), shifting.eq(0)]
-        load_stb, load_bank = Signal(), Signal.like(self.load_bank)
-        load_edge = Signal(64)
-        m.d.sync += [
-            load_stb.eq(self.load_stb),
-            load_bank.eq(self.load_bank),
-            load_edge.eq(self.load_edge),
+        # What was taken.
+        index = Signal.like(self.index)
+        sequence, given_high = Signal(half), Signal(half)
+        esn, is_recheck, is_update = Signal(), Signal(), Signal()
+        number_block = sequence[bit_bits : bit_bits + ring_bits]
+        take = Signal()
+        steps = Signal(self.DONE_CYCLES - 1)
+        m.d.sync += steps.eq(Cat(take, steps))
+
+        # Where the number stands, a small piece a cycle: the bank's state; differences of the low
+        # halves; what they mean; the high half; what that means.
+        edge_low, edge_high = Signal(half), Signal(half)
+        behind = Signal(half)
+        is_right, is_zero, is_near, is_far = (Signal() for _ in range(4))
+        was_seen, is_inside = Signal(), Signal()
+        one_less, one_more = Signal(), Signal()
+        word = Signal(self._block)
+        high = Signal(half + 1)
+        m.d.comb += [
+            edge_read.addr.eq(index),
+            seen_read.addr.eq(Cat(number_block, index)),
+            seen_read.en.eq(1),
         ]
-        with m.If(load_stb):
-            m.d.sync += [edges[load_bank].eq(load_edge), maps[load_bank].eq(1)]
+        with m.If(steps[0]):
+            m.d.sync += Cat(edge_low, edge_high).eq(edge_read.data)
+        with m.If(steps[1]):
+            m.d.sync += [
+                Cat(behind, is_right).eq(edge_low - sequence),
+                word.eq(seen_read.data),
+                is_zero.eq(sequence == 0),
+            ]
+        with m.If(steps[2]):
+            m.d.sync += [
+                is_near.eq(~behind[within:].any()),
+                # The number is ahead by 2 ** half - behind, which is a window or more.
+                is_far.eq(~(behind[within:].all() & behind[:within].any())),
+                was_seen.eq(word.bit_select(sequence[:bit_bits], 1)),
+            ]
+        with m.If(steps[3]):
+            m.d.sync += [
+                is_inside.eq(is_near & (esn | ~is_right)),
+                one_less.eq(is_near & is_right),
+                one_more.eq(~is_near & ~is_right),
+            ]
+        with m.If(steps[4]):
+            m.d.sync += high.eq(edge_high + one_less.replicate(half + 1) + one_more)
+        found_high = Signal(half)
+        beyond, differs = Signal(), Signal()
+        m.d.comb += found_high.eq(Mux(esn, high[:half], 0))
+        # A check found its number in the window, or right of it and nearer than a half; since then
+        # the window only went right. So where the low half means another number now, the number
+        # that was meant is left of the window.
+        m.d.comb += [
+            differs.eq((is_recheck | is_update) & (found_high != given_high)),
+            beyond.eq(Mux(esn, high[half], ~is_right & ~is_inside)),
+        ]
+        with m.If(steps[5]):
+            m.d.sync += [
+                self.high.eq(found_high),
+                self.old.eq(beyond | differs),
+                self.duplicate.eq(
+                    ~beyond & ~differs & is_inside & (was_seen | is_zero & (found_high == 0))
+                ),
+            ]
+
+        # A load only leaves its edge and a bit; the blocks are cleared when no operation is.
+        pending = Signal(self._windows)
+        clears, moves = Signal(), Signal()
+        place = Signal(bit_bits + ring_bits)
+        pointer, stop = Signal(ring_bits), Signal(ring_bits)
+        edge_block = edge_low[bit_bits : bit_bits + ring_bits]
+        leaves_block = Signal()
+        m.d.sync += self.done.eq(0)
+        m.d.comb += leaves_block.eq(~is_inside & (is_far | (number_block != edge_block)))
+        m.d.comb += seen_write.addr.eq(Cat(place[bit_bits:], index))
+        with m.FSM(name="operation") as operation:
+            with m.State("IDLE"):
+                with m.If(pending.any()):
+                    for number in reversed(range(self._windows)):
+                        with m.If(pending[number]):
+                            m.d.sync += [
+                                index.eq(number),
+                                pending.eq(pending & ~(1 << number)),
+                            ]
+                    m.next = "LOAD"
+                with m.Else():
+                    m.d.comb += take.eq(self.check_stb | self.recheck_stb | self.update_stb)
+                    m.d.sync += [
+                        index.eq(self.index),
+                        esn.eq(self.esn),
+                        sequence.eq(self.sequence),
+                        given_high.eq(self.given_high),
+                        is_recheck.eq(self.recheck_stb),
+                        is_update.eq(self.update_stb),
+                    ]
+                    with m.If(take):
+                        m.next = "FIND"
+            with m.State("LOAD"):
+                m.d.sync += [
+                    place.eq(edge_read.data[: len(place)]),
+                    pointer.eq(0),
+                    stop.eq(self.blocks - 1),
+                    moves.eq(0),
+                    clears.eq(1),
+                ]
+                m.next = "CLEAR"
+            with m.State("FIND"):
+                with m.If(steps[5]):
+                    m.d.sync += self.done.eq(~is_update)
+                    m.next = "FOUND"
+            with m.State("FOUND"):
+                m.d.sync += [
+                    pointer.eq(edge_block + 1),
+                    stop.eq(Mux(is_far, edge_block, number_block)),
+                    place.eq(sequence),
+                    moves.eq(~is_inside),
+                    clears.eq(leaves_block),
+                ]
+                with m.If(~is_update | self.old):
+                    m.next = "IDLE"
+                with m.Elif(leaves_block):
+                    m.next = "CLEAR"
+                with m.Else():
+                    m.next = "MARK"
+            with m.State("CLEAR"):
+                m.d.comb += [
+                    seen_write.en.eq(1),
+                    seen_write.addr.eq(Cat(pointer, index)),
+                ]
+                m.d.sync += pointer.eq(pointer + 1)
+                with m.If(pointer == stop):
+                    m.next = "MARK"
+            with m.State("MARK"):
+                # The one port that writes edges is the load's first. With what is loaded by now
+                # this number has nothing to do.
+                m.d.comb += seen_write.data.eq(
+                    Mux(clears, 0, word) | (1 << place[:bit_bits])[: self._block]
+                )
+                with m.If(~self.load_stb):
+                    with m.If(~pending.bit_select(index, 1)):
+                        m.d.comb += [seen_write.en.eq(1), edge_write.en.eq(moves)]
+                    m.next = "IDLE"
+        m.d.comb += [
+            self.busy.eq(~operation.ongoing("IDLE") | pending.any()),
+            edge_write.addr.eq(index),
+            edge_write.data.eq(Cat(sequence, self.high)),
+        ]
+        with m.If(self.load_stb):
+            m.d.comb += [
+                edge_write.en.eq(1),
+                edge_write.addr.eq(self.load_index),
+                edge_write.data.eq(self.load_edge),
+            ]
+            m.d.sync += pending.bit_select(self.load_index, 1).eq(1)
         return m
