@@ -74,7 +74,7 @@ ENCRYPT_COLUMNS = tuple(_column((2, 1, 1, 3), octet) for octet in SBOX)
 another row adds the same, turned by as many lanes. The sum of all four lanes is the substitute."""
 
 DECRYPT_COLUMNS = tuple(_column((14, 9, 13, 11), octet) for octet in _inverse_box())
-"""The same of InvSubBytes and InvMixColumns; the sum of all four lanes is the inverse substitute."""
+"""The same of InvSubBytes and InvMixColumns; the sum of all lanes is the inverse substitute."""
 
 
 def mix_column(column: int) -> int:
