@@ -1,19 +1,22 @@
-"""AES encryption, three blocks in flight, one round of one of them each cycle.
+"""AES, three blocks in flight, one round of one of them each cycle, in either direction.
 
-A block stands in turn in three registers: `state`, the output latch of the S-box memories, and
-`substituted`; the step from the last to the first is ShiftRows, MixColumns and AddRoundKey. The
-registers of the three stages turn in lock step, so a block has a turn every third cycle. The key
-store delivers its words with just the delay of the S-boxes. These hold each substitute also times
-x, so that MixColumns is a sum of five bits.
+A block stands in turn in three registers: `state`, the output latch of the tables, and `columns`,
+their output register. The registers of the three stages turn in lock step, so a block has a turn
+every third cycle. The key store delivers its words with just the delay of the tables. A table
+holds, for an octet, all that it adds to its column in SubBytes and MixColumns, and behind that the
+same of InvSubBytes and InvMixColumns: so both directions are the same sum of four, and the last
+round takes the sum of all lanes of an entry, which is the substitute alone. Decryption is the
+equivalent inverse cipher: its keys are used from the last to the first, and the middle ones went
+through InvMixColumns.
 
-Source: FIPS 197 5.1.
+Source: FIPS 197 5.1, 5.3.5.
 """
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.crypto.tables import BLOCK_BITS, BLOCK_OCTETS, SBOX, mix_columns, shift_rows, xtime
+from hw.crypto.tables import BLOCK_BITS, BLOCK_OCTETS, DECRYPT_COLUMNS, ENCRYPT_COLUMNS
 
 __all__ = ["AesCore", "KeyReadSignature", "aes_request_layout", "aes_result_layout", "check_slots"]
 
@@ -38,14 +41,23 @@ def check_slots(slots: int) -> int:
 
 
 def aes_request_layout(*, slots: int, tag_bits: int) -> data.StructLayout:
-    """A `block` to encrypt (lane 0 is its first octet), key `slot`, `aes256`, and a `tag`."""
+    """A `block` to encrypt or `decrypt` (lane 0 is its first octet), key `slot`, `aes256`, a `tag`.
+
+    The slot must have been expanded for that size and direction.
+    """
     return data.StructLayout(
-        {"block": BLOCK_BITS, "slot": range(slots), "aes256": 1, "tag": tag_bits}
+        {
+            "block": BLOCK_BITS,
+            "slot": range(slots),
+            "aes256": 1,
+            "tag": tag_bits,
+            "decrypt": 1,
+        }
     )
 
 
 def aes_result_layout(*, tag_bits: int) -> data.StructLayout:
-    """An encrypted `block`, with the `tag` of its request."""
+    """A finished `block`, with the `tag` of its request."""
     return data.StructLayout({"block": BLOCK_BITS, "tag": tag_bits})
 
 
@@ -70,7 +82,7 @@ class KeyReadSignature(wiring.Signature):
 
 
 class AesCore(wiring.Component):
-    """AES-128 and AES-256 encryption with round keys from the key store.
+    """AES-128 and AES-256, either direction, with round keys from the key store.
 
     Contract: results come in the order of the requests. A lone AES-256 block is at `o` 45 cycles
     after the first cycle in which its request was valid, an AES-128 block 33 cycles. A request is
@@ -91,7 +103,7 @@ class AesCore(wiring.Component):
     i : In(stream.Signature(aes_request_layout(...)))
     o : Out(stream.Signature(aes_result_layout(...)))
     key : Out(KeyReadSignature(...))
-        To the key store; word 0 is the first round key.
+        To the key store; word 0 is the first round key of encryption.
     """
 
     def __init__(self, *, slots: int = 4, tag_bits: int = 1) -> None:
@@ -130,6 +142,7 @@ class AesCore(wiring.Component):
                 "done": 1,
                 "last": 1,
                 "aes256": 1,
+                "decrypt": 1,
                 "index": 4,
                 "slot": range(self._slots),
                 "tag": self._tag_bits,
@@ -140,9 +153,6 @@ class AesCore(wiring.Component):
         )
         # Not reset: three idle turns of the core put zeros there anyway.
         state = Signal(BLOCK_BITS, reset_less=True)
-        substituted = Signal(BLOCK_BITS, reset_less=True)
-        doubled = Signal(BLOCK_BITS, reset_less=True)
-
         advance = Signal()
         m.d.comb += [
             self.o.valid.eq(at_state.busy & at_state.done),
@@ -160,7 +170,11 @@ class AesCore(wiring.Component):
         in_order = Signal()
         others = Signal()
         size = Signal()
+        first = Signal(4)
         m.d.comb += [
+            first.eq(
+                Mux(request.decrypt, Mux(request.aes256, ROUNDS_256, ROUNDS_128), 0),
+            ),
             free.eq(~at_state.busy | at_state.done),
             others.eq(at_latch.busy | at_output.busy),
             in_order.eq((request.aes256 == size) | ~others),
@@ -168,7 +182,7 @@ class AesCore(wiring.Component):
             self.key.enable.eq(advance),
             self.key.valid.eq(~free | claim),
             self.key.slot.eq(Mux(free, request.slot, at_state.slot)),
-            self.key.index.eq(Mux(free, 0, at_state.index)),
+            self.key.index.eq(Mux(free, first, at_state.index)),
             self.i.ready.eq(at_output.busy & at_output.load & advance),
         ]
         with m.If(advance):
@@ -176,14 +190,16 @@ class AesCore(wiring.Component):
             m.d.sync += [
                 at_latch.busy.eq(~free | claim),
                 at_output.last.eq(
-                    at_latch.index == Mux(at_latch.aes256, ROUNDS_256, ROUNDS_128),
+                    at_latch.index
+                    == Mux(at_latch.decrypt, 0, Mux(at_latch.aes256, ROUNDS_256, ROUNDS_128)),
                 ),
             ]
             with m.If(free):
                 m.d.sync += [
                     at_latch.load.eq(claim),
                     at_latch.aes256.eq(request.aes256),
-                    at_latch.index.eq(0),
+                    at_latch.decrypt.eq(request.decrypt),
+                    at_latch.index.eq(first),
                     at_latch.slot.eq(request.slot),
                     at_latch.tag.eq(request.tag),
                 ]
@@ -192,38 +208,56 @@ class AesCore(wiring.Component):
             with m.Elif(spacing != 0):
                 m.d.sync += spacing.eq(spacing - 1)
 
-        boxes, doubled_boxes = self._substitute(m, state, advance)
-        rows = shift_rows(substituted)
-        mixed = Signal(BLOCK_BITS)
+        columns = self._look_up(m, state, at_state.decrypt, advance)
+        summed = Signal(BLOCK_BITS)
         with m.If(at_output.load):
-            m.d.comb += mixed.eq(request.block)
+            m.d.comb += summed.eq(request.block)
         with m.Elif(at_output.last):
-            m.d.comb += mixed.eq(rows)
+            m.d.comb += summed.eq(
+                Cat(entry[:8] ^ entry[8:16] ^ entry[16:24] ^ entry[24:] for entry in columns),
+            )
         with m.Else():
-            m.d.comb += mixed.eq(mix_columns(rows, shift_rows(doubled)))
+            turned = [entry.rotate_left(8 * (place % 4)) for place, entry in enumerate(columns)]
+            m.d.comb += summed.eq(
+                Cat(
+                    turned[at] ^ turned[at + 1] ^ turned[at + 2] ^ turned[at + 3]
+                    for at in range(0, BLOCK_OCTETS, 4)
+                ),
+            )
         with m.If(advance):
             m.d.sync += [
-                substituted.eq(boxes),
-                doubled.eq(doubled_boxes),
                 at_state.eq(at_output),
                 at_state.load.eq(0),
                 at_state.done.eq(at_output.last),
-                at_state.index.eq(at_output.index + 1),
-                state.eq(mixed ^ self.key.word),
+                at_state.index.eq(Mux(at_output.decrypt, at_output.index - 1, at_output.index + 1)),
+                state.eq(summed ^ self.key.word),
             ]
             with m.If(~at_output.busy):
                 m.d.sync += state.eq(0)
         return m
 
-    def _substitute(self, m: Module, state: Signal, advance: Signal) -> tuple[Cat, Cat]:
-        """The latches of the S-boxes: the substitute of each octet, and that times x."""
-        outputs = []
-        boxes = [octet | xtime(octet) << 8 for octet in SBOX]
-        for pair in range(BLOCK_OCTETS // 2):  # two octets share one memory of two ports
-            box = memory.Memory(shape=16, depth=256, init=boxes, attrs={"rom_style": "block"})
-            m.submodules[f"sbox_{pair}"] = box
-            for octet in (2 * pair, 2 * pair + 1):
-                port = box.read_port()
-                m.d.comb += [port.addr.eq(state.word_select(octet, 8)), port.en.eq(advance)]
-                outputs.append(port.data)
-        return Cat(output[:8] for output in outputs), Cat(output[8:] for output in outputs)
+    def _look_up(self, m: Module, state: Signal, decrypt: Value, advance: Signal) -> list[Signal]:
+        """The entry of each octet, the octets moved by ShiftRows or InvShiftRows."""
+        columns = []
+        octets = [state.word_select(place, 8) for place in range(BLOCK_OCTETS)]
+        for place in range(BLOCK_OCTETS):
+            column, row = divmod(place, 4)
+            table = memory.Memory(
+                shape=32,
+                depth=512,
+                init=[*ENCRYPT_COLUMNS, *DECRYPT_COLUMNS],
+                attrs={"rom_style": "block"},
+            )
+            m.submodules[f"table_{place}"] = table
+            port = table.read_port()
+            entry = Signal(32, name=f"column_{place}", reset_less=True)
+            octet = Mux(
+                decrypt,
+                octets[4 * ((column - row) % 4) + row],
+                octets[4 * ((column + row) % 4) + row],
+            )
+            m.d.comb += [port.addr.eq(Cat(octet, decrypt)), port.en.eq(advance)]
+            with m.If(advance):
+                m.d.sync += entry.eq(port.data)
+            columns.append(entry)
+        return columns

@@ -17,18 +17,23 @@ from hw.crypto.aes import (
     aes_result_layout,
     check_slots,
 )
-from hw.crypto.tables import BLOCK_BITS, SBOX, linear, xtime
+from hw.crypto.tables import BLOCK_BITS, SBOX, linear, mix_column, xtime
 
 __all__ = ["H_WORD", "LANES", "LANE_BITS", "KeyExpansion", "expand_layout"]
 
 H_WORD = 15
 LANES = 4
 LANE_BITS = 32
+MIXES = 3
 
 
 def expand_layout(*, slots: int) -> data.StructLayout:
-    """With `stb`, make round keys and H of `slot` from its key of 128 or (`aes256`) 256 bits."""
-    return data.StructLayout({"stb": 1, "slot": range(slots), "aes256": 1})
+    """With `stb`, make round keys and H of `slot` from its key of 128 or (`aes256`) 256 bits.
+
+    With `decrypt` the round keys become those of the equivalent inverse cipher, in the order of
+    encryption, and there is no H.
+    """
+    return data.StructLayout({"stb": 1, "slot": range(slots), "aes256": 1, "decrypt": 1})
 
 
 class KeyExpansion(wiring.Component):
@@ -97,6 +102,7 @@ class KeyExpansion(wiring.Component):
         m = Module()
         slot = self.slot
         aes256 = Signal()
+        decrypt = Signal()
         aborted = Signal()
         temp = Signal(LANE_BITS)  # w[i - 1], then the word under way
         rcon = Signal(8)
@@ -131,6 +137,7 @@ class KeyExpansion(wiring.Component):
                     m.d.sync += [
                         slot.eq(self.start.slot),
                         aes256.eq(self.start.aes256),
+                        decrypt.eq(self.start.decrypt),
                         index.eq(Mux(self.start.aes256, 2, 1)),
                     ]
                     m.next = "LAST"
@@ -177,6 +184,37 @@ class KeyExpansion(wiring.Component):
                         m.next = "ROTATE"
                         with m.If(index == Mux(aes256, ROUNDS_256, ROUNDS_128)):
                             m.next = "H REQUEST"
+                            with m.If(decrypt):
+                                m.d.sync += index.eq(1)
+                                m.next = "MIX READ"
+            # The middle round keys once more, for decryption: InvMixColumns is MixColumns thrice.
+            with m.State("MIX READ"):
+                m.d.comb += [self.read.stb.eq(1), self.read.index.eq(index)]
+                with m.If(self.read.taken):
+                    m.d.sync += count.eq(1)
+                    m.next = "MIX WAIT"
+            with m.State("MIX WAIT"):
+                m.d.sync += count.eq(count - 1)
+                with m.If(count == 0):
+                    m.d.sync += [
+                        temp.eq(self.read.word.word_select(lane, LANE_BITS)),
+                        count.eq(MIXES - 1),
+                    ]
+                    m.next = "MIX"
+            with m.State("MIX"):
+                m.d.sync += [temp.eq(linear(mix_column, temp)), count.eq(count - 1)]
+                with m.If(count == 0):
+                    m.next = "MIX WRITE"
+            with m.State("MIX WRITE"):
+                m.d.comb += self.write.stb.eq(1)
+                with m.If(self.write.taken):
+                    m.d.sync += lane.eq(lane + 1)
+                    m.next = "MIX READ"
+                    with m.If(lane == LANES - 1):
+                        m.d.sync += index.eq(index + 1)
+                        with m.If(index == Mux(aes256, ROUNDS_256 - 1, ROUNDS_128 - 1)):
+                            m.d.comb += self.done.eq(1)
+                            m.next = "IDLE"
             with m.State("H REQUEST"):
                 m.d.comb += [self.request.valid.eq(1), self.holding.eq(1)]
                 m.d.sync += [temp.eq(0), index.eq(H_WORD)]

@@ -16,11 +16,12 @@ from amaranth.hdl import Cat, Const, Value, ValueLike
 __all__ = [
     "BLOCK_BITS",
     "BLOCK_OCTETS",
+    "DECRYPT_COLUMNS",
+    "ENCRYPT_COLUMNS",
     "SBOX",
     "ghash_shift",
     "linear",
-    "mix_columns",
-    "shift_rows",
+    "mix_column",
     "xtime",
 ]
 
@@ -57,28 +58,32 @@ SBOX = tuple(_substitute(octet) for octet in range(256))
 """The S-box of FIPS 197 5.1.1."""
 
 
-def shift_rows(state: ValueLike) -> Value:
-    """ShiftRows of a state of 16 octets, octet `4 * column + row`. Wires only."""
-    octets = Value.cast(state)
-    places = [(4 * ((column + row) % 4) + row) for column in range(4) for row in range(4)]
-    return Cat(octets.word_select(place, 8) for place in places)
+def _column(factors: tuple[int, ...], octet: int) -> int:
+    return sum(_aes_multiply(octet, factor) << 8 * row for row, factor in enumerate(factors))
 
 
-def mix_columns(state: ValueLike, doubled: ValueLike) -> Value:
-    """MixColumns of a state of 16 octets, given also with each octet times x."""
-    single, double = Value.cast(state), Value.cast(doubled)
-    mixed = []
-    for column in range(4):
-        for row in range(4):
-            own, below, opposite, above = (4 * column + (row + turn) % 4 for turn in range(4))
-            mixed.append(
-                double.word_select(own, 8)
-                ^ double.word_select(below, 8)
-                ^ single.word_select(below, 8)
-                ^ single.word_select(opposite, 8)
-                ^ single.word_select(above, 8)
-            )
-    return Cat(mixed)
+def _inverse_box() -> list[int]:
+    inverse = [0] * 256
+    for octet, substitute in enumerate(SBOX):
+        inverse[substitute] = octet
+    return inverse
+
+
+ENCRYPT_COLUMNS = tuple(_column((2, 1, 1, 3), octet) for octet in SBOX)
+"""What an octet of row 0 adds to its column in SubBytes and MixColumns, lane 0 being row 0. That of
+another row adds the same, turned by as many lanes. The sum of all four lanes is the substitute."""
+
+DECRYPT_COLUMNS = tuple(_column((14, 9, 13, 11), octet) for octet in _inverse_box())
+"""The same of InvSubBytes and InvMixColumns; the sum of all lanes is the inverse substitute."""
+
+
+def mix_column(column: int) -> int:
+    """MixColumns of one column of 4 octets. Three times it is InvMixColumns."""
+    mixed = 0
+    for row in range(4):
+        added = _column((2, 1, 1, 3), column >> 8 * row & 0xFF)
+        mixed ^= (added << 8 * row | added >> 32 - 8 * row) & 0xFFFFFFFF
+    return mixed
 
 
 def _reverse_octets(value: int) -> int:

@@ -86,7 +86,12 @@ def test_layouts_keep_their_order_of_bits() -> None:
         ("index", 3, 3),
         ("data", 6, 32),
     ]
-    assert places(expand_layout(slots=4)) == [("stb", 0, 1), ("slot", 1, 2), ("aes256", 3, 1)]
+    assert places(expand_layout(slots=4)) == [
+        ("stb", 0, 1),
+        ("slot", 1, 2),
+        ("aes256", 3, 1),
+        ("decrypt", 4, 1),
+    ]
     assert places(zeroise_layout(slots=4)) == [("stb", 0, 1), ("slot", 1, 2)]
     assert places(PacketBeat) == [("data", 0, 8), ("first", 8, 1), ("last", 9, 1), ("err", 10, 1)]
 
