@@ -189,7 +189,10 @@ class Sha256Core(wiring.Component):
         outside_delay = Signal(2)
         m.d.comb += from_outside.eq(outside_delay[1])
         early = Signal()
-        m.d.sync += [early.eq(running & (index < BLOCK_WORDS)), outside_delay.eq(Cat(early, outside_delay))]
+        m.d.sync += [
+            early.eq(running & (index < BLOCK_WORDS)),
+            outside_delay.eq(Cat(early, outside_delay)),
+        ]
 
         # Message schedule; runs on when idle.
         w = [Signal(WORD_BITS, name=f"w_{number}") for number in range(BLOCK_WORDS)]
@@ -243,7 +246,9 @@ class Sha256Core(wiring.Component):
 
     def _chain(self, m: Module, name: str, step, chain, round_word) -> Signal:
         """One of the chains with its words in LUT RAM; returns what is pushed."""
-        words = memory.Memory(shape=WORD_BITS, depth=16, init=[], attrs={"ram_style": "distributed"})
+        words = memory.Memory(
+            shape=WORD_BITS, depth=16, init=[], attrs={"ram_style": "distributed"}
+        )
         m.submodules[f"{name}_words"] = words
         write = words.write_port()
         read = words.read_port(domain="comb")
@@ -265,7 +270,11 @@ class Sha256Core(wiring.Component):
         m.d.comb += [
             write.en.eq(step.push | (load.stb & (load.both | (load.upper == (name == "upper"))))),
             write.addr.eq(
-                Mux(step.push, Cat(step.place, Const(0, 1), step.finish), Cat(load.index, load.region))
+                Mux(
+                    step.push,
+                    Cat(step.place, Const(0, 1), step.finish),
+                    Cat(load.index, load.region),
+                )
             ),
             write.data.eq(Mux(step.push, pushed, load.data)),
         ]
