@@ -18,7 +18,7 @@ chain after the last round. It lies in LUT RAM meanwhile.
 Source: FIPS 180-4 4.1.2, 4.2.2, 5.3.3, 6.2.2.
 """
 
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from math import isqrt
 
 from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
@@ -265,7 +265,7 @@ class Sha256Core(wiring.Component):
         ]
         with m.If(step.active):
             m.d.sync += [first.eq(Mux(step.push, pushed, round_word))]
-            m.d.sync += [after.eq(before) for before, after in zip(chain, chain[1:], strict=False)]
+            m.d.sync += [after.eq(before) for before, after in pairwise(chain)]
         load = self.load
         m.d.comb += [
             write.en.eq(step.push | (load.stb & (load.both | (load.upper == (name == "upper"))))),

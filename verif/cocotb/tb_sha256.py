@@ -1,6 +1,7 @@
 """Bench of `hw.crypto.sha256.Sha256Core`: digests of padded messages, and the pace of blocks."""
 
 import hashlib
+from itertools import pairwise
 
 import cocotb
 
@@ -143,6 +144,6 @@ async def keeps_pace(dut, pauses):
         bench.core.starts.clear()
         assert await bench.digest(message) == hashlib.sha256(message).digest()
         starts = bench.core.starts
-        gaps = {after - before for before, after in zip(starts, starts[1:], strict=False)}
+        gaps = {after - before for before, after in pairwise(starts)}
         assert min(gaps) >= BLOCK_CYCLES
         assert pauses or gaps == {BLOCK_CYCLES}

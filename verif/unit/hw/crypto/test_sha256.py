@@ -27,10 +27,11 @@ def test_fips180_4_4_2_2_round_constants() -> None:
 
 
 def test_fips180_4_5_3_3_initial_value() -> None:
-    assert SHA256_INITIAL == (
+    literal = (
         *(0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A),
         *(0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19),
     )
+    assert literal == SHA256_INITIAL
 
 
 def test_block_cycles() -> None:
