@@ -35,6 +35,7 @@ TAG_BITS = 128
 COUNT_BITS = 16
 SLOT_WORDS = 32
 KEPT_WORDS = 24
+FIXED_AT = 24  # of slot 0: the initial hash value
 IPAD, OPAD = 0x36363636, 0x5C5C5C5C
 
 
@@ -454,17 +455,18 @@ class HmacUnit(wiring.Component):
     """HMAC-SHA-256-128 under stored keys, on one or more lanes that work at once.
 
     *Lanes*: `i_n` takes an octet a cycle while the lane's memory has room, closed for some cycles
-    behind each message for its padding. A lane does its jobs in order; two may wait beside the
-    one under way, and their octets too. A message of m octets takes ceil((m + 9) / 64) + 1 blocks
-    of 68 cycles and 46 cycles more, from tag to tag if its octets are there. A tag not taken stops its lane before the next tag, no
-    sooner. After each tag nothing of the message or the key stays in the lane.
-    SEC: HMAC.STATE_CLEARED.
+    behind each message for its padding. A lane does its jobs in order; two may wait beside the one
+    under way, and their octets too. A message of m octets, at most 65,471, takes
+    68 * (ceil((m + 9) / 64) + 1) + 46 cycles from tag to tag if its octets are there. A tag not
+    taken stops its lane before the next tag, no sooner. After each tag nothing of the message or
+    the key stays in the lane's registers; octets stay in its FIFO. SEC: HMAC.STATE_CLEARED.
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
     A slot's key has 8 words; all must be written before each expansion.
 
     *Expand*: turns the key of a slot into midstates and overwrites it with zeros, in 293 cycles;
-    `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while `busy` is ignored.
+    `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while `busy` is
+    ignored.
 
     *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the one
     after `stb`, later by 24 for each other slot asked for before; `zeroising` meanwhile. Never
@@ -524,7 +526,7 @@ class HmacUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
-        fixed = int(_Part.FIXED.value) * DIGEST_WORDS
+        fixed = FIXED_AT
         m.submodules.words = words = memory.Memory(
             shape=WORD_BITS,
             depth=self._slots * SLOT_WORDS,

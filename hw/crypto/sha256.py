@@ -46,7 +46,7 @@ CHAIN_WORDS = 4
 LEAD_CYCLES = 2
 
 BLOCK_CYCLES = CHAIN_WORDS + ROUNDS
-"""From the start of a block to the start of the next: four words of the chaining value, 64 rounds."""
+"""From the start of a block to that of the next: four words of the chaining value, 64 rounds."""
 
 FINISH_CYCLES = 10
 """From the start of a finish until the digest can be read and the next block started."""
@@ -235,7 +235,7 @@ class Sha256Core(wiring.Component):
         ]
         upper_round = _sum_of_three(m, "upper", ahead_sum, big_1, choose)
         lower_round = _sum_of_three(m, "lower", t1, big_0, majority)
-        upper_sum = self._chain(m, "upper", upper_step, (e, f, g, h), upper_round)
+        self._chain(m, "upper", upper_step, (e, f, g, h), upper_round)
         lower_sum = self._chain(m, "lower", lower_step, (a, b, c, d), lower_round)
         m.d.comb += [
             self.sum.eq(lower_sum),

@@ -119,7 +119,7 @@ async def every_length(dut):
     bench = HmacBench(dut)
     await bench.start()
     keys = await bench.load_random()
-    asked = [[] for _ in bench.lanes]
+    asked: list[list[bytes]] = [[] for _ in bench.lanes]
     for number, length in enumerate([*range(1, 301), 1500, 2048, 2500]):
         lane, slot = number % len(bench.lanes), bench.rng.randrange(bench.slots)
         message = bench.rng.randbytes(length)
@@ -138,7 +138,7 @@ async def keeps_order(dut, idle, backpressure):
     bench = HmacBench(dut, idle, backpressure)
     await bench.start()
     keys = await bench.load_random()
-    asked = [[] for _ in bench.lanes]
+    asked: list[list[bytes]] = [[] for _ in bench.lanes]
     for lane in bench.lanes:
         for length in bench.rng.sample(BORDERS, len(BORDERS)):
             slot, message = bench.rng.randrange(bench.slots), bench.rng.randbytes(length)
@@ -260,11 +260,12 @@ async def zeroise_while_busy(dut):
 
 @cocotb.test()
 async def expands_among_traffic(dut):
-    """A key loaded while both lanes hash; zeroising delays neither; writes meanwhile are ignored."""
+    """Keys are loaded while all lanes hash; writes while zeroising are ignored."""
     bench = HmacBench(dut)
     await bench.start()
     keys = await bench.load_random()
     asked = []
+    key = b""
     for lane in bench.lanes:
         for _ in range(6):
             message = bench.rng.randbytes(bench.rng.randrange(1, 400))
