@@ -465,8 +465,8 @@ class HmacUnit(wiring.Component):
     A slot's key has 8 words; all must be written before each expansion.
 
     *Expand*: turns the key of a slot into midstates and overwrites it with zeros, in 293 cycles;
-    `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while `busy` is
-    ignored.
+    `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while
+    `busy` is ignored.
 
     *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the one
     after `stb`, later by 24 for each other slot asked for before; `zeroising` meanwhile. Never
