@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import cryptography_vectors
 
-__all__ = ["EcbVector", "GcmVector", "ecb_vectors", "gcm_vectors"]
+__all__ = [
+    "EcbVector",
+    "GcmVector",
+    "HashVector",
+    "ecb_vectors",
+    "gcm_vectors",
+    "sha256_monte",
+    "sha256_vectors",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,14 @@ class GcmVector:
     plain: bytes
     cipher: bytes
     tag: bytes
+
+
+@dataclass(frozen=True)
+class HashVector:
+    """A message and its digest."""
+
+    message: bytes
+    digest: bytes
 
 
 def _records(path: str) -> Iterator[dict[str, str]]:
@@ -78,3 +94,17 @@ def gcm_vectors() -> Iterator[GcmVector]:
                         for name in ("key", "iv", "aad", "pt", "ct", "tag")
                     )
                 )
+
+
+def sha256_vectors(kind: str) -> Iterator[HashVector]:
+    """All vectors of `hashes/SHA2/SHA256{kind}Msg.rsp`, `kind` being Short or Long."""
+    for record in _records(f"hashes/SHA2/SHA256{kind}Msg.rsp"):
+        message = bytes.fromhex(record["msg"])[: int(record["len"]) // 8]
+        yield HashVector(message, bytes.fromhex(record["md"]))
+
+
+def sha256_monte() -> tuple[bytes, list[bytes]]:
+    """Seed and checkpoints of the Monte Carlo test, `hashes/SHA2/SHA256Monte.rsp`."""
+    records = list(_records("hashes/SHA2/SHA256Monte.rsp"))
+    seed = next(bytes.fromhex(record["seed"]) for record in records if "seed" in record)
+    return seed, [bytes.fromhex(record["md"]) for record in records if "md" in record]

@@ -1,0 +1,606 @@
+"""HMAC-SHA-256-128: a key store for midstates, and lanes that each hash one message at a time.
+
+A slot keeps what the compression function makes of K^ipad and K^opad, so a message costs no block
+for its key. The first lane computes these midstates when a key is expanded, between two messages.
+
+Source: RFC 2104, RFC 4868 2.1, FIPS 180-4 5.1.1 (padding).
+"""
+
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, enum, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.crypto.aes import check_slots
+from hw.crypto.key_store import key_write_layout, zeroise_layout
+from hw.crypto.sha256 import (
+    BLOCK_WORDS,
+    DIGEST_WORDS,
+    SHA256_INITIAL,
+    WORD_BITS,
+    Region,
+    Sha256Core,
+)
+from hw.stream import SkidBuffer
+
+__all__ = [
+    "HmacLane",
+    "HmacUnit",
+    "auth_expand_layout",
+    "auth_job_layout",
+    "auth_octet_layout",
+]
+
+BLOCK_OCTETS = 64
+TAG_BITS = 128
+COUNT_BITS = 16
+SLOT_WORDS = 32
+KEPT_WORDS = 24
+FIXED_AT = 24  # of slot 0: the initial hash value
+IPAD, OPAD = 0x36363636, 0x5C5C5C5C
+
+
+class _Part(enum.Enum, shape=2):
+    """Eight words each of a slot of the store."""
+
+    KEY = 0
+    INNER = 1
+    OUTER = 2
+    FIXED = 3  # slot 0: the initial hash value; all others: zero, and idle ports look at one
+
+
+class _Source(enum.Enum, shape=2):
+    """Where the words of a block come from."""
+
+    MESSAGE = 0
+    DIGEST = 1
+    KEY = 2
+
+
+def auth_job_layout(*, slots: int) -> data.StructLayout:
+    """A message: key `slot`, and the hash (`sha_1`)."""
+    return data.StructLayout({"slot": range(slots), "sha_1": 1})
+
+
+def auth_expand_layout(*, slots: int) -> data.StructLayout:
+    """With `stb`, make the midstates of `slot` from its key, for SHA-256 or (`sha_1`) SHA-1."""
+    return data.StructLayout({"stb": 1, "slot": range(slots), "sha_1": 1})
+
+
+def auth_octet_layout() -> data.StructLayout:
+    """An octet of a message, `last` with its last one."""
+    return data.StructLayout({"data": 8, "last": 1})
+
+
+class _BlockFifo(wiring.Component):
+    """Takes a message as octets, pads it, and keeps it as blocks of words in block RAM.
+
+    An octet a cycle; after the last one of a message `i` is closed for 6 to 25 cycles. `blocks`
+    counts whole blocks. `fetch` reads a word, which is at `word` two cycles later, with `last` if
+    it is the last of its message; `take` with the first fetch of a block.
+
+    Source: FIPS 180-4 5.1.1, 5.2.1.
+    """
+
+    def __init__(self, *, octets: int) -> None:
+        self._depth = octets // 4
+        super().__init__(
+            {
+                "i": In(stream.Signature(auth_octet_layout())),
+                "any": Out(1),
+                "take": In(1),
+                "fetch": In(1),
+                "word": Out(WORD_BITS),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        bits = (self._depth - 1).bit_length()
+        m.submodules.words = words = memory.Memory(
+            shape=WORD_BITS + 1,
+            depth=self._depth,
+            init=[],
+            attrs={"ram_style": "block", "no_rw_check": 1},
+        )
+        write = words.write_port()
+        read = words.read_port(domain="comb")
+        latch = Signal(WORD_BITS + 1, reset_less=True)
+        out = Signal(WORD_BITS + 1, reset_less=True)
+        write_at, read_at = Signal(bits), Signal(bits)
+        used = Signal(bits)
+        room = Signal()
+        blocks = Signal(range(self._depth // BLOCK_WORDS + 1))
+        m.d.sync += [latch.eq(read.data), out.eq(latch)]
+        m.d.comb += [
+            read.addr.eq(read_at),
+            self.word.eq(out),
+            self.last.eq(out[-1]),
+            self.any.eq(blocks != 0),
+        ]
+        with m.If(self.fetch):
+            m.d.sync += read_at.eq(read_at + 1)
+
+        # What is written to the memory, a cycle before.
+        stb, word, last, ends = Signal(), Signal(WORD_BITS), Signal(), Signal()
+        m.d.sync += [stb.eq(0), last.eq(0)]
+        m.d.comb += [
+            write.en.eq(stb),
+            write.addr.eq(write_at),
+            write.data.eq(Cat(word, last)),
+            ends.eq(stb & (write_at[:4] == BLOCK_WORDS - 1)),
+        ]
+        with m.If(stb):
+            m.d.sync += write_at.eq(write_at + 1)
+        m.d.sync += [
+            used.eq(write_at - read_at),
+            room.eq(used < self._depth - 8),
+            blocks.eq(blocks + ends - self.take),
+        ]
+
+        octets = Signal(COUNT_BITS)  # of the message
+        lane = Signal(2)
+        place = Signal(4)
+        mark = Signal()  # the octet 80h is still to come
+        step, octet = Signal(), Signal(8)
+        m.d.comb += octet.eq(self.i.payload.data)
+        with m.If(step):
+            m.d.sync += [word.eq(Cat(octet, word[:24])), lane.eq(lane + 1)]
+            with m.If(lane == 3):
+                m.d.sync += [stb.eq(1), place.eq(place + 1)]
+        with m.FSM(name="padding"):
+            with m.State("DATA"):
+                m.d.comb += [self.i.ready.eq(room), step.eq(room & self.i.valid)]
+                m.d.sync += mark.eq(1)
+                with m.If(step):
+                    m.d.sync += octets.eq(octets + 1)
+                    with m.If(self.i.payload.last):
+                        m.next = "PAD"
+            with m.State("PAD"):
+                m.d.comb += octet.eq(Cat(Const(0, 7), mark))
+                with m.If(room):
+                    with m.If(mark | (lane != 0)):
+                        m.d.comb += step.eq(1)
+                        m.d.sync += mark.eq(0)
+                    with m.Else():
+                        m.d.sync += [stb.eq(1), word.eq(0), place.eq(place + 1)]
+                        with m.If(place == BLOCK_WORDS - 2):
+                            m.next = "LENGTH"
+            with m.State("LENGTH"):
+                # The block of the key counts as well.
+                length = Signal(COUNT_BITS)
+                m.d.comb += length.eq(octets + BLOCK_OCTETS)
+                m.d.sync += [
+                    stb.eq(1),
+                    last.eq(1),
+                    word.eq(length << 3),
+                    place.eq(place + 1),
+                    octets.eq(0),
+                ]
+                m.next = "DATA"
+        return m
+
+
+class HmacLane(wiring.Component):
+    """HMAC of one message after another; see `HmacUnit`.
+
+    Parameters
+    ----------
+    slots : int
+        Keys of the store.
+    fifo_octets : int
+        What the lane holds of messages, padding included.
+    expands : bool
+        Whether it also makes midstates.
+
+    Attributes
+    ----------
+    job, i, tag
+        As `job_n`, `i_n`, `tag_n` of the unit.
+    address, data : Out, In
+        Read port of the store; `data` is there two cycles later.
+    expand, expand_slot, aborted : In
+        Held at 1 asks for midstates of the slot, until `expand_end`; `aborted`: of no use any more.
+    expand_end : Out(1)
+    store : Out(Signature)
+        With `stb` and `taken`, word `index` of `part` of the slot becomes `data`.
+    """
+
+    def __init__(self, *, slots: int = 8, fifo_octets: int = 2048, expands: bool = True) -> None:
+        self._slots = check_slots(slots)
+        if fifo_octets < 256 or fifo_octets & (fifo_octets - 1):
+            raise ValueError(
+                f"fifo_octets must be a power of two of at least 256, not {fifo_octets!r}"
+            )
+        self._fifo_octets = fifo_octets
+        self._expands = expands
+        store = {
+            "stb": Out(1),
+            "part": Out(_Part),
+            "index": Out(3),
+            "data": Out(WORD_BITS),
+            "taken": In(1),
+        }
+        super().__init__(
+            {
+                "job": In(stream.Signature(auth_job_layout(slots=slots))),
+                "i": In(stream.Signature(auth_octet_layout())),
+                "tag": Out(stream.Signature(TAG_BITS)),
+                "address": Out(range(slots * SLOT_WORDS)),
+                "data": In(WORD_BITS),
+                "expand": In(1),
+                "expand_slot": In(range(slots)),
+                "aborted": In(1),
+                "expand_end": Out(1),
+                "store": Out(wiring.Signature(store)),
+            }
+        )
+
+    @property
+    def slots(self) -> int:
+        """Keys of the store."""
+        return self._slots
+
+    @property
+    def fifo_octets(self) -> int:
+        """What the lane holds of messages."""
+        return self._fifo_octets
+
+    @property
+    def expands(self) -> bool:
+        """Whether it also makes midstates."""
+        return self._expands
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        m.submodules.fifo = fifo = _BlockFifo(octets=self._fifo_octets)
+        m.submodules.jobs = jobs = SkidBuffer(auth_job_layout(slots=self._slots))
+        core = Sha256Core()
+        clear = Signal()
+        m.submodules.core = ResetInserter(clear)(core)
+        wiring.connect(m, wiring.flipped(self.i), fifo.i)
+        wiring.connect(m, wiring.flipped(self.job), jobs.i)
+
+        slot = Signal(range(self._slots))
+        source = Signal(_Source)
+        outer_half = Signal()  # of an expansion
+        last = Signal()
+        reading = Signal()  # what the core does is a block of the message
+        with m.If(core.go):
+            m.d.sync += reading.eq(fifo.take)
+
+        # The words of a block: `core.word` three cycles after `core.index`.
+        index_1, index_2 = Signal(4), Signal(4)
+        early = Signal(3)
+        made = Signal(WORD_BITS)
+        pad = Signal(WORD_BITS)
+        m.d.comb += [
+            pad.eq(Mux(outer_half, OPAD, IPAD)),
+            fifo.fetch.eq(early[0]),
+            core.word.eq(Mux(source == _Source.MESSAGE, fifo.word, made)),
+            core.digest_index.eq(index_2[:3]),
+        ]
+        m.d.sync += [
+            index_1.eq(core.index),
+            index_2.eq(index_1),
+            early.eq(
+                Cat(
+                    core.running & (core.index < BLOCK_WORDS) & reading,
+                    early,
+                )
+            ),
+        ]
+        with m.If(early[2]):
+            m.d.sync += last.eq(fifo.last)
+        with m.If(~index_2[3]):
+            m.d.sync += made.eq(core.digest)
+        with m.Elif(source == _Source.KEY):
+            m.d.sync += made.eq(pad)
+        with m.Elif(index_2 == DIGEST_WORDS):
+            m.d.sync += made.eq(1 << 31)
+        with m.Elif(index_2 == BLOCK_WORDS - 1):
+            m.d.sync += made.eq((BLOCK_OCTETS + 4 * DIGEST_WORDS) * 8)
+        with m.Else():
+            m.d.sync += made.eq(0)
+
+        # Eight words from the store into the core; they arrive two cycles behind their address.
+        count = Signal(5)
+        load_layout = data.StructLayout({"stb": 1, "index": 3, "region": 2, "key": 1})
+        loads = [Signal(load_layout, name=f"load_{number}") for number in range(3)]
+        wipe = Signal()
+        m.d.comb += [
+            self.address.eq(Cat(Const(0, 3), _Part.FIXED, Const(1, range(self._slots)))),
+            loads[0].index.eq(count[:3]),
+            core.load.stb.eq(loads[2].stb | wipe),
+            core.load.both.eq(wipe),
+            core.load.upper.eq(loads[2].index[2]),
+            core.load.index.eq(Mux(wipe, count[:2], ~loads[2].index[:2])),
+            core.load.region.eq(Mux(wipe, count[2:4], loads[2].region)),
+            core.load.data.eq(
+                Mux(wipe, 0, self.data ^ Mux(loads[2].key, pad, Const(0, WORD_BITS)))
+            ),
+        ]
+        m.d.sync += [loads[1].eq(loads[0]), loads[2].eq(loads[1])]
+
+        with m.If(core.sum_stb & (source == _Source.DIGEST)):
+            octets = Cat(core.sum.word_select(octet, 8) for octet in reversed(range(4)))
+            m.d.sync += self.tag.payload.eq(Cat(octets, self.tag.payload))
+        with m.If(self.tag.ready):
+            m.d.sync += self.tag.valid.eq(0)
+
+        def load(name, then, *, slot, part, region, key=0):
+            with m.State(name):
+                m.d.comb += [
+                    self.address.eq(Cat(count[:3], part, slot)),
+                    loads[0].stb.eq(1),
+                    loads[0].region.eq(region),
+                    loads[0].key.eq(key),
+                ]
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == DIGEST_WORDS - 1):
+                    m.d.sync += count.eq(0)
+                    m.next = then
+
+        with m.FSM(name="lane"):
+            with m.State("IDLE"):
+                m.d.sync += [count.eq(0), last.eq(0)]
+                if self._expands:
+                    with m.If(self.expand):
+                        m.d.sync += [
+                            slot.eq(self.expand_slot),
+                            source.eq(_Source.KEY),
+                            outer_half.eq(0),
+                        ]
+                        m.next = "LOAD INITIAL"
+                with m.If(jobs.o.valid & ~(self.expand if self._expands else Const(0))):
+                    m.d.comb += jobs.o.ready.eq(1)
+                    m.d.sync += [slot.eq(jobs.o.payload.slot), source.eq(_Source.MESSAGE)]
+                    m.next = "LOAD INNER"
+            load("LOAD INNER", "FIRST", slot=slot, part=_Part.INNER, region=Region.START)
+            with m.State("FIRST"):
+                with m.If(fifo.any):
+                    m.d.comb += [core.go.eq(1), core.fresh.eq(1), fifo.take.eq(1)]
+                    m.next = "FIRST WAIT"
+            with m.State("FIRST WAIT"):  # until the core has read its start
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == 15):
+                    m.d.sync += count.eq(0)
+                    m.next = "LOAD OUTER"
+            load("LOAD OUTER", "BLOCKS", slot=slot, part=_Part.OUTER, region=Region.START)
+            with m.State("BLOCKS"):
+                with m.If(core.ready):
+                    with m.If(last):
+                        m.d.comb += [core.go.eq(1), core.finish.eq(1)]
+                        m.next = "INNER FINISH"
+                    with m.Elif(fifo.any):
+                        m.d.comb += [core.go.eq(1), fifo.take.eq(1)]
+            with m.State("INNER FINISH"):
+                with m.If(core.ready):
+                    m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
+                    m.d.sync += source.eq(_Source.DIGEST)
+                    m.next = "OUTER"
+            with m.State("OUTER"):
+                with m.If(core.ready & ~self.tag.valid):
+                    m.d.comb += [core.go.eq(1), core.finish.eq(1)]
+                    m.next = "OUTER FINISH"
+            with m.State("OUTER FINISH"):
+                with m.If(core.ready):
+                    m.d.sync += self.tag.valid.eq(1)
+                    m.next = "CLEAR"
+            with m.State("CLEAR"):
+                m.d.comb += [clear.eq(count == 0), wipe.eq(1)]
+                m.d.sync += [count.eq(count + 1), made.eq(0)]
+                with m.If(count == 15):
+                    m.d.sync += [count.eq(0), source.eq(_Source.MESSAGE)]
+                    m.next = "IDLE"
+            if self._expands:
+                self._expand_states(m, core, load, count, slot, outer_half, index_2, made)
+        return m
+
+    def _expand_states(self, m, core, load, count, slot, outer_half, index_2, made) -> None:
+        load(
+            "LOAD INITIAL",
+            "LOAD KEY",
+            slot=Const(0, range(self._slots)),
+            part=_Part.FIXED,
+            region=Region.START,
+        )
+        load("LOAD KEY", "KEY WAIT", slot=slot, part=_Part.KEY, region=Region.DIGEST, key=1)
+        with m.State("KEY WAIT"):
+            m.d.sync += count.eq(count + 1)
+            with m.If(count == 3):
+                m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
+                m.d.sync += count.eq(0)
+                m.next = "KEY BLOCK"
+        with m.State("KEY BLOCK"):
+            with m.If(core.ready):
+                m.d.comb += [core.go.eq(1), core.finish.eq(1)]
+                m.next = "KEY FINISH"
+        with m.State("KEY FINISH"):
+            with m.If(core.ready):
+                m.next = "STORE"
+
+        # A word waits in `made`, for the way to the block RAM is long.
+        def store(name, part):
+            with m.State(name):
+                m.d.comb += [
+                    self.store.stb.eq(settle.all() & ~self.aborted),
+                    self.store.part.eq(part),
+                    self.store.index.eq(count[:3]),
+                ]
+                m.d.sync += index_2.eq(count[:3])
+                if part is _Part.KEY:
+                    m.d.sync += made.eq(0)
+                with m.If(~settle.all()):
+                    m.d.sync += settle.eq(settle + 1)
+                with m.Elif(self.store.taken | self.aborted):
+                    m.d.sync += [settle.eq(0), count.eq(count + 1)]
+                    with m.If(count == DIGEST_WORDS - 1):
+                        m.d.sync += count.eq(0)
+                        yield
+
+        settle = Signal(2)
+        m.d.comb += self.store.data.eq(made)
+        for _ in store("STORE", Mux(outer_half, _Part.OUTER, _Part.INNER)):
+            m.d.sync += outer_half.eq(1)
+            m.next = "LOAD INITIAL"
+            with m.If(outer_half):
+                m.next = "WIPE KEY"
+        for _ in store("WIPE KEY", _Part.KEY):
+            m.d.comb += self.expand_end.eq(1)
+            m.next = "CLEAR"
+
+
+class HmacUnit(wiring.Component):
+    """HMAC-SHA-256-128 under stored keys, on one or more lanes that work at once.
+
+    *Lanes*: `i_n` takes an octet a cycle while the lane's memory has room, closed for some cycles
+    behind each message for its padding. A lane does its jobs in order; two may wait beside the one
+    under way, and their octets too. A message of m octets, at most 65,471, takes
+    68 * (ceil((m + 9) / 64) + 1) + 46 cycles from tag to tag if its octets are there. A tag not
+    taken stops its lane before the next tag, no sooner. After each tag nothing of the message or
+    the key stays in the lane's registers; octets stay in its FIFO. SEC: HMAC.STATE_CLEARED.
+
+    *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
+    A slot's key has 8 words; all must be written before each expansion.
+
+    *Expand*: turns the key of a slot into midstates and overwrites it with zeros, in 293 cycles;
+    `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while
+    `busy` is ignored.
+
+    *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the one
+    after `stb`, later by 24 for each other slot asked for before; `zeroising` meanwhile. Never
+    lost, and an expansion of that slot writes nothing more and ends without `done`. After reset
+    all slots are zeroised. SEC: CRYPTO.ZEROISE.
+
+    There is no way out for a key or midstate. SEC: SAD.KEY_WRITE_ONLY.
+
+    Parameters
+    ----------
+    lanes : int
+        At least 1.
+    slots : int
+        Keys held; 2, 4, 8 or 16.
+    fifo_octets : int
+        Message octets, padding included, that a lane can hold; a power of two of at least 256.
+    """
+
+    def __init__(self, *, lanes: int = 2, slots: int = 8, fifo_octets: int = 2048) -> None:
+        self._slots = check_slots(slots)
+        if not isinstance(lanes, int) or lanes < 1:
+            raise ValueError(f"lanes must be at least 1, not {lanes!r}")
+        self._lanes = [
+            HmacLane(slots=slots, fifo_octets=fifo_octets, expands=n == 0) for n in range(lanes)
+        ]
+        self._fifo_octets = fifo_octets
+        ports = {
+            "write": In(key_write_layout(slots=slots)),
+            "expand": In(auth_expand_layout(slots=slots)),
+            "zeroise": In(zeroise_layout(slots=slots)),
+            "busy": Out(1),
+            "zeroising": Out(1),
+            "done": Out(1),
+        }
+        for n in range(lanes):
+            ports |= {
+                f"job_{n}": In(stream.Signature(auth_job_layout(slots=slots))),
+                f"i_{n}": In(stream.Signature(auth_octet_layout())),
+                f"tag_{n}": Out(stream.Signature(TAG_BITS)),
+            }
+        super().__init__(ports)
+
+    @property
+    def lanes(self) -> int:
+        """Messages hashed at once."""
+        return len(self._lanes)
+
+    @property
+    def slots(self) -> int:
+        """Keys held."""
+        return self._slots
+
+    @property
+    def fifo_octets(self) -> int:
+        """Message octets that a lane can hold."""
+        return self._fifo_octets
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        fixed = FIXED_AT
+        m.submodules.words = words = memory.Memory(
+            shape=WORD_BITS,
+            depth=self._slots * SLOT_WORDS,
+            init=[0] * fixed + list(SHA256_INITIAL),
+            # What a read in the cycle of a write to the same word returns is never used.
+            attrs={"ram_style": "block", "no_rw_check": 1},
+        )
+        writer = words.write_port()
+        for n, lane in enumerate(self._lanes):
+            m.submodules[f"lane_{n}"] = lane
+            wiring.connect(m, wiring.flipped(getattr(self, f"job_{n}")), lane.job)
+            wiring.connect(m, wiring.flipped(getattr(self, f"i_{n}")), lane.i)
+            wiring.connect(m, lane.tag, wiring.flipped(getattr(self, f"tag_{n}")))
+            port = words.read_port(domain="comb")
+            latch = Signal(WORD_BITS, name=f"latch_{n}", reset_less=True)
+            word = Signal(WORD_BITS, name=f"word_{n}", reset_less=True)
+            m.d.sync += [latch.eq(port.data), word.eq(latch)]
+            m.d.comb += [port.addr.eq(lane.address), lane.data.eq(word)]
+
+        pending = Signal(self._slots, init=(1 << self._slots) - 1)
+        zeroise_slot = Signal(range(self._slots))
+        zeroise_index = Signal(range(KEPT_WORDS))
+        self._zeroise(m, pending, zeroise_slot, zeroise_index)
+
+        maker = self._lanes[0]
+        expanding, expand_slot, aborted = Signal(), Signal(range(self._slots)), Signal()
+        m.d.comb += [
+            self.busy.eq(self.zeroising | expanding),
+            self.done.eq(maker.expand_end & ~aborted),
+            maker.expand.eq(expanding),
+            maker.expand_slot.eq(expand_slot),
+            maker.aborted.eq(aborted),
+        ]
+        with m.If(maker.expand_end):
+            m.d.sync += expanding.eq(0)
+        with m.If(self.zeroise.stb & (self.zeroise.slot == expand_slot)):
+            m.d.sync += aborted.eq(1)
+        doomed = self.zeroise.stb & (self.zeroise.slot == self.expand.slot)
+        with m.If(self.expand.stb & ~self.busy & ~doomed):
+            m.d.sync += [expanding.eq(1), expand_slot.eq(self.expand.slot), aborted.eq(0)]
+
+        # The write port: zeroise before the host before the expansion.
+        with m.If(self.zeroising):
+            m.d.comb += [
+                writer.addr.eq(Cat(zeroise_index, zeroise_slot)),
+                writer.data.eq(0),
+                writer.en.eq(1),
+            ]
+        with m.Elif(self.write.stb):
+            m.d.comb += [
+                writer.addr.eq(Cat(self.write.index, _Part.KEY, self.write.slot)),
+                writer.data.eq(self.write.data),
+                writer.en.eq(1),
+            ]
+        with m.Else():
+            m.d.comb += [
+                writer.addr.eq(Cat(maker.store.index, maker.store.part, expand_slot)),
+                writer.data.eq(maker.store.data),
+                writer.en.eq(maker.store.stb),
+                maker.store.taken.eq(1),
+            ]
+        return m
+
+    def _zeroise(self, m: Module, pending: Signal, slot: Signal, index: Signal) -> None:
+        held = Signal.like(slot, name="zeroise_held")
+        m.d.sync += held.eq(slot)
+        m.d.comb += [self.zeroising.eq(pending.any()), slot.eq(held)]
+        with m.If(index == 0):  # another slot begins
+            for number in reversed(range(self._slots)):
+                with m.If(pending[number]):
+                    m.d.comb += slot.eq(number)
+        with m.If(self.zeroising):
+            m.d.sync += index.eq(index + 1)
+            with m.If(index == KEPT_WORDS - 1):
+                m.d.sync += [index.eq(0), pending.bit_select(slot, 1).eq(0)]
+        with m.If(self.zeroise.stb):
+            m.d.sync += pending.bit_select(self.zeroise.slot, 1).eq(1)

@@ -1,0 +1,281 @@
+"""SHA-256: the constants, and a compression function that does one round a cycle.
+
+The constants are computed from the primes, as the standard defines them; `SHA256_K` serves both
+the ROM and whoever wants a model in software.
+
+How the carry chains are kept short: seen over time, each of the chains a-d and e-h is one sequence
+of which a round adds one word, a[t + 1] and e[t + 1]. With a-d kept two cycles behind e-h, and
+a[t - 3] being d[t]:
+
+- K[t] + W[t], then + h[t], then + d[t] are summed in three cycles ahead, into `ahead_sum`;
+- e[t + 1] = ahead_sum + S1(e) + Ch(e, f, g), one carry-save adder and one carry chain;
+- T1[t] = e[t + 1] - d[t], a cycle later, instead of a second sum of T1;
+- a[t + 1] = T1[t] + S0(a) + Maj(a, b, c), another cycle later.
+
+A chaining value goes into the chains the same way, a word a cycle, and so do the four sums of each
+chain after the last round. It lies in LUT RAM meanwhile.
+
+Source: FIPS 180-4 4.1.2, 4.2.2, 5.3.3, 6.2.2.
+"""
+
+from itertools import count, islice, pairwise
+from math import isqrt
+
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = [
+    "BLOCK_CYCLES",
+    "BLOCK_WORDS",
+    "DIGEST_WORDS",
+    "FINISH_CYCLES",
+    "SHA256_INITIAL",
+    "SHA256_K",
+    "WORD_BITS",
+    "Region",
+    "Sha256Core",
+    "hash_load_layout",
+]
+
+WORD_BITS = 32
+BLOCK_WORDS = 16
+DIGEST_WORDS = 8
+ROUNDS = 64
+CHAIN_WORDS = 4
+LEAD_CYCLES = 2
+
+BLOCK_CYCLES = CHAIN_WORDS + ROUNDS
+"""From the start of a block to that of the next: four words of the chaining value, 64 rounds."""
+
+FINISH_CYCLES = 10
+"""From the start of a finish until the digest can be read and the next block started."""
+
+
+def _primes(number: int) -> list[int]:
+    found = (n for n in count(2) if all(n % divisor for divisor in range(2, isqrt(n) + 1)))
+    return list(islice(found, number))
+
+
+def _cube_root(value: int) -> int:
+    low, high = 0, 1 << (value.bit_length() // 3 + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle**3 <= value else (low, middle)
+    return low
+
+
+SHA256_K = tuple(_cube_root(prime << 96) & 0xFFFF_FFFF for prime in _primes(ROUNDS))
+"""First 32 bits of the fractional parts of the cube roots of the first 64 primes (4.2.2)."""
+
+SHA256_INITIAL = tuple(isqrt(prime << 64) & 0xFFFF_FFFF for prime in _primes(DIGEST_WORDS))
+"""First 32 bits of the fractional parts of the square roots of the first eight primes (5.3.3)."""
+
+
+class Region:
+    """What the four words of a chain's LUT RAM are for, by the two high bits of their address.
+
+    Word 0 is H3 or H7, word 3 is H0 or H4: the order in which they go into the chains.
+    """
+
+    RUNNING = 0
+    """The chaining value of the block under way."""
+    START = 1
+    """Where a block begins that does not go on from the one before."""
+    DIGEST = 2
+    """What a finish left."""
+
+
+def hash_load_layout() -> data.StructLayout:
+    """With `stb`, `data` becomes word `index` of `region` of chain a-d or (`upper`) e-h."""
+    return data.StructLayout(
+        {"stb": 1, "both": 1, "upper": 1, "index": 2, "region": 2, "data": WORD_BITS}
+    )
+
+
+def _rotated(word, amount):
+    return word.rotate_right(amount)
+
+
+def _sum_of_three(m: Module, name: str, x, y, z):
+    """x + y + z with one carry chain."""
+    total = Signal(WORD_BITS, name=f"{name}_xor")
+    carry = Signal(WORD_BITS, name=f"{name}_carry")
+    m.d.comb += [total.eq(x ^ y ^ z), carry.eq((x & y) | (x & z) | (y & z))]
+    return (total + (carry << 1))[:WORD_BITS]
+
+
+class Sha256Core(wiring.Component):
+    """The compression function over one block after another.
+
+    Contract: a `go` while `ready` starts a block, or with `finish` adds up the last one. Word s of
+    the block must be at `word` three cycles after the one in which `index` = s (the first time,
+    `index` = 0 is in the cycle after `go`). Blocks may follow each other each 68 cycles. `go` when
+    not `ready` is ignored. Ten cycles after a finish began its digest is in region DIGEST.
+
+    Loads may be made at any time but in cycles 1 to 9 after a `go`.
+
+    Attributes
+    ----------
+    go, finish, fresh : In(1)
+        With `fresh` the block begins with region START, else with the sum of the block before.
+    ready : Out(1)
+    running : Out(1)
+    index : Out(7)
+    word : In(32)
+    load : In(hash_load_layout())
+    digest_index : In(3)
+    digest : Out(32)
+        Word `digest_index` of region DIGEST (0 is H0), in the same cycle.
+    sum_stb, sum : Out
+        H3, H2, H1, H0 of a finish, on successive cycles.
+    """
+
+    go: In(1)
+    finish: In(1)
+    fresh: In(1)
+    ready: Out(1)
+    running: Out(1)
+    index: Out(7)
+    word: In(WORD_BITS)
+    load: In(hash_load_layout())
+    digest_index: In(3)
+    digest: Out(WORD_BITS)
+    sum_stb: Out(1)
+    sum: Out(WORD_BITS)
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        rom = memory.Memory(
+            shape=WORD_BITS, depth=ROUNDS, init=SHA256_K, attrs={"rom_style": "block"}
+        )
+        m.submodules.rom = rom
+        rom_port = rom.read_port()
+
+        # `index` runs LEAD_CYCLES and one ahead of the words; what it means is decoded early.
+        index, running, finishing, fresh = self.index, self.running, Signal(), Signal()
+        at_end = Signal()
+        m.d.comb += self.ready.eq(~running | at_end)
+        m.d.sync += at_end.eq(
+            running & (index == Mux(finishing, FINISH_CYCLES - 2, BLOCK_CYCLES - 2))
+        )
+        with m.If(running):
+            m.d.sync += index.eq(index + 1)
+        with m.If(self.ready):
+            m.d.sync += [
+                index.eq(0),
+                running.eq(self.go),
+                finishing.eq(self.finish),
+                fresh.eq(self.fresh),
+                at_end.eq(0),
+            ]
+        step_layout = data.StructLayout(
+            {"active": 1, "push": 1, "place": 2, "fresh": 1, "finish": 1}
+        )
+        decoded = Signal(step_layout)
+        m.d.comb += [
+            decoded.push.eq(running & (index < CHAIN_WORDS)),
+            decoded.active.eq(running & (~finishing | (index < CHAIN_WORDS))),
+            decoded.place.eq(index[:2]),
+            decoded.fresh.eq(fresh),
+            decoded.finish.eq(finishing),
+        ]
+        steps = [decoded]
+        for number in range(1, 6):
+            steps.append(Signal(step_layout, name=f"step_{number}"))
+            m.d.sync += steps[-1].eq(steps[-2])
+        upper_step, lower_step = steps[3], steps[5]
+        from_outside = Signal()
+        outside_delay = Signal(2)
+        m.d.comb += from_outside.eq(outside_delay[1])
+        early = Signal()
+        m.d.sync += [
+            early.eq(running & (index < BLOCK_WORDS)),
+            outside_delay.eq(Cat(early, outside_delay)),
+        ]
+
+        # Message schedule; runs on when idle.
+        w = [Signal(WORD_BITS, name=f"w_{number}") for number in range(BLOCK_WORDS)]
+        schedule_1, schedule_2 = Signal(WORD_BITS), Signal(WORD_BITS)
+        sigma_0 = _rotated(w[3], 7) ^ _rotated(w[3], 18) ^ (w[3] >> 3)
+        sigma_1 = _rotated(w[14], 17) ^ _rotated(w[14], 19) ^ (w[14] >> 10)
+        m.d.sync += [
+            schedule_1.eq(w[2] + sigma_0),
+            schedule_2.eq(schedule_1 + w[10]),
+            w[15].eq(Mux(from_outside, self.word, schedule_2 + sigma_1)),
+            *(w[number].eq(w[number + 1]) for number in range(BLOCK_WORDS - 1)),
+        ]
+
+        # Round constants.
+        k = Signal(WORD_BITS, reset_less=True)
+        address_1, address_2 = Signal(6), Signal(6)
+        m.d.sync += [address_1.eq(index), address_2.eq(address_1), k.eq(rom_port.data)]
+        m.d.comb += rom_port.addr.eq(address_2)
+
+        a, b, c, d = (Signal(WORD_BITS, name=f"chain_{letter}") for letter in "abcd")
+        e, f, g, h = (Signal(WORD_BITS, name=f"chain_{letter}") for letter in "efgh")
+        kw, hkw, ahead_sum, t1 = (
+            Signal(WORD_BITS, name=name) for name in ("kw", "hkw", "ahead_sum", "t1")
+        )
+        m.d.sync += [
+            kw.eq(k + w[15]),
+            hkw.eq(kw + f),
+            ahead_sum.eq(hkw + a),
+            t1.eq(e - c),
+        ]
+        big_1 = Signal(WORD_BITS)
+        choose = Signal(WORD_BITS)
+        big_0 = Signal(WORD_BITS)
+        majority = Signal(WORD_BITS)
+        m.d.comb += [
+            big_1.eq(_rotated(e, 6) ^ _rotated(e, 11) ^ _rotated(e, 25)),
+            choose.eq((e & f) | (~e & g)),
+            big_0.eq(_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)),
+            majority.eq((a & b) | (a & c) | (b & c)),
+        ]
+        upper_round = _sum_of_three(m, "upper", ahead_sum, big_1, choose)
+        lower_round = _sum_of_three(m, "lower", t1, big_0, majority)
+        self._chain(m, "upper", upper_step, (e, f, g, h), upper_round)
+        lower_sum = self._chain(m, "lower", lower_step, (a, b, c, d), lower_round)
+        m.d.comb += [
+            self.sum.eq(lower_sum),
+            self.sum_stb.eq(lower_step.push & lower_step.finish),
+            self.digest.eq(Mux(self.digest_index[2], self._upper_digest, self._lower_digest)),
+        ]
+        return m
+
+    def _chain(self, m: Module, name: str, step, chain, round_word) -> Signal:
+        """One of the chains with its words in LUT RAM; returns what is pushed."""
+        words = memory.Memory(
+            shape=WORD_BITS, depth=16, init=[], attrs={"ram_style": "distributed"}
+        )
+        m.submodules[f"{name}_words"] = words
+        write = words.write_port()
+        read = words.read_port(domain="comb")
+        digest = words.read_port(domain="comb")
+        setattr(self, f"_{name}_digest", digest.data)
+        first, _, _, last = chain
+        pushed = Signal(WORD_BITS, name=f"{name}_pushed")
+        added = Signal(WORD_BITS, name=f"{name}_added")
+        m.d.comb += [
+            read.addr.eq(Cat(step.place, step.fresh, Const(0, 1))),
+            digest.addr.eq(Cat(~self.digest_index[:2], Const(Region.DIGEST, 2))),
+            added.eq(Mux(step.fresh, 0, last)),
+            pushed.eq(read.data + added),
+        ]
+        with m.If(step.active):
+            m.d.sync += [first.eq(Mux(step.push, pushed, round_word))]
+            m.d.sync += [after.eq(before) for before, after in pairwise(chain)]
+        load = self.load
+        m.d.comb += [
+            write.en.eq(step.push | (load.stb & (load.both | (load.upper == (name == "upper"))))),
+            write.addr.eq(
+                Mux(
+                    step.push,
+                    Cat(step.place, Const(0, 1), step.finish),
+                    Cat(load.index, load.region),
+                )
+            ),
+            write.data.eq(Mux(step.push, pushed, load.data)),
+        ]
+        return pushed

@@ -1,0 +1,285 @@
+"""Bench of `hw.crypto.hmac.HmacUnit`: tags, lanes, keys, zeroisation, pace."""
+
+import hmac
+from hashlib import sha256
+from itertools import pairwise
+
+import cocotb
+from cocotb.triggers import with_timeout
+
+from verif.cocotb.drivers import PATTERNS, StreamSink, StreamSource, bench_parameters, pattern
+from verif.cocotb.key_port import KeyBench
+
+LIMIT_US = 400
+KEY_OCTETS = 32
+TAG_OCTETS = 16
+SLOT_WORDS = 32
+KEPT_WORDS = 24
+BLOCK_CYCLES = 68
+MESSAGE_CYCLES = 46
+EXPAND_CYCLES = 293
+FIPS_180_4_INITIAL = 0x6A09E667
+BORDERS = [1, 2, 3, 4, 54, 55, 56, 57, 62, 63, 64, 65, 118, 119, 120, 127, 128, 129, 300, 1500]
+
+# RFC 4231 4.2, 4.3, 4.4, 4.5, 4.7, 4.8: key, data, first 128 bits of HMAC-SHA-256.
+RFC_4231 = [
+    (b"\x0b" * 20, b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b"),
+    (b"Jefe", b"what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c7"),
+    (b"\xaa" * 20, b"\xdd" * 50, "773ea91e36800e46854db8ebd09181a7"),
+    (bytes(range(1, 26)), b"\xcd" * 50, "82558a389a443c0ea4cc819899f2083a"),
+    (
+        b"\xaa" * 131,
+        b"Test Using Larger Than Block-Size Key - Hash Key First",
+        "60e431591ee0b67f0d8a26aacbf5b77f",
+    ),
+    (
+        b"\xaa" * 131,
+        b"This is a test using a larger than block-size key and a larger than block-size data. "
+        b"The key needs to be hashed before being used by the HMAC algorithm.",
+        "9b09ffa71b942fcb27635fbcd5b0e944",
+    ),
+]
+
+
+def expected(key, message):
+    """The oracle."""
+    return hmac.digest(key, message, "sha256")[:TAG_OCTETS]
+
+
+def message_cycles(octets):
+    """From a tag to the next, if all is there."""
+    return BLOCK_CYCLES * ((octets + 9 + 63) // 64 + 1) + MESSAGE_CYCLES
+
+
+class HmacBench(KeyBench):
+    """A bench with drivers on all ports."""
+
+    def __init__(self, dut, idle="none", backpressure="none"):
+        super().__init__(dut)
+        self.lanes = range(bench_parameters()["lanes"])
+        self.jobs = [StreamSource(self, f"job_{lane}") for lane in self.lanes]
+        self.octets = [
+            StreamSource(self, f"i_{lane}", idle=pattern(idle, self.rng)) for lane in self.lanes
+        ]
+        self.tags = [
+            StreamSink(self, f"tag_{lane}", backpressure=pattern(backpressure, self.rng))
+            for lane in self.lanes
+        ]
+
+    def ask(self, lane, slot, message):
+        """Queues a message."""
+        self.jobs[lane].put(slot)
+        for octet in message[:-1]:
+            self.octets[lane].put(octet)
+        self.octets[lane].put(message[-1] | 1 << 8)
+
+    async def tag(self, lane):
+        """Waits for the next tag."""
+        value = await with_timeout(self.tags[lane].receive(), LIMIT_US, "us")
+        return value.to_bytes(TAG_OCTETS, "little")
+
+    async def load(self, slot, key):
+        """Writes a key, zeros behind it, and expands it."""
+        await self.write_key(slot, key.ljust(KEY_OCTETS, b"\0"))
+        await self.strobe(self.dut.expand, [("sha_1", 1)], slot=slot, sha_1=0)
+        cycles = 1 + await self.until(self.dut.done)
+        await self.until(self.dut.busy, 0)
+        return cycles
+
+    async def load_random(self):
+        """Loads a key into each slot."""
+        keys = [self.rng.randbytes(KEY_OCTETS) for _ in range(self.slots)]
+        for slot, key in enumerate(keys):
+            await self.load(slot, key)
+        return keys
+
+    def stored(self, slot):
+        """The words of a slot, read past all ports."""
+        words = self.dut.words
+        return [int(words[SLOT_WORDS * slot + index].value) for index in range(KEPT_WORDS)]
+
+
+@cocotb.test()
+async def rfc4231_vectors(dut):
+    """The literal vectors of RFC 4231, on each lane."""
+    bench = HmacBench(dut)
+    await bench.start()
+    for number, (key, message, tag) in enumerate(RFC_4231):
+        slot = number % bench.slots
+        await bench.load(slot, sha256(key).digest() if len(key) > 64 else key)
+        for lane in bench.lanes:
+            bench.ask(lane, slot, message)
+            assert (await bench.tag(lane)).hex() == tag
+    await bench.finish()
+
+
+@cocotb.test()
+async def every_length(dut):
+    """Messages of 1 to 300 octets, and longer ones than the memory holds."""
+    bench = HmacBench(dut)
+    await bench.start()
+    keys = await bench.load_random()
+    asked: list[list[bytes]] = [[] for _ in bench.lanes]
+    for number, length in enumerate([*range(1, 301), 1500, 2048, 2500]):
+        lane, slot = number % len(bench.lanes), bench.rng.randrange(bench.slots)
+        message = bench.rng.randbytes(length)
+        bench.ask(lane, slot, message)
+        asked[lane].append(expected(keys[slot], message))
+    for lane in bench.lanes:
+        for tag in asked[lane]:
+            assert await bench.tag(lane) == tag
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), backpressure=list(PATTERNS))
+async def keeps_order(dut, idle, backpressure):
+    """All lanes at once, lengths at the borders of blocks; tags right and in the order of jobs."""
+    bench = HmacBench(dut, idle, backpressure)
+    await bench.start()
+    keys = await bench.load_random()
+    asked: list[list[bytes]] = [[] for _ in bench.lanes]
+    for lane in bench.lanes:
+        for length in bench.rng.sample(BORDERS, len(BORDERS)):
+            slot, message = bench.rng.randrange(bench.slots), bench.rng.randbytes(length)
+            bench.ask(lane, slot, message)
+            asked[lane].append(expected(keys[slot], message))
+    for lane in bench.lanes:
+        for tag in asked[lane]:
+            assert await bench.tag(lane) == tag
+    await bench.finish()
+
+
+@cocotb.test()
+async def keeps_pace(dut):
+    """The cycles of a message are as the docstring says, and those of an expansion."""
+    bench = HmacBench(dut)
+    await bench.start()
+    assert await bench.load(1, bytes(32)) == EXPAND_CYCLES
+    for length in (1, 55, 56, 119, 120, 184, 500):
+        for lane in bench.lanes:
+            bench.tags[lane].cycles_of_beats.clear()
+            for _ in range(5):
+                bench.ask(lane, 1, bytes(length))
+            for _ in range(5):
+                await bench.tag(lane)
+            gaps = {after - before for before, after in pairwise(bench.tags[lane].cycles_of_beats)}
+            cocotb.log.info("RESULT hmac: %d octets, %s cycles", length, gaps)
+            assert gaps == {message_cycles(length)}, (length, gaps, message_cycles(length))
+    await bench.finish()
+
+
+@cocotb.test()
+async def state_is_cleared(dut):
+    """SEC: HMAC.STATE_CLEARED. After a tag and after an expansion nothing stays in a lane."""
+    bench = HmacBench(dut)
+    await bench.start()
+    await bench.load_random()
+    for turn in range(2):
+        for lane in bench.lanes:
+            if turn:
+                bench.ask(lane, 3, bench.rng.randbytes(100))
+                await bench.tag(lane)
+        await bench.cycles(40)
+        await bench.settled()
+        for lane in bench.lanes:
+            unit = getattr(dut, f"lane_{lane}")
+            for name in "abcdefgh":
+                assert int(getattr(unit.core, f"chain_{name}").value) == 0
+            for name in ("upper_words", "lower_words"):
+                words = getattr(unit.core, name)
+                assert all(int(words[index].value) == 0 for index in range(12))
+            assert int(unit.core.t1.value) == 0
+            assert int(unit.made.value) == 0
+            assert int(getattr(dut, f"word_{lane}").value) == 0
+            assert int(getattr(dut, f"latch_{lane}").value) == 0
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_empties_the_slot(dut):
+    """SEC: CRYPTO.ZEROISE. All 24 words in 25 cycles, no other slot's; the key itself long gone."""
+    bench = HmacBench(dut)
+    await bench.start()
+    await bench.load_random()
+    kept = {slot: bench.stored(slot) for slot in range(bench.slots)}
+    for words in kept.values():
+        assert words[:8] == [0] * 8
+        assert all(words[8:])
+    for slot in range(bench.slots):
+        start = bench.cycle
+        await bench.zeroise(slot)
+        await bench.until(dut.zeroising, 0)
+        assert bench.cycle - start == 1 + KEPT_WORDS
+        kept[slot] = [0] * KEPT_WORDS
+        assert {other: bench.stored(other) for other in kept} == kept
+        assert int(dut.words[KEPT_WORDS].value) == FIPS_180_4_INITIAL
+    await bench.finish()
+
+
+@cocotb.test()
+async def zeroise_while_busy(dut):
+    """At whatever cycle of an expansion: slot empty, no `done`, and the next expansion works."""
+    bench = HmacBench(dut)
+    await bench.start()
+    keys = await bench.load_random()
+    done = 0
+    plain_sample = bench.tags[0].sample
+
+    def sample_and_count():
+        nonlocal done
+        done += int(dut.done.value)
+        plain_sample()
+
+    bench.tags[0].sample = sample_and_count
+    moments = [*range(1, 5), *range(5, EXPAND_CYCLES - 40, 9), *range(EXPAND_CYCLES - 40, 292)]
+    for moment in moments:
+        await bench.write_key(2, bench.rng.randbytes(32))
+        done = 0
+        await bench.strobe(dut.expand, [("sha_1", 1)], slot=2, sha_1=0)
+        await bench.cycles(moment)
+        await bench.zeroise(2)
+        await bench.until(dut.busy, 0, limit=1000)
+        assert bench.stored(2) == [0] * KEPT_WORDS, moment
+        assert done == 0, moment
+    # All slots at once, during a message of each lane: all come to an end.
+    for lane in bench.lanes:
+        bench.ask(lane, 0, bench.rng.randbytes(200))
+    await bench.cycles(150)
+    for slot in range(bench.slots):
+        await bench.zeroise(slot)
+    await bench.until(dut.zeroising, 0)
+    for lane in bench.lanes:
+        await bench.tag(lane)
+    assert all(bench.stored(slot) == [0] * KEPT_WORDS for slot in range(bench.slots))
+    await bench.load(5 % bench.slots, keys[0])
+    bench.ask(0, 5 % bench.slots, b"after")
+    assert await bench.tag(0) == expected(keys[0], b"after")
+    await bench.finish()
+
+
+@cocotb.test()
+async def expands_among_traffic(dut):
+    """Keys are loaded while all lanes hash; writes while zeroising are ignored."""
+    bench = HmacBench(dut)
+    await bench.start()
+    keys = await bench.load_random()
+    asked = []
+    key = b""
+    for lane in bench.lanes:
+        for _ in range(6):
+            message = bench.rng.randbytes(bench.rng.randrange(1, 400))
+            bench.ask(lane, 1, message)
+            asked.append((lane, expected(keys[1], message)))
+    for _ in range(3):
+        await bench.zeroise(4 % bench.slots)
+        await bench.write_key(4 % bench.slots, bench.rng.randbytes(16))
+        await bench.until(dut.zeroising, 0)
+        assert bench.stored(4 % bench.slots) == [0] * KEPT_WORDS
+        key = bench.rng.randbytes(32)
+        await bench.load(4 % bench.slots, key)
+    for lane, tag in asked:
+        assert await bench.tag(lane) == tag
+    bench.ask(0, 4 % bench.slots, b"new key")
+    assert await bench.tag(0) == expected(key, b"new key")
+    await bench.finish()
