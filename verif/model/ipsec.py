@@ -111,7 +111,7 @@ def associated_data(spi: int, number: int, esn: bool) -> bytes:
 
 def keyed_hash(facts_hash: Hash, key: bytes, data: bytes, octets: int) -> bytes:
     """The first `octets` octets of an HMAC (RFC 2104, RFC 4868 2.1, RFC 2404)."""
-    algorithm = hashes.SHA1() if facts_hash is Hash.SHA_1 else hashes.SHA256()  # noqa: S303
+    algorithm = hashes.SHA1() if facts_hash is Hash.SHA_1 else hashes.SHA256()
     mac = HMAC(key, algorithm)
     mac.update(data)
     return mac.finalize()[:octets]

@@ -12,7 +12,6 @@ from verif.model.classifier import (
     AnswerArp,
     Drop,
     Pass,
-    Sender,
     TakeClear,
     TakeProtected,
     View,

@@ -42,7 +42,7 @@ def _name(facts: SuiteFacts) -> str:
 
 
 SUITE_NAMES = {(facts.protocol, _name(facts)): suite for suite, facts in SUITES.items()}
-"""Names of algorithms in these files, as far as the NIC has them, with the protocols around them."""
+"""Suites by the protocols around a packet and the name of the algorithm in these files."""
 PROTOCOLS = {
     ("esp",): Protocol.ESP,
     ("ah",): Protocol.AH,

@@ -129,7 +129,7 @@ def test_drop_unknown_spi() -> None:
     assert verdict(model, sa.message(PING, port=PORT)) is Counter.DELIVERED
 
 
-@pytest.mark.parametrize("length", [*range(4, 44), 45, 46, 47])
+@pytest.mark.parametrize("length", [*range(4, 36), 37, 38, 39, 41, 42, 43])
 def test_drop_esp_length(length: int) -> None:
     model, _ = loaded()
     assert verdict(model, esp_of(length)) is Counter.DROP_ESP_LENGTH
