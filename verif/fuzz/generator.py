@@ -437,7 +437,7 @@ class Generator:
         inside = self.inside(sa, udp(PING))
         if sa.kind.esp and rng.random() < 0.6:
             return self.wrap(sa, *inside, esp={"pad": rng.randbytes(rng.choice((1, 3, 5)))})
-        packet = struct.pack(">II", sa.spi, sa.sequence + 1) + rng.randbytes(40)
+        packet = struct.pack(">II", sa.spi, (sa.sequence + 1) & 0xFFFFFFFF) + rng.randbytes(40)
         return self.network(sa.v6, ESP, packet[: rng.randrange(4, 44)])
 
     def padding(self) -> bytes:
