@@ -19,7 +19,6 @@ from verif.fuzz.sealing import (
     STATION_MAC,
     STATION_V4,
     STATION_V6,
-    SUITES,
     UDP,
     Sa,
     ethernet,
@@ -272,7 +271,11 @@ class Generator:
         if options is None:
             options = rng.choice(IPV4_OPTIONS[:8])
         if kind.ah:
-            how = {"padded": rng.random() < 0.5, "filler": rng.randbytes(4), "iv": iv[:8]}
+            how: dict[str, Any] = {
+                "padded": rng.random() < 0.5,
+                "filler": rng.randbytes(4),
+                "iv": iv[:8],
+            }
             how |= ah or {}
             number = outer if kind.both else number
             length = len(sa.ah(b"", protocol, behind, number, v6=sa.v6, **how))
@@ -420,7 +423,7 @@ class Generator:
         with_ah = [sa for sa in self.sas if sa.kind.ah]
         if not with_ah:
             return self.good()
-        sa, rng = rng_choice(self.rng, with_ah), self.rng
+        sa, rng = self.rng.choice(with_ah), self.rng
         inside = self.inside(sa, udp(PING))
         how = rng.choice(("length", "reserved", "short"))
         if how == "length":
@@ -602,16 +605,11 @@ class Generator:
         return Frame(octets, self.rng.random() < 0.01, make.__name__)
 
 
-def rng_choice(rng: random.Random, values: list[Sa]) -> Sa:
-    """One of them."""
-    return rng.choice(values)
+BUILT_IN = tuple(range(1, 16))
+"""Suites of a NIC without those for old peers."""
 
 
-def frames(
-    seed: int,
-    count: int,
-    suites: tuple[int, ...] = tuple(number for number in SUITES if number < 16),
-) -> Iterator[Action]:
+def frames(seed: int, count: int, suites: tuple[int, ...] = BUILT_IN) -> Iterator[Action]:
     """Actions with `count` frames among them, for a NIC fresh from reset.
 
     A run of frames under one SA, or two, is followed by zeroise and another run.

@@ -176,9 +176,14 @@ def test_drop_padding() -> None:
 
 
 def test_drop_next_header() -> None:
-    assert inside(datagram(PING) + b"\x01\x02\x02\x3b") is Counter.DROP_NEXT_HEADER
     assert inside(datagram(PING, port=1) + b"\x01\x02\x02\x06") is Counter.DROP_NEXT_HEADER
     assert inside(datagram(PING) + b"\x01\x01\x02\x06") is Counter.DROP_PADDING
+
+
+def test_rfc4303_2_6_dummy_packets_are_dropped_behind_their_icv() -> None:
+    assert inside(datagram(PING) + b"\x01\x02\x02\x3b") is Counter.DROP_DUMMY
+    assert inside(b"\x01\x02\x02\x3b") is Counter.DROP_DUMMY
+    assert inside(b"\x01\x01\x02\x3b") is Counter.DROP_PADDING
 
 
 def test_drop_selector() -> None:
