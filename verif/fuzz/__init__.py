@@ -4,7 +4,7 @@ Packets are built here from `cryptography`, `struct` and the numbers of the RFCs
 `spec` nor the model has a say in what a right packet is.
 """
 
-from verif.fuzz.generator import Action, Advance, BusWrite, Frame, Pins, frames
+from verif.fuzz.generator import Action, Advance, BusWrite, Frame, ZeroiseInput, frames
 from verif.fuzz.sealing import Sa
 
-__all__ = ["Action", "Advance", "BusWrite", "Frame", "Pins", "Sa", "frames"]
+__all__ = ["Action", "Advance", "BusWrite", "Frame", "Sa", "ZeroiseInput", "frames"]

@@ -47,10 +47,10 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Pins:
-    """Input pins of the NIC."""
+class ZeroiseInput:
+    """The NIC's zeroise input is driven."""
 
-    zeroise: bool
+    level: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Advance:
     ms: int
 
 
-Action = BusWrite | Frame | Pins | Advance
+Action = BusWrite | Frame | ZeroiseInput | Advance
 
 PING = bytes.fromhex("0600ff06 000011be 80010000")
 MESSAGES = (
@@ -153,8 +153,8 @@ class Generator:
     def begin(self) -> Iterator[Action]:
         """A NIC with its host's addresses, and an SA or none."""
         rng = self.rng
-        yield Pins(zeroise=True)
-        yield Pins(zeroise=False)
+        yield ZeroiseInput(level=True)
+        yield ZeroiseInput(level=False)
         yield BusWrite("HOST_MAC_HI", 0, int.from_bytes(HOST_MAC[:2], "big"))
         yield BusWrite("HOST_MAC_LO", 0, int.from_bytes(HOST_MAC[2:], "big"))
         yield BusWrite("HOST_IP", 0, int.from_bytes(HOST_V4, "big"))

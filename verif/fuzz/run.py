@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spec.counters import Counter
 from spec.suites import Suite
-from verif.fuzz.generator import Action, Advance, BusWrite, Frame, Pins, frames
+from verif.fuzz.generator import Action, Advance, BusWrite, Frame, ZeroiseInput, frames
 from verif.model import NicModel
 
 UNREACHABLE = (Counter.DROP_HOST_FULL, Counter.DROP_OVERLOAD)
@@ -18,8 +18,8 @@ def apply(model: NicModel, action: Action) -> None:
             model.bus_write(name, value, index)
         case Frame(octets, err):
             model.wire_receive(octets, err)
-        case Pins(zeroise):
-            model.set_pins(zeroise=zeroise)
+        case ZeroiseInput(level):
+            model.set_pins(zeroise=level)
         case Advance(ms):
             model.advance(ms)
 
