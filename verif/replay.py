@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spec.sa import SadResult
+from spec.suites import built_in
 from verif.model import NicModel
 from verif.vectors.xfrm import Case, VectorError, load, staging, unsupported
 
@@ -65,7 +66,7 @@ def right(case: Case, messages: Sequence[bytes | None]) -> int:
 
 def run_model(case: Case) -> list[bytes | None]:
     """UDP payload of each frame at the model's command engine, None where it did not get there."""
-    nic = NicModel()
+    nic = NicModel(suites=built_in(hmac_sha_1=True))
     for name, index, value in staging(case):
         nic.bus_write(name, value, index)
     if nic.bus_read("SA_RESULT") != SadResult.OK:

@@ -7,10 +7,7 @@ from spec.headers import (
     ARP_HARDWARE_ETHERNET,
     ARP_REPLY,
     ARP_REQUEST,
-    ETHERNET,
-    ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
-    FRAME_MIN_OCTETS,
 )
 
 MAC_OCTETS = 6
@@ -30,13 +27,11 @@ def is_request_for(arp: dict[str, int], host_ip: int) -> bool:
 
 
 def reply(arp: dict[str, int], host_mac: int, host_ip: int) -> bytes:
-    """The reply, to the request's sender hardware address, padded to the shortest frame.
+    """The reply's packet, without its Ethernet header, to the request's sender hardware address.
 
     Source: RFC 826, "Packet Reception".
     """
-    frame = ETHERNET.pack(
-        destination=arp["sender_mac"], source=host_mac, ethertype=ETHERTYPE_ARP
-    ) + ARP.pack(
+    return ARP.pack(
         hardware_type=ARP_HARDWARE_ETHERNET,
         protocol_type=ETHERTYPE_IPV4,
         hardware_octets=MAC_OCTETS,
@@ -47,4 +42,3 @@ def reply(arp: dict[str, int], host_mac: int, host_ip: int) -> bytes:
         target_mac=arp["sender_mac"],
         target_ip=arp["sender_ip"],
     )
-    return frame.ljust(FRAME_MIN_OCTETS, b"\0")

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spec import headers
 from spec.counters import Counter
 from spec.headers import (
     IP_MAX_OCTETS,
+    PORT_ESP_IN_UDP,
+    PORT_RMCP_CLEAR,
+    PORT_RMCP_SECURED,
+    PROTOCOL_AH,
     PROTOCOL_ESP,
     PROTOCOL_UDP,
+    RMCP,
     UDP,
 )
 from verif.model.arp import is_request_for
-from verif.model.parser import Parsed
+from verif.model.parser import OURS_MIN_OCTETS, SPI_OCTETS, Parsed, Walk
 from verif.model.sad import Sad
 
 GROUP_BIT = 1 << 40
 """Of a MAC address as a number: the lowest bit of its first octet (IEEE 802-2014 8.2.2)."""
-SPI_OCTETS = 4
 NON_ESP_MARKER = 0
 """In place of the SPI: IKE on port 4500 (RFC 3948 2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whom an answer goes to.
+    """Whom an answer goes to, and the way it takes.
 
     Parameters
     ----------
-    mac, ip : int
-        Ethernet and IPv4 source of the request.
+    mac : int
+        Ethernet source of the request.
+    tags : bytes
+        VLAN tags of the request, each four octets from its EtherType on.
+    v6 : bool
+        It came over IPv6.
+    ip : int
+        IP source.
     port : int or None
-        UDP source port of the outermost UDP header; None for raw ESP.
+        UDP source port of the outermost UDP header; None for raw AH and ESP.
     """
 
     mac: int
+    tags: bytes
+    v6: bool
     ip: int
     port: int | None
 
@@ -58,10 +69,27 @@ class AnswerArp:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeEsp:
-    """A protected packet, from SPI to ICV."""
+class TakeProtected:
+    """A protected packet.
+
+    Parameters
+    ----------
+    sender : Sender
+        Whom to answer.
+    protocol : int
+        AH or ESP.
+    spi : int
+        Its SPI, which a bank has.
+    headers : bytes
+        What stands before it in its IP packet, as AH covers it.
+    packet : bytes
+        From AH's or ESP's first octet to the packet's last.
+    """
 
     sender: Sender
+    protocol: int
+    spi: int
+    headers: bytes = field(repr=False)
     packet: bytes = field(repr=False)
 
 
@@ -73,7 +101,7 @@ class TakeClear:
     message: bytes
 
 
-Decision = Pass | Drop | AnswerArp | TakeEsp | TakeClear
+Decision = Pass | Drop | AnswerArp | TakeProtected | TakeClear
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +110,8 @@ class View:
 
     Parameters
     ----------
-    host_mac, host_ip : int
-        The host's addresses; `host_ip` 0 switches everything off.
+    host_mac, host_ip, host_ip6 : int
+        The host's addresses; an IP address of 0 switches its family off.
     os_up : bool
         The host answers ARP itself.
     clear_open : bool
@@ -94,93 +122,108 @@ class View:
 
     host_mac: int
     host_ip: int
+    host_ip6: int
     os_up: bool
     clear_open: bool
     sad: Sad
+
+    def host_address(self, v6: bool) -> int:
+        """The host's address of a family."""
+        return self.host_ip6 if v6 else self.host_ip
 
 
 def classify(parsed: Parsed, view: View) -> Decision:
     """Decides on a frame of at least 14 octets that came without error. Changes nothing."""
     destination = parsed.ethernet["destination"]
-    if view.host_ip == 0 or (destination != view.host_mac and not destination & GROUP_BIT):
+    if destination != view.host_mac and not destination & GROUP_BIT:
         return Pass()
-    if parsed.arp is not None and is_request_for(parsed.arp, view.host_ip):
-        return Pass() if view.os_up else AnswerArp()
-    if parsed.ipv4 is None or parsed.ipv4["destination"] != view.host_ip:
+    if parsed.arp is not None:
+        asked = view.host_ip != 0 and is_request_for(parsed.arp, view.host_ip)
+        return AnswerArp() if asked and not view.os_up else Pass()
+    ip = parsed.ip
+    if ip is None or not 0 != ip.destination == view.host_address(ip.v6):
         return Pass()
-    if parsed.ipv4["protocol"] == PROTOCOL_ESP:
-        return _raw_esp(parsed, view)
-    if parsed.ipv4["protocol"] == PROTOCOL_UDP and parsed.ipv4["fragment_offset"] == 0:
-        return _udp(parsed, view)
+    if ip.protocol in (PROTOCOL_AH, PROTOCOL_ESP):
+        return _protected(parsed, ip, view)
+    if ip.protocol == PROTOCOL_UDP and not ip.later:
+        return _udp(parsed, ip, view)
+    return _other(parsed, ip, view)
+
+
+def _other(parsed: Parsed, ip: Walk, view: View) -> Decision:
+    # What a station sends behind extension headers that the NIC cannot follow may be hidden ESP.
+    if ip.v6 and ip.fault and view.sad.is_peer(ip.v6, ip.source):
+        return Drop(_ip_fault(parsed, ip, 0) or Counter.DROP_IP_OPTION)
     return Pass()
 
 
-def _raw_esp(parsed: Parsed, view: View) -> Decision:
-    ipv4 = parsed.ipv4
-    assert ipv4 is not None
+def _protected(parsed: Parsed, ip: Walk, view: View) -> Decision:
+    assert ip.protocol is not None
     # A later fragment has no SPI, nor has a truncated frame: only the source makes it ours then.
-    spi = parsed.l4_octets(0, SPI_OCTETS) if ipv4["fragment_offset"] == 0 else None
-    known = spi is not None and view.sad.find(int.from_bytes(spi, "big")) is not None
-    if not known and not view.sad.is_peer(ipv4["source"]):
+    spi = None if ip.later else parsed.spi
+    known = spi is not None and view.sad.find(ip.protocol, spi) is not None
+    if not known and not view.sad.is_peer(ip.v6, ip.source):
         return Pass()
-    reason = _ip_fault(parsed, SPI_OCTETS)
+    reason = _ip_fault(parsed, ip, OURS_MIN_OCTETS[ip.protocol])
     if reason is not None:
         return Drop(reason)
-    if not known:
+    if spi is None or not known:
         return Drop(Counter.DROP_UNKNOWN_SPI)
-    sender = Sender(parsed.ethernet["source"], ipv4["source"], None)
-    return TakeEsp(sender, _l4_payload(parsed, 0, ipv4["total_octets"] - parsed.ip_header_octets))
+    return TakeProtected(
+        Sender(parsed.ethernet["source"], parsed.tags, ip.v6, ip.source, None),
+        ip.protocol,
+        spi,
+        ip.covered,
+        _l4_payload(parsed, 0, ip.total - ip.header_octets),
+    )
 
 
-def _udp(parsed: Parsed, view: View) -> Decision:
-    ipv4, udp = parsed.ipv4, parsed.udp
-    if ipv4 is None or udp is None:
-        return Pass()
-    known = False
-    match udp["destination_port"]:
-        case headers.PORT_RMCP_SECURED | headers.PORT_RMCP_CLEAR:
-            pass
-        case headers.PORT_ESP_IN_UDP:
-            spi = parsed.l4_octets(UDP.octets, SPI_OCTETS)
-            if spi is None or udp["octets"] < UDP.octets + SPI_OCTETS:
-                return Pass()  # a NAT keepalive is one octet (RFC 3948 2.3)
-            number = int.from_bytes(spi, "big")
-            known = view.sad.find(number) is not None
-            if number == NON_ESP_MARKER or not (known or view.sad.is_peer(ipv4["source"])):
-                return Pass()
-        case _:
+def _udp(parsed: Parsed, ip: Walk, view: View) -> Decision:
+    udp = parsed.udp
+    if udp is None:
+        return _other(parsed, ip, view)
+    port, known, spi = udp["destination_port"], False, None
+    if port == PORT_ESP_IN_UDP:
+        spi = parsed.number_at(UDP.octets, SPI_OCTETS)
+        if spi is None or spi == NON_ESP_MARKER or udp["octets"] < UDP.octets + SPI_OCTETS:
+            return _other(parsed, ip, view)  # a NAT keepalive is one octet (RFC 3948 2.3)
+        known = view.sad.find(PROTOCOL_ESP, spi) is not None
+        if not known and not view.sad.is_peer(ip.v6, ip.source):
             return Pass()
-    reason = _ip_fault(parsed, UDP.octets)
+    elif port not in (PORT_RMCP_SECURED, PORT_RMCP_CLEAR):
+        return _other(parsed, ip, view)
+    reason = _ip_fault(parsed, ip, UDP.octets)
     if reason is not None:
         return Drop(reason)
-    if not UDP.octets <= udp["octets"] <= ipv4["total_octets"] - parsed.ip_header_octets:
+    if not UDP.octets <= udp["octets"] <= ip.total - ip.header_octets:
         return Drop(Counter.DROP_UDP_LENGTH)
-    sender = Sender(parsed.ethernet["source"], ipv4["source"], udp["source_port"])
+    sender = Sender(parsed.ethernet["source"], parsed.tags, ip.v6, ip.source, udp["source_port"])
     payload = _l4_payload(parsed, UDP.octets, udp["octets"] - UDP.octets)
-    match udp["destination_port"]:
-        case headers.PORT_RMCP_SECURED:
-            return Drop(Counter.DROP_CLEAR_PROTECTED)
-        case headers.PORT_ESP_IN_UDP:
-            return TakeEsp(sender, payload) if known else Drop(Counter.DROP_UNKNOWN_SPI)
-        case _ if view.clear_open:
-            return TakeClear(sender, payload)
-        case _:
-            return Drop(Counter.DROP_CLEAR_POLICY)
+    if port == PORT_RMCP_SECURED:
+        return Drop(Counter.DROP_CLEAR_PROTECTED)
+    if port == PORT_ESP_IN_UDP:
+        if spi is None or not known:
+            return Drop(Counter.DROP_UNKNOWN_SPI)
+        return TakeProtected(sender, PROTOCOL_ESP, spi, b"", payload)
+    if not view.clear_open:
+        return Drop(Counter.DROP_CLEAR_POLICY)
+    if len(payload) < RMCP.octets:
+        return Drop(Counter.DROP_RMCP_MALFORMED)
+    return TakeClear(sender, payload)
 
 
-def _ip_fault(parsed: Parsed, l4_min_octets: int) -> Counter | None:
-    ipv4 = parsed.ipv4
-    assert ipv4 is not None
-    total = ipv4["total_octets"]
+def _ip_fault(parsed: Parsed, ip: Walk, l4_min_octets: int) -> Counter | None:
     if (
-        not parsed.ip_header_sound
-        or total > IP_MAX_OCTETS
-        or total < parsed.ip_header_octets + l4_min_octets
-        or len(parsed.frame) < parsed.l4 - parsed.ip_header_octets + total
+        not ip.sound
+        or ip.total > IP_MAX_OCTETS
+        or ip.total < ip.header_octets + l4_min_octets
+        or len(parsed.frame) < parsed.network + ip.total
     ):
         return Counter.DROP_IP_HEADER
-    if ipv4["more_fragments"] or ipv4["fragment_offset"]:
+    if ip.fragment:
         return Counter.DROP_FRAGMENT
+    if ip.fault and (ip.v6 or ip.protocol == PROTOCOL_AH):
+        return Counter.DROP_IP_OPTION
     return None
 
 

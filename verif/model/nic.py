@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from spec.counters import Counter
-from spec.headers import ETHERNET
+from spec.headers import ETHERNET, ETHERTYPE_ARP
 from spec.host import HostState
-from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT
+from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT, REPLAY_WINDOW
+from spec.suites import Suite, built_in
 from verif.model import arp
 from verif.model.classifier import (
     AnswerArp,
     Drop,
     Pass,
-    Sender,
     TakeClear,
-    TakeEsp,
+    TakeProtected,
     View,
     classify,
 )
 from verif.model.engine import CommandEngine
-from verif.model.esp import open_packet
 from verif.model.events import Output, Pin, ToHost, ToWire
 from verif.model.host import HostMonitor
+from verif.model.ipsec import Inside, open_packet
 from verif.model.parser import Parsed, parse
 from verif.model.pins import PinSequencer
 from verif.model.registers import Bus, address_of
-from verif.model.reply import Replier
+from verif.model.reply import Replier, ethernet
 from verif.model.sad import Sad
+
+WINDOW_MIN, WINDOW_MAX = 32, 1024
 
 
 class NicModel:
@@ -35,6 +37,10 @@ class NicModel:
     ----------
     ack_ms, grace_ms : int
         The SAD's timers, in milliseconds.
+    replay_window : int
+        Numbers in an anti-replay window: 32 to 1024.
+    suites : tuple of Suite
+        What is built in; others are UNSUPPORTED.
 
     Attributes
     ----------
@@ -44,15 +50,26 @@ class NicModel:
         What the last frame from the wire ended under.
     message : bytes or None
         UDP payload with which the last frame reached the command engine, in clear or after every
-        check of ESP; None if it did not. The engine may still have refused it.
+        check of IPsec; None if it did not. The engine may still have refused it.
     now_ms : int
         Milliseconds since power-on.
     """
 
-    def __init__(self, *, ack_ms: int = ACK_MS_DEFAULT, grace_ms: int = GRACE_MS_DEFAULT) -> None:
+    def __init__(
+        self,
+        *,
+        ack_ms: int = ACK_MS_DEFAULT,
+        grace_ms: int = GRACE_MS_DEFAULT,
+        replay_window: int = REPLAY_WINDOW,
+        suites: tuple[Suite, ...] | None = None,
+    ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
-        self.sad = Sad(ack_ms, grace_ms)
+        if not WINDOW_MIN <= replay_window <= WINDOW_MAX:
+            raise ValueError(
+                f"the window must be {WINDOW_MIN} to {WINDOW_MAX}, not {replay_window}"
+            )
+        self.sad = Sad(ack_ms, grace_ms, replay_window, built_in() if suites is None else suites)
         self.host = HostMonitor()
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
@@ -102,7 +119,8 @@ class NicModel:
         return counter, []
 
     def _decide(self, parsed: Parsed) -> tuple[Counter, list[Output]]:
-        match classify(parsed, self._view()):
+        view = self._view()
+        match classify(parsed, view):
             case Pass():
                 return Counter.PASSED, [ToHost(parsed.frame)]
             case Drop(counter):
@@ -110,29 +128,30 @@ class NicModel:
             case AnswerArp():
                 assert parsed.arp is not None
                 reply = arp.reply(parsed.arp, self.host_mac, self.host_ip)
-                return Counter.DELIVERED, [ToWire(reply)]
+                to = parsed.arp["sender_mac"]
+                frame = ethernet(to, self.host_mac, parsed.tags, ETHERTYPE_ARP, reply)
+                return Counter.DELIVERED, [ToWire(frame)]
             case TakeClear(sender, message):
-                return self._engine(sender, message, None, None)
-            case TakeEsp(sender, packet):
-                opened = open_packet(packet, self.sad)
+                return self._engine(Replier(view, sender), message, None, None)
+            case TakeProtected() as taken:
+                opened = open_packet(taken, view)
                 if isinstance(opened, Counter):
                     return self._refuse(opened)
-                return self._engine(sender, opened.message, opened.bank, opened.source_port)
+                replier = Replier(view, taken.sender)
+                return self._engine(replier, opened.message, opened.bank, opened.inside)
         raise AssertionError("classify returned no decision")
 
     def _engine(
-        self, sender: Sender, message: bytes, under: int | None, inner_port: int | None
+        self, replier: Replier, message: bytes, under: int | None, inside: Inside | None
     ) -> tuple[Counter, list[Output]]:
         self.message = message
         counter, answers = self.engine.handle(message, under)
-        replier = Replier(self.host_mac, self.host_ip)
         outputs: list[Output] = []
         for answer in answers:
-            if answer.bank is None or inner_port is None:
-                outputs.append(ToWire(replier.clear(sender, answer.message)))
+            if answer.bank is None or inside is None:
+                outputs.append(ToWire(replier.clear(answer.message)))
                 continue
-            bank = self.sad.banks[answer.bank]
-            frame = replier.protected(sender, inner_port, bank, answer.message)
+            frame = replier.protected(inside, self.sad.banks[answer.bank], answer.message)
             if frame is not None:
                 outputs.append(ToWire(frame))
         return counter, outputs
@@ -142,6 +161,7 @@ class NicModel:
         return View(
             host_mac=self.host_mac,
             host_ip=self.host_ip,
+            host_ip6=self.host_ip6,
             os_up=state is HostState.OS_UP,
             clear_open=state is HostState.COLD_BOOT and not self.bus.policy("clear_off"),
             sad=self.sad,
@@ -198,12 +218,17 @@ class NicModel:
     @property
     def host_mac(self) -> int:
         """HOST_MAC as a number of 48 bits."""
-        return self.bus.stored["HOST_MAC_HI"] << 32 | self.bus.stored["HOST_MAC_LO"]
+        return self.bus.stored_word("HOST_MAC_HI") << 32 | self.bus.stored_word("HOST_MAC_LO")
 
     @property
     def host_ip(self) -> int:
         """HOST_IP."""
-        return self.bus.stored["HOST_IP"]
+        return self.bus.stored_word("HOST_IP")
+
+    @property
+    def host_ip6(self) -> int:
+        """HOST_IP6 as a number of 128 bits."""
+        return sum(self.bus.stored_word("HOST_IP6", i) << 32 * (3 - i) for i in range(4))
 
     @staticmethod
     def _address(register: int | str, index: int) -> int:

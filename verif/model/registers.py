@@ -8,8 +8,7 @@ from spec import registers as facts
 from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
 from spec.layout import Access, Register
-from spec.sa import BANKS, CONTEXTS, REPLAY_WINDOW
-from spec.suites import SUITES
+from spec.sa import BANKS, CONTEXTS
 
 if TYPE_CHECKING:
     from verif.model.nic import NicModel
@@ -46,7 +45,12 @@ class Bus:
 
     def __init__(self, nic: NicModel) -> None:
         self.nic = nic
-        self.stored = {r.name: r.reset for r in facts.REGISTERS if r.access is Access.RW}
+        self.stored = {
+            (r.name, i): r.reset
+            for r in facts.REGISTERS
+            if r.access is Access.RW
+            for i in range(r.count)
+        }
 
     def write(self, address: int, value: int) -> None:
         """A write of 32 bits."""
@@ -61,18 +65,18 @@ class Bus:
                 nic.host.heartbeat(value)
             case "HEARTBEAT_MS":
                 nic.host.set_window(value)
-                self.stored["HEARTBEAT_MS"] = nic.host.window_ms
+                self.stored["HEARTBEAT_MS", 0] = nic.host.window_ms
             case "HOST_MAC_HI":
-                self.stored["HOST_MAC_HI"] = value & 0xFFFF
+                self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
                 if not nic.sad.held:
-                    self.stored["POLICY"] |= value & POLICY_BITS
+                    self.stored["POLICY", 0] |= value & POLICY_BITS
             case "SA_COMMAND":
                 nic.sad.command(value)
             case name if name.startswith("STAGE_"):
                 nic.sad.write(name, index, value)
             case name:
-                self.stored[name] = value
+                self.stored[name, index] = value
         self._mirror()
 
     def read(self, address: int) -> int:
@@ -81,21 +85,25 @@ class Bus:
         if register is None or register.access is Access.WO:
             return 0
         if register.access is Access.RW:
-            return self.stored[register.name]
+            return self.stored[register.name, index]
         return self._status(register.name, index)
 
     def clear_policy(self) -> None:
         """What zeroise-all does here."""
-        self.stored["POLICY"] = 0
+        self.stored["POLICY", 0] = 0
         self._mirror()
+
+    def stored_word(self, name: str, index: int = 0) -> int:
+        """What a register that can be read and written holds."""
+        return self.stored[name, index]
 
     def policy(self, name: str) -> bool:
         """A bit of POLICY."""
-        return bool(self.stored["POLICY"] & pack_fields("POLICY", **{name: 1}))
+        return bool(self.stored["POLICY", 0] & pack_fields("POLICY", **{name: 1}))
 
     def _mirror(self) -> None:
         self.nic.sad.station_authorised = self.policy("station_authorised")
-        self.nic.engine.enterprise = self.stored["ENTERPRISE"]
+        self.nic.engine.enterprise = self.stored["ENTERPRISE", 0]
 
     def _status(self, name: str, index: int) -> int:
         nic, banks = self.nic, self.nic.sad.banks
@@ -107,13 +115,13 @@ class Bus:
             case "VERSION":
                 return facts.VERSION
             case "SUITES":
-                return sum(1 << suite for suite in SUITES)
+                return sum(1 << suite for suite in nic.sad.suites)
             case "LIMITS":
                 return pack_fields(
                     name,
                     contexts=CONTEXTS,
                     banks=BANKS,
-                    window=REPLAY_WINDOW,
+                    window=nic.sad.window,
                     lanes=LANES,
                 )
             case "PACKET_MAX":

@@ -8,28 +8,58 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spec.headers import ESP_SPI_MIN
+from spec.headers import ESP_SPI_MIN, PROTOCOL_AH, PROTOCOL_ESP
 from spec.registers import BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
-from spec.suites import SUITES, Suite
+from spec.sa import BANKS, REPLAY_WINDOW, BankState, SadCommand, SadResult, SaFlag
+from spec.suites import OUTER_KEY_OCTETS, SUITES, Protocol, Suite, SuiteFacts, built_in
 from verif.model.window import ReplayWindow
 
 SINGLE_REGISTERS = tuple(
-    name for name, r in BY_NAME.items() if name.startswith("STAGE_") and r.count == 1
+    f"STAGE_{name}"
+    for name in (
+        "SPI_IN",
+        "SPI_OUT",
+        "SUITE",
+        "FLAGS",
+        "PEER_IP",
+        "SALT_IN",
+        "SALT_OUT",
+        "RX_SEQ_HI",
+        "RX_SEQ_LO",
+        "TX_SEQ_HI",
+        "TX_SEQ_LO",
+    )
 )
-KEY_REGISTERS = ("STAGE_KEY_IN", "STAGE_KEY_OUT")
+"""What every SA needs."""
+OUTER_REGISTERS = tuple(
+    name for name, r in BY_NAME.items() if name.startswith("STAGE_AH_") and r.count == 1
+)
+"""What AH around ESP needs besides."""
 KEY_WORDS_MIN = 4
 """Key words that even an unknown suite must have."""
+FLAGS_KNOWN = int(SaFlag.ESN | SaFlag.TUNNEL | SaFlag.IPV6)
 UNPROVEN = (BankState.STAGED, BankState.READY, BankState.ACTIVE)
 
 
 @dataclass(slots=True)
 class Direction:
-    """Keys of one direction."""
+    """Keys of one direction; empty where the suite has none.
+
+    Parameters
+    ----------
+    key, salt : bytes
+        Of the cipher.
+    auth : bytes
+        Of the main half's HMAC.
+    outer : bytes
+        Of the HMAC of AH around ESP.
+    """
 
     key: bytes = field(repr=False)
     salt: bytes = field(repr=False)
+    auth: bytes = field(repr=False)
+    outer: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -45,12 +75,26 @@ class Bank:
     inbound: Direction | None = field(default=None, repr=False)
     outbound: Direction | None = field(default=None, repr=False)
     window: ReplayWindow | None = None
+    outer_window: ReplayWindow | None = None
+    """Of AH around ESP."""
     tx_sequence: int = 0
     """Last outbound number used, as staged 64 bits even without ESN: it is the IV, too."""
+    outer_tx_sequence: int = 0
+    """The same of AH around ESP."""
 
     def word(self, name: str, index: int = 0) -> int:
         """A staged word, 0 where none was written."""
         return self.staged.get((name, index), 0)
+
+    def octets(self, name: str, count: int) -> bytes:
+        """The first `count` octets of an array of staged words."""
+        return b"".join(self.word(name, i).to_bytes(4, "big") for i in range(count // 4))
+
+    @property
+    def facts(self) -> SuiteFacts | None:
+        """What the suite consists of; None if there is none of this number."""
+        number = self.word("STAGE_SUITE")
+        return SUITES.get(Suite(number)) if number in set(Suite) else None
 
     @property
     def spi_in(self) -> int:
@@ -62,9 +106,27 @@ class Bank:
         """Outbound SPI."""
         return self.word("STAGE_SPI_OUT")
 
+    def inbound_spi(self, protocol: int) -> int | None:
+        """The inbound SPI of ESP or AH; None where the suite has no such SA."""
+        facts = self.facts
+        if facts is None:
+            return None
+        if protocol == PROTOCOL_ESP:
+            return None if facts.protocol is Protocol.AH else self.spi_in
+        if facts.protocol is Protocol.BOTH:
+            return self.word("STAGE_AH_SPI_IN")
+        return self.spi_in if facts.protocol is Protocol.AH else None
+
+    @property
+    def v6(self) -> bool:
+        """The station has an IPv6 address."""
+        return bool(self.word("STAGE_FLAGS") & SaFlag.IPV6)
+
     @property
     def peer_ip(self) -> int:
-        """IPv4 address of the station."""
+        """Address of the station."""
+        if self.v6:
+            return int.from_bytes(self.octets("STAGE_PEER_IP6", 16), "big")
         return self.word("STAGE_PEER_IP")
 
     @property
@@ -72,23 +134,53 @@ class Bank:
         """Extended sequence numbers."""
         return bool(self.word("STAGE_FLAGS") & SaFlag.ESN)
 
+    @property
+    def tunnel(self) -> bool:
+        """Tunnel mode."""
+        return bool(self.word("STAGE_FLAGS") & SaFlag.TUNNEL)
+
     def sequence(self, which: str) -> int:
         """A staged sequence number of 64 bits."""
         return self.word(f"STAGE_{which}_SEQ_HI") << 32 | self.word(f"STAGE_{which}_SEQ_LO")
 
-    def expand(self) -> None:
-        """Takes keys, window and outbound number from the staged words."""
-        words = SUITES[Suite(self.word("STAGE_SUITE"))].key_octets // 4
+    def expand(self, window: int) -> None:
+        """Takes keys, windows and outbound numbers from the staged words."""
+        facts = self.facts
+        assert facts is not None
         directions = [
             Direction(
-                b"".join(self.word(f"STAGE_KEY_{way}", i).to_bytes(4, "big") for i in range(words)),
-                self.word(f"STAGE_SALT_{way}").to_bytes(4, "big"),
+                key=self.octets(f"STAGE_KEY_{way}", facts.key_octets),
+                salt=self.octets(f"STAGE_SALT_{way}", facts.salt_octets),
+                auth=self.octets(f"STAGE_AUTH_{way}", facts.auth_octets),
+                outer=self.octets(
+                    f"STAGE_AH_AUTH_{way}", OUTER_KEY_OCTETS if facts.has_outer else 0
+                ),
             )
             for way in ("IN", "OUT")
         ]
         self.inbound, self.outbound = directions
-        self.window = ReplayWindow(self.sequence("RX"), self.esn)
+        self.window = ReplayWindow(self.sequence("RX"), self.esn, window)
         self.tx_sequence = self.sequence("TX")
+        if facts.has_outer:
+            self.outer_window = ReplayWindow(self.sequence("AH_RX"), self.esn, window)
+            self.outer_tx_sequence = self.sequence("AH_TX")
+
+    def next_numbers(self) -> tuple[int, int] | None:
+        """Takes the next outbound numbers, of the main half and of AH around it.
+
+        None once one of them is used up (RFC 4303 3.3.3, RFC 4302 3.3.2).
+        """
+        last = (1 << (64 if self.esn else 32)) - 1
+        facts = self.facts
+        assert facts is not None
+        if self.tx_sequence & last == last:
+            return None
+        if facts.has_outer and self.outer_tx_sequence & last == last:
+            return None
+        self.tx_sequence += 1
+        if facts.has_outer:
+            self.outer_tx_sequence += 1
+        return self.tx_sequence, self.outer_tx_sequence
 
 
 class Sad:
@@ -98,11 +190,23 @@ class Sad:
     ----------
     ack_ms, grace_ms : int
         Acknowledge timer and grace, in milliseconds.
+    window : int
+        Numbers in an anti-replay window.
+    suites : tuple of Suite
+        What is built in.
     """
 
-    def __init__(self, ack_ms: int, grace_ms: int) -> None:
+    def __init__(
+        self,
+        ack_ms: int,
+        grace_ms: int,
+        window: int = REPLAY_WINDOW,
+        suites: tuple[Suite, ...] | None = None,
+    ) -> None:
         self.ack_ms = ack_ms
         self.grace_ms = grace_ms
+        self.window = window
+        self.suites = built_in() if suites is None else suites
         self.banks = [Bank() for _ in range(BANKS)]
         self.result = SadResult.NONE
         self.station_authorised = False
@@ -152,26 +256,48 @@ class Sad:
         refusal = self._refusal(bank, other)
         if refusal is not None:
             return refusal
-        bank.expand()
+        bank.expand(self.window)
         self._enter(number, BankState.READY)
         return SadResult.OK
 
-    @staticmethod
-    def _refusal(bank: Bank, other: Bank) -> SadResult | None:
-        suite = bank.word("STAGE_SUITE")
-        if suite == Suite.NONE or any((name, 0) not in bank.staged for name in SINGLE_REGISTERS):
+    def _refusal(self, bank: Bank, other: Bank) -> SadResult | None:
+        if bank.word("STAGE_SUITE") == Suite.NONE or not self._needed(bank) <= bank.staged.keys():
             return SadResult.INCOMPLETE
-        facts = SUITES.get(Suite(suite)) if suite in set(Suite) else None
-        words = range(KEY_WORDS_MIN if facts is None else facts.key_octets // 4)
-        if any((name, i) not in bank.staged for name in KEY_REGISTERS for i in words):
-            return SadResult.INCOMPLETE
-        if facts is None or bank.word("STAGE_FLAGS") & ~int(SaFlag.ESN):
+        facts = bank.facts
+        if facts is None or facts.suite not in self.suites:
             return SadResult.UNSUPPORTED
-        if bank.spi_in < ESP_SPI_MIN or bank.spi_out < ESP_SPI_MIN:
+        if bank.word("STAGE_FLAGS") & ~FLAGS_KNOWN:
+            return SadResult.UNSUPPORTED
+        spis = [bank.spi_in, bank.spi_out]
+        if facts.has_outer:
+            spis += [bank.word("STAGE_AH_SPI_IN"), bank.word("STAGE_AH_SPI_OUT")]
+        if min(spis) < ESP_SPI_MIN:
             return SadResult.BAD_SPI
-        if other.state is not BankState.EMPTY and other.spi_in == bank.spi_in:
-            return SadResult.BAD_SPI
+        if other.state is not BankState.EMPTY:
+            for protocol in (PROTOCOL_ESP, PROTOCOL_AH):
+                spi = bank.inbound_spi(protocol)
+                if spi is not None and spi == other.inbound_spi(protocol):
+                    return SadResult.BAD_SPI
         return None
+
+    @staticmethod
+    def _needed(bank: Bank) -> set[tuple[str, int]]:
+        facts = bank.facts
+        names = {(name, 0) for name in SINGLE_REGISTERS}
+        arrays = {"STAGE_KEY": KEY_WORDS_MIN}
+        if facts is not None:
+            arrays = {
+                "STAGE_KEY": facts.key_octets // 4,
+                "STAGE_AUTH": facts.auth_octets // 4,
+            }
+            if facts.has_outer:
+                arrays["STAGE_AH_AUTH"] = OUTER_KEY_OCTETS // 4
+                names |= {(name, 0) for name in OUTER_REGISTERS}
+        if bank.v6:
+            names |= {("STAGE_PEER_IP6", i) for i in range(4)}
+        for array, words in arrays.items():
+            names |= {(f"{array}_{way}", i) for way in ("IN", "OUT") for i in range(words)}
+        return names
 
     def _abort(self) -> SadResult:
         number = self._numbered(*UNPROVEN)
@@ -188,17 +314,17 @@ class Sad:
             return not (self.station_authorised and other.state is BankState.PROVEN)
         return bank.state in (BankState.ACTIVE, BankState.PROVEN, BankState.RETIRING)
 
-    def find(self, spi: int) -> int | None:
-        """The receiving bank with this inbound SPI."""
+    def find(self, protocol: int, spi: int) -> int | None:
+        """The receiving bank with this inbound SPI of ESP or AH."""
         for number, bank in enumerate(self.banks):
-            if self.receiving(number) and bank.spi_in == spi:
+            if self.receiving(number) and bank.inbound_spi(protocol) == spi:
                 return number
         return None
 
-    def is_peer(self, ip: int) -> bool:
+    def is_peer(self, v6: bool, ip: int) -> bool:
         """Whether a bank that is complete belongs to a station at this address."""
         return any(
-            bank.peer_ip == ip
+            bank.v6 == v6 and bank.peer_ip == ip
             for bank in self.banks
             if bank.state not in (BankState.EMPTY, BankState.STAGED)
         )

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from spec.headers import ESP_SPI_MIN, ETHERNET, PORT_RMCP_SECURED
 from spec.sa import SadCommand, SaFlag
-from spec.suites import SUITES, Suite
+from spec.suites import SUITES, Cipher, Hash, Protocol, Suite, SuiteFacts
 
 FILE_MAX_OCTETS = 64 << 20
 FRAME_MAX_OCTETS = 1996
@@ -20,8 +20,34 @@ NAME_MAX = 100
 SPI_OUT = 0xC0DE0001
 """Answers go out under this SPI and a key of zeros: nobody reads them."""
 
-SUITE_NAMES = {f"gcm{8 * facts.key_octets}": suite for suite, facts in SUITES.items()}
-"""Names of algorithms in these files, as far as the NIC has them."""
+AH_SPI_OUT = 0xC0DE0002
+"""The same of AH around ESP."""
+AH_OUTER = "sha256"
+"""What AH around ESP must be."""
+HASH_NAMES = {Hash.SHA_256: "sha256", Hash.SHA_1: "sha1"}
+
+
+def _name(facts: SuiteFacts) -> str:
+    """What these files call the algorithm of a suite's main half."""
+    words = {
+        Cipher.NULL: "null",
+        Cipher.GCM: f"gcm{8 * facts.key_octets}",
+        Cipher.CBC: f"cbc{8 * facts.key_octets}",
+        Cipher.GMAC: f"gmac{8 * facts.key_octets}",
+    }
+    hash_ = HASH_NAMES.get(facts.hash)
+    if facts.protocol is Protocol.AH and hash_ is not None:
+        return hash_
+    return words[facts.cipher] + (f"_{hash_}" if hash_ else "")
+
+
+SUITE_NAMES = {(facts.protocol, _name(facts)): suite for suite, facts in SUITES.items()}
+"""Suites by the protocols around a packet and the name of the algorithm in these files."""
+PROTOCOLS = {
+    ("esp",): Protocol.ESP,
+    ("ah",): Protocol.AH,
+    ("esp", "ah"): Protocol.BOTH,
+}
 
 
 class VectorError(ValueError):
@@ -35,11 +61,12 @@ class RecordedSa:
     Parameters
     ----------
     protocol, algorithm, mode : str
-        As in the file: "esp" or "ah"; "gcm128" and so on; "transport" or "tunnel".
+        As in the file: "esp" or "ah"; "gcm128" and so on (`SUITE_NAMES`); "transport" or "tunnel".
     spi : int
         Inbound SPI.
     keys : tuple of bytes
-        For AES-GCM one, with the 4-octet salt behind (RFC 4106 8.1).
+        Of the cipher, then of the HMAC, as far as there are such. AES-GCM and AES-GMAC have the
+        4-octet salt behind their key (RFC 4106 8.1).
     first_seq : int
         Number of the first frame, of 64 bits with `esn`.
     esn : bool
@@ -84,62 +111,99 @@ class Case:
     payloads: tuple[bytes, ...] = field(repr=False)
 
 
+def suite_of(case: Case) -> Suite | None:
+    """The suite that a case's SAs are together; None if there is none."""
+    protocol = PROTOCOLS.get(tuple(sa.protocol for sa in case.sas))
+    if protocol is None or (protocol is Protocol.BOTH and case.sas[1].algorithm != AH_OUTER):
+        return None
+    return SUITE_NAMES.get((protocol, case.sas[0].algorithm))
+
+
 def unsupported(case: Case) -> str | None:
     """Why the NIC cannot take this case, from its description; None if it can."""
     reasons = []
-    for sa in case.sas:
-        if sa.protocol != "esp":
-            reasons.append(f"{sa.protocol.upper()} is not built in")
-        elif sa.algorithm not in SUITE_NAMES:
-            reasons.append(f"ESP with {sa.algorithm} is not built in")
-        if sa.mode != "transport":
-            reasons.append(f"{sa.mode} mode is not built in")
-    if [sa.protocol for sa in case.sas].count("esp") > 1:
-        reasons.append("ESP in ESP is not built in")
-    if case.source.version != 4 or case.destination.version != 4:
-        reasons.append("IPv6 is not built in")
+    modes = [sa.mode for sa in case.sas]
+    if suite_of(case) is None:
+        words = " in ".join(f"{sa.protocol.upper()} with {sa.algorithm}" for sa in case.sas)
+        reasons.append(f"{words} is not built in")
+    if len({sa.esn for sa in case.sas}) > 1:
+        reasons.append("ESN of one SA alone is not built in")
+    for mode in modes:
+        if mode not in ("transport", "tunnel"):
+            reasons.append(f"{mode} mode is not built in")
+    if "tunnel" in modes[1:]:
+        reasons.append("ESP inside of AH in tunnel mode is not built in")
+    if case.source.version != case.destination.version:
+        reasons.append("addresses of two families")
     if case.destination_port != PORT_RMCP_SECURED:
         reasons.append(f"UDP port {case.destination_port}: the NIC takes {PORT_RMCP_SECURED} alone")
     return "; ".join(dict.fromkeys(reasons)) or None
 
 
 def staging(case: Case) -> list[tuple[str, int, int]]:
-    """The register writes that load a supported case's SA, as an agent does them.
+    """The register writes that load a supported case's SAs, as an agent does them.
 
     Returns
     -------
     list of tuple
         Name, index and value. After each write to SA_COMMAND, SA_RESULT is to be waited for.
     """
-    (sa,) = case.sas
-    suite = SUITE_NAMES[sa.algorithm]
-    key_octets = SUITES[suite].key_octets
-    key, salt = sa.keys[0][:key_octets], sa.keys[0][key_octets:]
-    mac, right = case.frames[0][:6], sa.first_seq - 1
+    suite = suite_of(case)
+    if suite is None:
+        raise ValueError(f"case {case.name}: {unsupported(case)}")
+    facts, main = SUITES[suite], case.sas[0]
+    v6 = case.source.version == 6
+    flags = SaFlag.ESN * main.esn | SaFlag.TUNNEL * (main.mode == "tunnel") | SaFlag.IPV6 * v6
+    material = b"".join(main.keys)
+    key, rest = material[: facts.key_octets], material[facts.key_octets :]
+    salt, auth = rest[: facts.salt_octets], rest[facts.salt_octets :]
+    mac = case.frames[0][:6]
+    host, peer = int(case.destination), int(case.source)
     words = {
-        "STAGE_SPI_IN": sa.spi,
+        "STAGE_SPI_IN": main.spi,
         "STAGE_SPI_OUT": SPI_OUT,
         "STAGE_SUITE": int(suite),
-        "STAGE_FLAGS": int(SaFlag.ESN if sa.esn else SaFlag(0)),
-        "STAGE_PEER_IP": int(case.source),
+        "STAGE_FLAGS": int(flags),
+        "STAGE_PEER_IP": 0 if v6 else peer,
         "STAGE_SALT_IN": int.from_bytes(salt, "big"),
         "STAGE_SALT_OUT": 0,
-        "STAGE_RX_SEQ_HI": right >> 32,
-        "STAGE_RX_SEQ_LO": right & 0xFFFFFFFF,
+        "STAGE_RX_SEQ_HI": (main.first_seq - 1) >> 32,
+        "STAGE_RX_SEQ_LO": (main.first_seq - 1) & 0xFFFFFFFF,
         "STAGE_TX_SEQ_HI": 0,
         "STAGE_TX_SEQ_LO": 0,
     }
+    arrays = {"KEY": key, "AUTH": auth}
+    if facts.has_outer:
+        outer = case.sas[1]
+        arrays["AH_AUTH"] = outer.keys[0]
+        words |= {
+            "STAGE_AH_SPI_IN": outer.spi,
+            "STAGE_AH_SPI_OUT": AH_SPI_OUT,
+            "STAGE_AH_RX_SEQ_HI": (outer.first_seq - 1) >> 32,
+            "STAGE_AH_RX_SEQ_LO": (outer.first_seq - 1) & 0xFFFFFFFF,
+            "STAGE_AH_TX_SEQ_HI": 0,
+            "STAGE_AH_TX_SEQ_LO": 0,
+        }
     writes = [
         ("HOST_MAC_HI", 0, int.from_bytes(mac[:2], "big")),
         ("HOST_MAC_LO", 0, int.from_bytes(mac[2:], "big")),
-        ("HOST_IP", 0, int(case.destination)),
+        *(_words("HOST_IP6", host.to_bytes(16, "big")) if v6 else [("HOST_IP", 0, host)]),
         ("SA_COMMAND", 0, int(SadCommand.STAGE)),
         *((name, 0, value) for name, value in words.items()),
     ]
-    for i in range(key_octets // 4):
-        writes.append(("STAGE_KEY_IN", i, int.from_bytes(key[4 * i : 4 * i + 4], "big")))
-        writes.append(("STAGE_KEY_OUT", i, 0))
+    if v6:
+        writes += _words("STAGE_PEER_IP6", peer.to_bytes(16, "big"))
+    for name, octets in arrays.items():
+        writes += _words(f"STAGE_{name}_IN", octets)
+        writes += _words(f"STAGE_{name}_OUT", bytes(len(octets)))
     return [*writes, ("SA_COMMAND", 0, int(SadCommand.READY))]
+
+
+def _words(name: str, octets: bytes) -> list[tuple[str, int, int]]:
+    """Writes to an array of registers."""
+    return [
+        (name, i // 4, int.from_bytes(octets[i : i + 4], "big")) for i in range(0, len(octets), 4)
+    ]
 
 
 def load(path: Path) -> list[Case]:
@@ -245,6 +309,19 @@ class _Place:
         return int(value, 16)
 
 
+def _key_octets(facts: SuiteFacts) -> list[int]:
+    """Lengths of the keys of an SA of one protocol."""
+    octets = (facts.key_octets + facts.salt_octets, facts.auth_octets)
+    return [count for count in octets if count]
+
+
+def _wanted(octets: list[int], facts: SuiteFacts) -> str:
+    if len(octets) > 1:
+        return f"two keys, of {octets[0]} and {octets[1]} octets"
+    salt = " with its salt" if facts.salt_octets else ""
+    return f"one key of {octets[0]} octets{salt}"
+
+
 class _Reader:
     def __init__(self, document: Any) -> None:
         self.top = _Place(document, "file")
@@ -286,14 +363,12 @@ class _Reader:
             first_seq=place.get("first_seq").number(1, (1 << (64 if esn else 32)) - 1),
             esn=esn,
         )
-        suite: Suite | None = SUITE_NAMES.get(sa.algorithm)
-        if sa.protocol == "esp" and suite is not None:
-            facts = SUITES[suite]
-            want = facts.key_octets + facts.salt_octets
-            if [len(key) for key in sa.keys] != [want]:
-                place.get("keys").fail(
-                    f"{sa.algorithm} needs one key of {want} octets with its salt"
-                )
+        protocol = PROTOCOLS.get((sa.protocol,))
+        suite = None if protocol is None else SUITE_NAMES.get((protocol, sa.algorithm))
+        if suite is not None:
+            want = _key_octets(SUITES[suite])
+            if [len(key) for key in sa.keys] != want:
+                place.get("keys").fail(f"{sa.algorithm} needs {_wanted(want, SUITES[suite])}")
         return sa
 
 
