@@ -19,12 +19,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from amaranth.build import Clock as ClockConstraint
 from amaranth.build import Pins, Resource
 from amaranth.hdl import Elaboratable, Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.vendor import LatticeECP5Platform
 
 from boards.ecp5 import BuildError, Clock, Ecp5Build, report_of
@@ -44,6 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SEED = 1
 MHZ = 125.0
 NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6")
+RESET = "cd_sync."
+"""Where the platform releases the reset of the chip, in two registers."""
 CHAIN = "scan_"
 """How the names of the chain's own signals begin."""
 
@@ -94,7 +96,7 @@ class Platform(LatticeECP5Platform):
     speed = "6"
     default_clk = "clk"
     connectors = ()
-    resources = ()
+    resources: ClassVar[list[Resource]] = []
 
     def __init__(self, mhz: float) -> None:
         self.resources = [
@@ -128,8 +130,14 @@ class ScanChain(Elaboratable):
         m = Module()
         m.submodules.core = self.core
         inputs, outputs = _ports(self.core)
-        pin_in = platform.request("scan_in").i if platform is not None else Signal(name="pin_in")
-        pin_out = platform.request("scan_out").o if platform is not None else Signal(name="pin_out")
+        pin_in = Signal(name="pin_in")
+        pin_out = Signal(name=f"{CHAIN}pin_out", attrs={"keep": 1})
+        if platform is not None:
+            m.submodules.pin_in = buffer_in = io.Buffer("i", platform.request("scan_in", dir="-"))
+            m.submodules.pin_out = buffer_out = io.Buffer(
+                "o", platform.request("scan_out", dir="-")
+            )
+            m.d.comb += [pin_in.eq(buffer_in.i), buffer_out.o.eq(pin_out)]
         # `keep`: else the signals take the names of the ports.
         source = Signal(max(1, sum(map(len, inputs))), name=f"{CHAIN}source", attrs={"keep": 1})
         m.d.sync += source.eq((source << 1) | pin_in)
@@ -176,7 +184,7 @@ def component_of(core: Core) -> wiring.Component:
 
 
 def chain_cells(netlist: Mapping[str, Any], top: str = "top") -> tuple[int, int]:
-    """LUT4 and registers that the scan chain takes.
+    """LUT4 and registers that the scan chain and the chip's reset take.
 
     Parameters
     ----------
@@ -188,7 +196,8 @@ def chain_cells(netlist: Mapping[str, Any], top: str = "top") -> tuple[int, int]
     module = netlist["modules"][top]
     own: dict[int, str] = {}
     for name, entry in module["netnames"].items():
-        if (plain := name.rpartition(".")[2]).startswith(CHAIN):
+        plain = name.rpartition(".")[2]
+        if plain.startswith(CHAIN) or name.startswith(RESET):
             own |= {bit: plain for bit in entry["bits"] if isinstance(bit, int)}
     registers = [
         (own[bit], cell["connections"].get("DI", [None])[0])

@@ -344,7 +344,7 @@ async def measured(nic: Nic, suite: Suite) -> dict[str, Any]:
         "latency": await latency(nic, suite),
         "flood": [
             await flood(nic, suite, inner, max(COMMAND_EVERY, chosen["flood"] // shorter))
-            for inner, shorter in {low: 1, EMPTY_UDP: 1, high: 8}.items()
+            for inner, shorter in {low: 1, EMPTY_UDP: 1, high: 2}.items()
         ],
         "spacing": [
             await spacing(nic, suite, low + (high - low) * part // last)
