@@ -33,6 +33,7 @@ def measure(
     parts: int = 6,
     out: Path = OUT,
     nic: Callable[[], wiring.Component] = lambda: Nic(clock_hz=CLOCK_HZ),
+    name: str = "bench_datapath",
 ) -> dict[str, Any]:
     """Runs all measurements on the verilated NIC, writes them to `out` and returns them.
 
@@ -48,8 +49,8 @@ def measure(
         Packet lengths from which the cycles per packet are fitted.
     out
         A JSON file.
-    nic
-        Makes the NIC.
+    nic, name
+        Makes the NIC, and where its simulator is kept.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     raw = out.with_suffix(".raw.json")
@@ -57,7 +58,7 @@ def measure(
     run(
         nic(),
         "verif.bench.tb_datapath",
-        "bench_datapath",
+        name,
         parameters={
             "suites": list(suites),
             "octets": list(octets),
