@@ -63,8 +63,16 @@ replay: setup ## Run recorded IPsec frames through the gateware and the model (V
 	@[ -n "$(VECTORS)" ] || { echo "Please name a file: make replay VECTORS=verif/vectors/linux61_xfrm.json" >&2; exit 2; }
 	$(PY) -m verif.replay '$(VECTORS)'
 
-bench: setup ## Run the cocotb bench of one block, or of all (BLOCK=name, SEED=n, WAVES=1)
+bench: setup ## Run the bench of a block or of all (BLOCK=name, SEED=n, WAVES=1), or measure (PART=datapath or cores)
+ifeq ($(PART),)
 	$(PY) -m pytest -v -s $(if $(BLOCK),verif/cocotb/test_$(BLOCK).py,verif/cocotb)
+else ifeq ($(PART),datapath)
+	$(PY) -m verif.bench datapath
+else ifeq ($(PART),cores)
+	$(PY) -m boards.cores
+else
+	@echo "bench: no part is called '$(PART)'; there are datapath and cores" >&2; exit 2
+endif
 
 latency: setup ## Measure the cycles from a reset command to its pin and of a passed frame (build/latency.json)
 	$(PY) -m pytest -q -s verif/cocotb/test_latency.py

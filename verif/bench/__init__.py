@@ -1,0 +1,1 @@
+"""Measurements of the verilated NIC: `python -m verif.bench datapath`."""
