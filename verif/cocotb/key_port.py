@@ -1,4 +1,4 @@
-"""Drivers for the key ports that `KeyedAes` and `GcmUnit` have in common."""
+"""Drivers for the key ports that `KeyedAes` and `CipherUnit` have in common."""
 
 from typing import Any
 
@@ -53,9 +53,10 @@ class KeyBench(Bench):
             fields = [("index", 3), ("data", 32)]
             await self.strobe(self.dut.write, fields, slot=slot, index=index, data=word)
 
-    async def expand(self, slot: int, *, aes256: bool) -> int:
+    async def expand(self, slot: int, *, aes256: bool, decrypt: bool = False) -> int:
         """Expands a slot, and returns the cycles from the strobe to `done`."""
-        await self.strobe(self.dut.expand, [("aes256", 1)], slot=slot, aes256=aes256)
+        fields = [("aes256", 1), ("decrypt", 1)]
+        await self.strobe(self.dut.expand, fields, slot=slot, aes256=aes256, decrypt=decrypt)
         cycles = 1 + await self.until(self.dut.done)
         await self.settled()
         return cycles
