@@ -55,7 +55,8 @@ class Ghash(wiring.Component):
 
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
-        factor, next_factor = Signal(BLOCK_BITS), Signal(BLOCK_BITS)
+        factor = Signal(BLOCK_BITS)
+        next_factor = Signal(BLOCK_BITS)
         product = Signal(BLOCK_BITS)
         shift_count = Signal(range(BLOCK_OCTETS))
         position = Signal(range(BLOCK_OCTETS))
