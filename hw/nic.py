@@ -20,7 +20,7 @@ from hw.ipsec.inbound import InboundPath
 from hw.ipsec.layouts import ReplyKind, TakenMeta
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.mgmt.command_engine import CommandEngine
-from hw.net.classifier import FrameClassifier
+from hw.net.classifier import BankView, FrameClassifier
 from hw.net.parser import FrameParser
 from hw.net.records import ARP_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
@@ -140,9 +140,8 @@ class Nic(wiring.Component):
         tick_ms = Signal()
         cycles_per_ms = self._clock_hz // 1000
         cycle = Signal(range(cycles_per_ms + 1))
-        m.d.comb += tick_ms.eq(cycle == 0)
-        m.d.sync += cycle.eq(cycle - 1)
-        with m.If(tick_ms):
+        m.d.sync += [tick_ms.eq(cycle == 1), cycle.eq(cycle - 1)]
+        with m.If(cycle == 0):
             m.d.sync += cycle.eq(cycles_per_ms - 1)
 
         pins = {}
@@ -191,6 +190,12 @@ class Nic(wiring.Component):
             classifier.fields.eq(parser.fields),
             classifier.walked.eq(parser.walked),
             classifier.ended.eq(parser.ended),
+            classifier.address.eq(parser.address),
+            *(
+                classifier.banks[n][name].eq(sad.banks[n][name])
+                for n in range(sa.BANKS)
+                for name, _ in BankView
+            ),
             parser.release.eq(classifier.release),
             classifier.host_lost.eq(host_buffer.lost),
             host_buffer.commit.eq(classifier.host_commit),

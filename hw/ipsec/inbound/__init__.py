@@ -51,6 +51,8 @@ class InboundPath(wiring.Component):
     load_stb, load_index, load_edge : Signal, in
         Begin a window anew; index Cat(outer, bank).
     prove_stb, prove_bank : Signal, out
+    keep, keep_token : Signal, out; keep_ready, kept : Signal, in
+        The sender's record, to be kept until the answer.
     inner_stb, inner_token, inner_offset, inner_data : Signal, out
         Record of what was inside of a packet.
     message, o : streams, out
@@ -92,6 +94,10 @@ class InboundPath(wiring.Component):
                 "inner_token": Out(range(TOKENS)),
                 "inner_offset": Out(range(RECORD_OCTETS)),
                 "inner_data": Out(8),
+                "keep": Out(1),
+                "keep_token": Out(range(TOKENS)),
+                "keep_ready": In(1),
+                "kept": In(range(TOKENS)),
                 "message": Out(stream.Signature(MessageMeta)),
                 "o": Out(PacketSignature()),
                 "count": Out(data.ArrayLayout(COUNTER_COUNT, 2)),
@@ -158,6 +164,10 @@ class InboundPath(wiring.Component):
                 for n in range(BANKS)
                 for name in ("receives", "epoch")
             ),
+            self.keep.eq(feeder.keep),
+            self.keep_token.eq(feeder.keep_token),
+            feeder.keep_ready.eq(self.keep_ready),
+            feeder.kept.eq(self.kept),
             plain.host_ip.eq(self.host_ip),
             plain.host_ip6.eq(self.host_ip6),
             self.prove_stb.eq(verdict.prove_stb),

@@ -10,7 +10,7 @@ from hw.crypto.hmac import auth_job_layout, auth_octet_layout
 from hw.headers import octets_of
 from hw.ipsec.inbound.job import InboundJob, Pending
 from hw.ipsec.inbound.plain import Begin
-from hw.ipsec.layouts import Cipher, auth_slot, key_slot
+from hw.ipsec.layouts import TOKENS, Cipher, auth_slot, key_slot
 from hw.stream import OctetSignature, PacketBeat, PacketSignature, SkidBuffer
 from spec.headers import AH, ESP, GCM_IV
 from spec.sa import BANKS
@@ -75,6 +75,8 @@ class InboundFeeder(wiring.Component):
     pending : stream of Pending, out
     icv : OctetSignature, out
         To the verdict: of each packet not in clear, the ICVs in their order in the packet.
+    keep, keep_token : Signal, out; keep_ready, kept : Signal, in
+        The sender's record is kept, under the number `kept`, from here to the answer.
     """
 
     job: In(stream.Signature(InboundJob))
@@ -89,6 +91,10 @@ class InboundFeeder(wiring.Component):
     outer: Out(stream.Signature(auth_octet_layout()))
     pending: Out(stream.Signature(Pending))
     icv: Out(OctetSignature())
+    keep: Out(1)
+    keep_token: Out(range(TOKENS))
+    keep_ready: In(1)
+    kept: In(range(TOKENS))
 
     def elaborate(self, platform):
         m = Module()
@@ -111,6 +117,7 @@ class InboundFeeder(wiring.Component):
             by_main.eq(~job.clear & ~(is_gcm | is_gmac)),
         ]
 
+        token = Signal(range(TOKENS))
         begin, pending = self.begin.payload, self.pending.payload
         m.d.comb += [
             begin.direct.eq(direct),
@@ -119,9 +126,15 @@ class InboundFeeder(wiring.Component):
             begin.tunnel.eq(job.tunnel),
             begin.clear.eq(job.clear),
             begin.next_header.eq(job.next_header),
-            begin.token.eq(job.token),
-            *(pending[name].eq(job[name]) for name, _ in Pending if name not in ("by_cipher",)),
+            begin.token.eq(token),
+            *(
+                pending[name].eq(job[name])
+                for name, _ in Pending
+                if name not in ("by_cipher", "token")
+            ),
             pending.by_cipher.eq(by_cipher),
+            pending.token.eq(token),
+            self.keep_token.eq(job.token),
         ]
         work = self.cipher_job.payload
         spi, high, low = octets_of(job.spi), octets_of(job.high), octets_of(job.sequence)
@@ -176,9 +189,14 @@ class InboundFeeder(wiring.Component):
         with m.FSM(name="plan"):
             with m.State("IDLE"):
                 with m.If(self.job.valid):
-                    m.next = "BEGIN"
+                    m.next = "KEEP"
                     with m.If(job.refused):
                         m.next = "DRAIN"
+            with m.State("KEEP"):
+                m.d.comb += self.keep.eq(self.keep_ready)
+                m.d.sync += token.eq(self.kept)
+                with m.If(self.keep_ready):
+                    m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += self.begin.valid.eq(1)
                 with m.If(self.begin.ready):
