@@ -134,7 +134,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.submodules.work = work = KeyWork()
         m.submodules.numbers = numbers = SequenceNumbers()
         state = Array(Signal(_STATE_BITS, name=f"state_{n}") for n in range(BANKS))
-        dirty = Array(Signal(name=f"dirty_{n}") for n in range(BANKS))
+        dirty = Array(Signal(name=f"dirty_{n}", init=1) for n in range(BANKS))
 
         def among(bank, *names):
             expression = 0

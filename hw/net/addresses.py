@@ -39,7 +39,7 @@ class AddressMatch(wiring.Component):
     host_ip6: In(128)
     peer_ip: In(data.ArrayLayout(128, BANKS))
     peer_v6: In(BANKS)
-    to_host: Out(1)
+    to_host: Out(1, init=1)
     from_peer: Out(BANKS)
 
     def elaborate(self, platform):
@@ -75,7 +75,7 @@ class AddressMatch(wiring.Component):
         for n in range(BANKS):
             peer = Signal(8, name=f"peer_{n}")
             family = Signal(name=f"family_{n}")
-            same = Signal(name=f"same_{n}")
+            same = Signal(name=f"same_{n}", init=1)
             m.d.sync += [
                 peer.eq(Array(octets_of(self.peer_ip[n]))[index]),
                 family.eq(self.peer_v6[n] == self.v6),
