@@ -307,29 +307,24 @@ class EngineShare(wiring.Component):
                 ),
             ]
 
-        # One register for all tags; only who may take it differs.
+        # A register for the tags of each port: whoever needs two takes both at once.
         first = data.View(order_layout, order.r_data)
-        tag = Signal(128)
+        held = [Signal(128, name=f"tag_of_{port}") for port in AUTH_PORTS]
         holds = Signal(len(AUTH_PORTS))
-        taken = Signal()
+        may_come = Signal()
         come = Signal()
+        lane_tag_now = Signal(128)
         m.d.comb += [
-            taken.eq(Cat(holds[n] & tags[n].ready for n in ports).any()),
-            come.eq(
-                order.r_rdy
-                & ~holds.any()
-                & Array(lane_tag.valid for lane_tag in lane_tags)[first.lane]
-            ),
+            may_come.eq(order.r_rdy & ~holds.bit_select(first.port, 1)),
+            come.eq(may_come & Array(lane_tag.valid for lane_tag in lane_tags)[first.lane]),
+            lane_tag_now.eq(Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]),
             order.r_en.eq(come),
         ]
         for n, lane_tag in enumerate(lane_tags):
-            m.d.comb += lane_tag.ready.eq(order.r_rdy & ~holds.any() & (first.lane == n))
-        with m.If(come):
-            m.d.sync += [
-                tag.eq(Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]),
-                holds.eq(1 << first.port),
-            ]
-        with m.If(taken):
-            m.d.sync += holds.eq(0)
+            m.d.comb += lane_tag.ready.eq(may_come & (first.lane == n))
         for n in ports:
-            m.d.comb += [tags[n].valid.eq(holds[n]), tags[n].payload.eq(tag)]
+            with m.If(come & (first.port == n)):
+                m.d.sync += [held[n].eq(lane_tag_now), holds[n].eq(1)]
+            with m.Elif(tags[n].ready):
+                m.d.sync += holds[n].eq(0)
+            m.d.comb += [tags[n].valid.eq(holds[n]), tags[n].payload.eq(held[n])]
