@@ -1,0 +1,509 @@
+"""One reply after another: laid out in a small memory, protected there, and sent."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.crypto.cipher import CipherMode, cipher_job_layout
+from hw.crypto.hmac import auth_job_layout, auth_octet_layout
+from hw.headers import octets_of
+from hw.ipsec.layouts import (
+    RECORD_OCTETS,
+    TOKENS,
+    Cipher,
+    Protocol,
+    Reply,
+    ReplyKind,
+    SaView,
+    auth_slot,
+    key_slot,
+)
+from hw.net.reply.layout import FrameLayout
+from hw.stream import OctetSignature, PacketSignature
+from spec.headers import GCM_IV, IPV4, IPV6, UDP
+from spec.sa import BANKS
+
+__all__ = ["FRAME_OCTETS_MAX", "ReplyBuilder"]
+
+FRAME_OCTETS_MAX = 320
+"""Longest frame: 22 of Ethernet with two tags, twice IPv6, AH, ESP with CBC and a full message."""
+_MEMORY_OCTETS = 512
+_TAG_OCTETS = 16
+_SHA_1_OCTETS = 12
+_HIGH_OCTETS = 4
+_QUEUE = 8
+_TTL = 64
+
+
+class ReplyBuilder(wiring.Component):
+    """Turns one reply after another into a frame, whole before its first octet leaves.
+
+    The headers and the message are laid out in a memory, checksums are summed up meanwhile; the
+    memory is then read through the engines, which put ciphertext and ICVs in their places; at last
+    it is read out. About 250 cycles for a clear message and 350 to 900 for a protected one.
+
+    A reply under a bank that no longer receives, or is of another epoch, or whose numbers are used
+    up, is not sent; nor is one whose bank goes while it is protected, for parts of it may be under
+    a zeroised key (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: `tx_stb` takes it
+    before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
+
+    Parameters
+    ----------
+    dont_fragment : bool
+        Outer IPv4 headers say so.
+    ttl : int
+        Outer time to live, and hop limit.
+
+    Attributes
+    ----------
+    reply : stream of Reply, in
+    host_mac, host_ip, host_ip6 : Signal, in
+    banks, tx_stb, tx_bank
+        From and to the SAD.
+    record_token, record_inner, record_offset, record_data
+        To the senders' records; `record_data` is there two cycles later.
+    cipher_*, auth_*
+        To the engines, through their share.
+    o : stream, out
+        The frame, to a commit FIFO (`ready` is not looked at); `commit` releases it, `discard`
+        takes it back.
+    room : Signal, in
+        That FIFO has room for a whole frame.
+
+    Source: RFC 826, RFC 791, RFC 8200, RFC 768, RFC 1071, RFC 4303 3.3, RFC 4302 3.3, RFC 4106 3,
+    RFC 4543 3 and 4, RFC 3602 3, RFC 3948 2.1.
+    """
+
+    def __init__(self, *, dont_fragment: bool = True, ttl: int = _TTL):
+        if not 1 <= ttl <= 255:
+            raise ValueError(f"ttl must be from 1 to 255, not {ttl}")
+        self._dont_fragment = dont_fragment
+        self._ttl = ttl
+        super().__init__(
+            {
+                "reply": In(stream.Signature(Reply)),
+                "host_mac": In(48),
+                "host_ip": In(32),
+                "host_ip6": In(128),
+                "banks": In(data.ArrayLayout(SaView, BANKS)),
+                "tx_stb": Out(1),
+                "tx_bank": Out(range(BANKS)),
+                "record_token": Out(range(TOKENS)),
+                "record_inner": Out(1),
+                "record_offset": Out(range(RECORD_OCTETS)),
+                "record_data": In(8),
+                "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * BANKS))),
+                "cipher_i": Out(OctetSignature()),
+                "cipher_o": In(OctetSignature()),
+                "cipher_tag": In(stream.Signature(128)),
+                "auth_job": Out(stream.Signature(auth_job_layout(slots=4 * BANKS))),
+                "auth_i": Out(stream.Signature(auth_octet_layout())),
+                "auth_tag": In(stream.Signature(128)),
+                "o": Out(PacketSignature()),
+                "commit": Out(1),
+                "discard": Out(1),
+                "room": In(1),
+            }
+        )
+
+    @property
+    def dont_fragment(self) -> bool:
+        """Outer IPv4 headers say so."""
+        return self._dont_fragment
+
+    @property
+    def ttl(self) -> int:
+        """Outer time to live, and hop limit."""
+        return self._ttl
+
+    def elaborate(self, platform):
+        m = Module()
+        reply = Signal(Reply)
+        view = Signal(SaView)
+        m.submodules.memory = memory = Memory(
+            shape=8, depth=_MEMORY_OCTETS, init=[], attrs={"ram_style": "block"}
+        )
+        write, read = memory.write_port(), memory.read_port(transparent_for=())
+        m.submodules.layout = layout = FrameLayout(dont_fragment=self._dont_fragment, ttl=self._ttl)
+        sizes = layout.sizes
+
+        # A bank that goes, or becomes another SA, takes its reply with it.
+        stays = Signal()
+        now = self.banks[reply.bank]
+        receives, epoch = Signal(), Signal.like(reply.epoch)
+        m.d.sync += [receives.eq(now.receives), epoch.eq(now.epoch)]
+        with m.If(~receives | (epoch != reply.epoch)):
+            m.d.sync += stays.eq(0)
+        protected = reply.kind == ReplyKind.PROTECTED
+
+        m.d.comb += [
+            layout.reply.eq(reply),
+            layout.view.eq(view),
+            layout.host_mac.eq(self.host_mac),
+            layout.host_ip.eq(self.host_ip),
+            layout.host_ip6.eq(self.host_ip6),
+            layout.record_data.eq(self.record_data),
+            self.record_token.eq(reply.token),
+            self.record_inner.eq(layout.record_inner),
+            self.record_offset.eq(layout.record_offset),
+            self.tx_bank.eq(reply.bank),
+        ]
+
+        # The memory's writer: the layout, or a patch, or what comes from the engines.
+        patch_stb, patch_at, patch_data = Signal(), Signal(9), Signal(8)
+        stored_at = Signal(9)
+        stores = Signal()
+        w_en, w_at, w_data = Signal(), Signal(9), Signal(8)
+        m.d.comb += [write.en.eq(w_en), write.addr.eq(w_at), write.data.eq(w_data)]
+        m.d.sync += w_en.eq(layout.w_stb | patch_stb | stores)
+        with m.If(layout.w_stb):
+            m.d.sync += [w_at.eq(layout.w_at), w_data.eq(layout.w_data)]
+        with m.Elif(patch_stb):
+            m.d.sync += [w_at.eq(patch_at), w_data.eq(patch_data)]
+        with m.Else():
+            m.d.sync += [w_at.eq(stored_at), w_data.eq(self.cipher_o.payload)]
+        m.d.comb += [self.cipher_o.ready.eq(1), stores.eq(self.cipher_o.valid)]
+        with m.If(stores):
+            m.d.sync += stored_at.eq(stored_at + 1)
+
+        # The memory's reader: a region, and behind it the high half of a number where asked for.
+        m.submodules.queue = queue = SyncFIFO(width=8, depth=_QUEUE)
+        read_at, read_end = Signal(9), Signal(9)
+        reading = Signal()
+        under_way = Signal(2)
+        fetched = Signal(8, reset_less=True)  # as the output register of block RAM is
+        left = Signal(10)
+        tail = Signal(32)
+        has_tail = Signal()
+        fetch, takes = Signal(), Signal()
+        octet = Signal(8)
+        in_tail = Signal()
+        is_last = Signal()
+        m.d.comb += [
+            fetch.eq(reading & (queue.w_level <= _QUEUE - 4)),
+            read.addr.eq(read_at),
+            read.en.eq(1),
+            queue.w_en.eq(under_way[1]),
+            queue.w_data.eq(fetched),
+            in_tail.eq(has_tail & (left <= _HIGH_OCTETS)),
+            octet.eq(Mux(in_tail, tail[:8], queue.r_data)),
+            is_last.eq(left == 1),
+        ]
+        m.d.sync += [under_way.eq(Cat(fetch, under_way)), fetched.eq(read.data)]
+        with m.If(fetch):
+            m.d.sync += [read_at.eq(read_at + 1), reading.eq(read_at + 1 != read_end)]
+        there = Signal()
+        m.d.comb += [
+            there.eq((left != 0) & (queue.r_rdy | in_tail)),
+            queue.r_en.eq(takes & ~in_tail),
+        ]
+        with m.If(takes):
+            m.d.sync += left.eq(left - 1)
+            with m.If(in_tail):
+                m.d.sync += tail.eq(tail >> 8)
+
+        def region(start, end, *, high=None):
+            """Begins to read from `start` to `end`; `high`: (whether, number) of the tail."""
+            m.d.sync += [
+                read_at.eq(start),
+                read_end.eq(end),
+                reading.eq(1),
+                has_tail.eq(0 if high is None else high[0]),
+                left.eq(end - start + (0 if high is None else Mux(high[0], _HIGH_OCTETS, 0))),
+            ]
+            if high is not None:
+                m.d.sync += tail.eq(Cat(octets_of(high[1])))
+
+        # The sums of the outer UDP datagram of IPv6.
+        sums = Signal()
+        m.d.comb += [
+            layout.sum_stb.eq(sums & there),
+            layout.sum_data.eq(octet),
+        ]
+
+        # Jobs.
+        is_gcm, is_gmac = view.cipher == Cipher.GCM, view.cipher == Cipher.GMAC
+        is_cbc = view.cipher == Cipher.CBC
+        by_cipher = is_gcm | is_gmac
+        alone = view.protocol == Protocol.AH
+        both = view.protocol == Protocol.BOTH
+        sequence = view.tx_sequence
+        outer_pass = Signal()  # AH around ESP, or AH alone
+        job = self.cipher_job.payload
+        cipher_octets = Signal(11)
+        spi, wide = octets_of(view.spi_out), octets_of(sequence)
+        m.d.comb += [
+            job.encrypt.eq(1),
+            job.slot.eq(key_slot(reply.bank, 1)),
+            job.aes256.eq(view.aes256),
+            job.nonce.eq(Cat(octets_of(view.salt_out), wide)),
+            job.aad.eq(Cat(spi, Mux(view.esn, Cat(wide), Cat(wide[4:], Const(0, 32))))),
+            job.aad_octets.eq(Mux(alone, 0, Mux(view.esn, 12, 8))),
+            job.octets.eq(cipher_octets),
+            self.auth_job.payload.slot.eq(auth_slot(reply.bank, 1, outer_pass & both)),
+            self.auth_job.payload.sha_1.eq(view.sha_1 & ~(outer_pass & both)),
+            self.auth_i.payload.data.eq(octet),
+            self.auth_i.payload.last.eq(is_last),
+            self.cipher_i.payload.eq(octet),
+        ]
+        with m.Switch(view.cipher):
+            with m.Case(Cipher.GCM):
+                m.d.comb += job.mode.eq(CipherMode.GCM)
+            with m.Case(Cipher.GMAC):
+                m.d.comb += job.mode.eq(CipherMode.GMAC)
+            with m.Default():
+                m.d.comb += job.mode.eq(CipherMode.CBC)
+
+        # A tag goes to its place octet by octet.
+        tag = Signal(128)
+        tag_at = Signal(9)
+        tag_left = Signal(5)
+        end = Signal(9)
+        high = Mux(outer_pass & both, view.ah_tx_sequence[32:], sequence[32:])
+        m.d.sync += [self.commit.eq(0), self.discard.eq(0)]
+        m.d.sync += [self.o.valid.eq(0), self.o.payload.first.eq(0)]
+        first = Signal()
+        wait = Signal(4)
+
+        def with_tag(payload):
+            m.d.sync += [tag.eq(payload), tag_left.eq(sizes.icv)]
+            with m.If(outer_pass):
+                m.d.sync += [tag_at.eq(layout.at_ah_icv), tag_left.eq(sizes.ah_icv)]
+            with m.Else():
+                m.d.sync += tag_at.eq(end)
+            m.next = "tag"
+
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.reply.ready.eq(self.room)
+                m.d.sync += [wait.eq(0), outer_pass.eq(0), first.eq(1)]
+                with m.If(self.reply.valid & self.room):
+                    m.d.sync += reply.eq(self.reply.payload)
+                    m.next = "bank"
+            with m.State("bank"):
+                m.d.sync += [view.eq(now), wait.eq(wait + 1)]
+                m.d.sync += stays.eq(1)
+                with m.If(wait == 2):
+                    m.d.sync += wait.eq(0)
+                    m.next = "sizes"
+            with m.State("sizes"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 7):
+                    m.d.sync += wait.eq(0)
+                    m.next = "lay out"
+                    with m.If(protected):
+                        m.next = "number"
+            with m.State("number"):
+                m.next = "lay out"
+                with m.If(~stays | view.tx_exhausted):
+                    m.next = "idle"
+                with m.Else():
+                    m.d.comb += self.tx_stb.eq(1)
+            with m.State("lay out"):
+                m.d.comb += layout.begin.eq(1)
+                m.next = "laying out"
+            with m.State("laying out"):
+                with m.If(layout.done):
+                    m.d.sync += end.eq(layout.end)
+                    m.next = "inner sum high"
+            # Checksums, whole now.
+            with m.State("inner sum high"):
+                m.d.comb += [
+                    patch_stb.eq(sizes.tunnel_v4),
+                    patch_at.eq(layout.at_inner + IPV4.octet_offset("checksum")),
+                    patch_data.eq(layout.inner_sum[8:]),
+                ]
+                m.next = "inner sum low"
+            with m.State("inner sum low"):
+                m.d.comb += [
+                    patch_stb.eq(sizes.tunnel_v4),
+                    patch_at.eq(layout.at_inner + IPV4.octet_offset("checksum") + 1),
+                    patch_data.eq(layout.inner_sum[:8]),
+                ]
+                m.next = "udp sum high"
+            with m.State("udp sum high"):
+                m.d.comb += [
+                    patch_stb.eq(reply.kind != ReplyKind.ARP),
+                    patch_at.eq(layout.at_udp + UDP.octet_offset("checksum")),
+                    patch_data.eq(layout.udp_sum[8:]),
+                ]
+                m.next = "udp sum low"
+            with m.State("udp sum low"):
+                m.d.comb += [
+                    patch_stb.eq(reply.kind != ReplyKind.ARP),
+                    patch_at.eq(layout.at_udp + UDP.octet_offset("checksum") + 1),
+                    patch_data.eq(layout.udp_sum[:8]),
+                ]
+                m.next = "finish headers"
+                with m.If(protected):
+                    m.next = "esp"
+                    with m.If(alone):
+                        m.next = "ah"
+            # ESP: encrypted in place, then its ICV.
+            with m.State("esp"):
+                m.d.sync += [
+                    stored_at.eq(Mux(is_cbc, layout.at_iv, layout.at_text)),
+                    cipher_octets.eq(
+                        sizes.text + Mux(is_cbc, _TAG_OCTETS, Mux(is_gmac, GCM_IV.octets, 0))
+                    ),
+                ]
+                m.next = "esp job"
+                with m.If(view.cipher == Cipher.NULL):
+                    m.next = "esp auth"
+            with m.State("esp job"):
+                m.d.comb += self.cipher_job.valid.eq(1)
+                with m.If(self.cipher_job.ready):
+                    region(Mux(is_gcm, layout.at_text, layout.at_iv), end)
+                    m.next = "esp octets"
+            with m.State("esp octets"):
+                m.d.comb += [
+                    self.cipher_i.valid.eq(there),
+                    takes.eq(there & self.cipher_i.ready),
+                ]
+                with m.If(left == 0):
+                    m.next = "esp end"
+            with m.State("esp end"):
+                # All of the ciphertext is in its place, the last octet in two cycles.
+                with m.If(by_cipher):
+                    m.d.comb += self.cipher_tag.ready.eq(1)
+                    with m.If(self.cipher_tag.valid):
+                        with_tag(self.cipher_tag.payload)
+                with m.Elif(stored_at == end):
+                    m.d.sync += wait.eq(wait + 1)
+                    with m.If(wait == 3):
+                        m.d.sync += wait.eq(0)
+                        m.next = "esp auth"
+            with m.State("esp auth"):
+                m.d.comb += self.auth_job.valid.eq(1)
+                with m.If(self.auth_job.ready):
+                    region(layout.at_esp, end, high=(view.esn, high))
+                    m.next = "auth octets"
+            with m.State("auth octets"):
+                m.d.comb += [
+                    self.auth_i.valid.eq(there),
+                    takes.eq(there & self.auth_i.ready),
+                ]
+                with m.If(left == 0):
+                    m.next = "auth tag"
+            with m.State("auth tag"):
+                m.d.comb += self.auth_tag.ready.eq(1)
+                with m.If(self.auth_tag.valid):
+                    with_tag(self.auth_tag.payload)
+            with m.State("tag"):
+                m.d.comb += [
+                    patch_stb.eq(1),
+                    patch_at.eq(tag_at),
+                    patch_data.eq(tag[:8]),
+                ]
+                m.d.sync += [tag.eq(tag >> 8), tag_at.eq(tag_at + 1), tag_left.eq(tag_left - 1)]
+                with m.If(tag_left == 1):
+                    m.next = "finish headers"
+                    with m.If(~outer_pass):
+                        m.d.sync += end.eq(tag_at + 1)
+                        with m.If(both):
+                            m.next = "ah"
+            # AH: over the whole packet, whose changing parts are zero until then.
+            with m.State("ah"):
+                m.d.sync += [
+                    outer_pass.eq(1),
+                    wait.eq(wait + 1),
+                    cipher_octets.eq(end - layout.at_ip + Mux(view.esn, _HIGH_OCTETS, 0)),
+                ]
+                with m.If(wait == 3):
+                    m.d.sync += wait.eq(0)
+                    m.next = "ah auth"
+                    with m.If(is_gmac):
+                        m.next = "ah job"
+            with m.State("ah auth"):
+                m.d.comb += self.auth_job.valid.eq(1)
+                with m.If(self.auth_job.ready):
+                    region(layout.at_ip, end, high=(view.esn, high))
+                    m.next = "auth octets"
+            with m.State("ah job"):
+                m.d.comb += self.cipher_job.valid.eq(1)
+                with m.If(self.cipher_job.ready):
+                    region(layout.at_ip, end, high=(view.esn, high))
+                    m.next = "esp octets"
+            # What may change on the way.
+            with m.State("finish headers"):
+                m.d.sync += wait.eq(wait + 1)
+                ip4 = ~reply.v6
+                with m.Switch(wait):
+                    with m.Case(0):
+                        m.d.comb += [
+                            patch_at.eq(layout.at_ip + Mux(ip4, 6, IPV6.octet_offset("hop_limit"))),
+                            patch_data.eq(Mux(ip4, 0x40 if self._dont_fragment else 0, self._ttl)),
+                        ]
+                    with m.Case(1):
+                        m.d.comb += [
+                            patch_at.eq(layout.at_ip + Mux(ip4, 8, IPV6.octet_offset("hop_limit"))),
+                            patch_data.eq(self._ttl),
+                        ]
+                    with m.Case(2):
+                        m.d.comb += [
+                            patch_at.eq(layout.at_ip + Mux(ip4, 10, 7)),
+                            patch_data.eq(Mux(ip4, layout.outer_sum[8:], self._ttl)),
+                        ]
+                    with m.Default():
+                        m.d.comb += [
+                            patch_at.eq(layout.at_ip + Mux(ip4, 11, 7)),
+                            patch_data.eq(Mux(ip4, layout.outer_sum[:8], self._ttl)),
+                        ]
+                m.d.comb += patch_stb.eq(reply.kind != ReplyKind.ARP)
+                with m.If(wait == 3):
+                    m.d.sync += wait.eq(0)
+                    m.next = "settle"
+                    with m.If(protected & reply.encapsulated & reply.v6):
+                        m.next = "encapsulated"
+            # The checksum of ESP in UDP, which IPv6 wants (RFC 8200 8.1).
+            with m.State("encapsulated"):
+                m.d.comb += layout.sum_begin.eq(1)
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 3):
+                    m.d.sync += wait.eq(0)
+                    region(layout.at_ip + IPV6.octet_offset("source"), end)
+                    m.next = "encapsulated octets"
+            with m.State("encapsulated octets"):
+                m.d.comb += [sums.eq(1), takes.eq(there)]
+                with m.If(left == 0):
+                    m.d.sync += wait.eq(wait + 1)
+                    with m.If(wait == 5):
+                        m.d.sync += wait.eq(0)
+                        m.next = "encapsulated sum"
+            with m.State("encapsulated sum"):
+                m.d.sync += wait.eq(wait + 1)
+                m.d.comb += [
+                    patch_stb.eq(1),
+                    patch_at.eq(layout.at_encapsulated + UDP.octet_offset("checksum") + wait),
+                    patch_data.eq(Mux(wait == 0, layout.udp_sum[8:], layout.udp_sum[:8])),
+                ]
+                with m.If(wait == 1):
+                    m.d.sync += wait.eq(0)
+                    m.next = "settle"
+            with m.State("settle"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 3):
+                    m.d.sync += wait.eq(0)
+                    region(0, end)
+                    m.next = "send"
+            with m.State("send"):
+                m.d.comb += takes.eq(there)
+                m.d.sync += [
+                    self.o.valid.eq(there),
+                    self.o.payload.data.eq(octet),
+                    self.o.payload.first.eq(first),
+                    self.o.payload.last.eq(is_last),
+                ]
+                with m.If(there):
+                    m.d.sync += first.eq(0)
+                with m.If(left == 0):
+                    m.next = "sent"
+            with m.State("sent"):
+                m.d.sync += [
+                    self.commit.eq(stays | ~protected),
+                    self.discard.eq(~stays & protected),
+                ]
+                m.next = "idle"
+        return m
