@@ -21,6 +21,8 @@ BLOCK_CYCLES = {False: 68, True: 85}  # by whether it is SHA-1
 MESSAGE_CYCLES = 46
 EXPAND_CYCLES = {False: 293, True: 327}
 FIPS_180_4_INITIAL = 0x6A09E667
+FIPS_180_4_SHA1_INITIAL = 0x67452301
+SHA1_INITIAL_SLOT = 2
 RESTING_SUMS = [0x428A2F98, 0x5A827999]  # the first round constants, FIPS 180-4 4.2.1 and 4.2.2
 BORDERS = [1, 2, 3, 4, 54, 55, 56, 57, 62, 63, 64, 65, 118, 119, 120, 127, 128, 129, 300, 1500]
 
@@ -299,6 +301,9 @@ async def zeroise_empties_the_slot(dut):
         kept[slot] = [0] * KEPT_WORDS
         assert {other: bench.stored(other) for other in kept} == kept
         assert int(dut.words[KEPT_WORDS].value) == FIPS_180_4_INITIAL
+        if bench.with_sha_1:
+            place = SLOT_WORDS * SHA1_INITIAL_SLOT + KEPT_WORDS
+            assert int(dut.words[place].value) == FIPS_180_4_SHA1_INITIAL
     await bench.finish()
 
 
