@@ -106,7 +106,7 @@ class HmacBench(KeyBench):
         value = await with_timeout(self.tags[lane].receive(), LIMIT_US, "us")
         return value.to_bytes(TAG_OCTETS, "little")
 
-    async def load(self, slot, key, sha_1=False):
+    async def load_key(self, slot, key, sha_1=False):
         """Writes a key, zeros behind it, and expands it. What follows a key of SHA-1 is ignored."""
         if sha_1:
             words = key.ljust(SHA1_KEY_OCTETS, b"\0") + self.rng.randbytes(12)
@@ -125,7 +125,7 @@ class HmacBench(KeyBench):
         for slot in range(self.slots):
             sha_1 = self.with_sha_1 and slot % 2 == 1
             keys.append(self.rng.randbytes(SHA1_KEY_OCTETS if sha_1 else KEY_OCTETS))
-            await self.load(slot, keys[slot], sha_1)
+            await self.load_key(slot, keys[slot], sha_1)
         return keys
 
     def stored(self, slot):
@@ -141,7 +141,7 @@ async def rfc4231_vectors(dut):
     await bench.start()
     for number, (key, message, tag) in enumerate(RFC_4231):
         slot = number % bench.slots
-        await bench.load(slot, sha256(key).digest() if len(key) > 64 else key)
+        await bench.load_key(slot, sha256(key).digest() if len(key) > 64 else key)
         for lane in bench.lanes:
             bench.ask(lane, slot, message)
             assert (await bench.tag(lane)).hex() == tag
@@ -153,11 +153,11 @@ async def rfc2202_vectors(dut):
     """The literal vectors of RFC 2202, on each lane, each behind one of SHA-256."""
     bench = HmacBench(dut)
     await bench.start()
-    await bench.load(0, RFC_4231[0][0])
+    await bench.load_key(0, RFC_4231[0][0])
     for number, (key, message, tag) in enumerate(RFC_2202):
         slot = 1 + number % (bench.slots - 1)
         short = sha1(key, usedforsecurity=False).digest() if len(key) > 64 else key
-        await bench.load(slot, short, sha_1=True)
+        await bench.load_key(slot, short, sha_1=True)
         for lane in bench.lanes:
             bench.ask(lane, 0, RFC_4231[0][1])
             bench.ask(lane, slot, message)
@@ -232,7 +232,7 @@ async def keeps_pace(dut):
 
 async def check_pace(bench, sha_1):
     """The pace of one hash."""
-    cycles = await bench.load(1, bytes(20), sha_1)
+    cycles = await bench.load_key(1, bytes(20), sha_1)
     assert cycles == EXPAND_CYCLES[sha_1], cycles
     for length in (1, 55, 56, 119, 120, 184, 500):
         for lane in bench.lanes:
@@ -254,7 +254,7 @@ async def state_is_cleared(dut):
     keys = await bench.load_random()
     for slot in (None, 3, 2, None):
         if slot is None:  # an expansion, of either hash
-            await bench.load(1, keys[1], bench.of_sha_1[1])
+            await bench.load_key(1, keys[1], bench.of_sha_1[1])
         else:
             for lane in bench.lanes:
                 bench.ask(lane, slot, bench.rng.randbytes(100))
@@ -344,7 +344,7 @@ async def zeroise_while_busy(dut):
     for lane in bench.lanes:
         await bench.tag(lane)
     assert all(bench.stored(slot) == [0] * KEPT_WORDS for slot in range(bench.slots))
-    await bench.load(5 % bench.slots, keys[0])
+    await bench.load_key(5 % bench.slots, keys[0])
     bench.ask(0, 5 % bench.slots, b"after")
     assert await bench.tag(0) == expected(keys[0], b"after")
     await bench.finish()
@@ -369,7 +369,7 @@ async def expands_among_traffic(dut):
         await bench.until(dut.zeroising, 0)
         assert bench.stored(4 % bench.slots) == [0] * KEPT_WORDS
         key = bench.rng.randbytes(32)
-        await bench.load(4 % bench.slots, key)
+        await bench.load_key(4 % bench.slots, key)
     for lane, tag in asked:
         assert await bench.tag(lane) == tag
     bench.ask(0, 4 % bench.slots, b"new key")
