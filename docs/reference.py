@@ -22,7 +22,7 @@ from spec.layout import Access, Header, Register
 from spec.registers import REGISTERS
 from spec.rmcp import AsfType, CommitResult, OemType
 from spec.sa import BankState, SadCommand, SadResult, SaFlag
-from spec.suites import SUITES, Suite
+from spec.suites import OUTER_ICV_OCTETS, OUTER_KEY_OCTETS, SUITES, Hash, Protocol
 
 __all__ = ["pages", "write"]
 
@@ -151,21 +151,31 @@ def headers_page() -> str:
     return "\n".join(parts)
 
 
+_PROTOCOL_WORDS = {Protocol.ESP: "ESP", Protocol.AH: "AH", Protocol.BOTH: "AH around ESP"}
+
+
 def suites_page() -> str:
     """Each suite and its lengths."""
-    docs = member_docs(Suite)
     rows = [
         (
             int(suite),
             f"`{suite.name}`",
-            facts.encr_id,
-            *(facts.key_octets, facts.salt_octets, facts.iv_octets, facts.icv_octets),
-            docs.get(suite.name, ""),
+            _PROTOCOL_WORDS[facts.protocol],
+            *(facts.encr_id, facts.auth_id),
+            *(facts.key_octets, facts.salt_octets, facts.auth_octets),
+            *(facts.iv_octets, facts.icv_octets, facts.align_octets),
+            "on request" if facts.hash is Hash.SHA_1 else "always",
         )
         for suite, facts in SUITES.items()
     ]
-    head = ("number", "name", "IANA ENCR", "key", "salt", "IV", "ICV", "meaning")
-    return f"# Suites\n\n{_NOTE} Lengths in octets.\n\n{table(head, rows)}"
+    head = ("number", "name", "protocol", "IANA ENCR", "IANA INTEG", "key", "salt", "HMAC key")
+    head += ("IV", "ICV", "align", "built in")
+    return (
+        f"# Suites\n\n{_NOTE} Lengths in octets; 0 where there is none. With AH around ESP they are "
+        f"those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV of "
+        f"{OUTER_ICV_OCTETS} octets. *Built in* is what a NIC has without being asked for more, or "
+        f"with `hmac_sha_1`.\n\n{table(head, rows)}"
+    )
 
 
 def counters_page() -> str:

@@ -1,41 +1,40 @@
 """The NIC: everything between the two MACs, the register bus and the pins, without a board."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hw.crypto import GcmUnit
+from hw.crypto import CipherUnit
+from hw.crypto.hmac import HmacUnit
 from hw.eth.arbiter import FrameArbiter
 from hw.eth.fifo import PacketFifo
+from hw.host.control import ControlRegisters
+from hw.host.counters import CounterFile
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
-from hw.host.registers import BusSignature, RegisterBank
-from hw.ipsec.esp_in import EspInbound, MessageMeta
-from hw.ipsec.gcm_share import GcmShare
+from hw.host.registers import BusSignature
+from hw.ipsec.engine_share import EngineShare
+from hw.ipsec.inbound import InboundPath
+from hw.ipsec.layouts import ReplyKind, TakenMeta
 from hw.ipsec.sad import SecurityAssociationDatabase
-from hw.ipsec.window import ReplayWindow
 from hw.mgmt.command_engine import CommandEngine
-from hw.net.classifier import FrameClassifier, TakenMeta
+from hw.net.classifier import BankView, FrameClassifier
 from hw.net.parser import FrameParser
-from hw.net.reply import ReplyBuilder, ReplyKind
+from hw.net.records import ARP_TOKEN, SenderRecords
+from hw.net.reply import ReplyBuilder
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
-from spec import headers, host, registers, sa
-from spec.counters import Counter
-from spec.layout import Access
-from spec.registers import BY_NAME
-from spec.suites import SUITES
+from spec import host, sa, suites
+from spec.suites import SUITES, Hash, Protocol, Suite
 
 __all__ = ["Nic"]
 
 _HOST_BUFFER = 4096
 _TAKEN_BUFFER = 4096
 _TAKEN_PACKETS = 16
-_PLAIN_BUFFER = 2048
-_PLAIN_MESSAGES = 8
 _SEND_BUFFER = 512
-_SEND_FRAME_MAX = 160
+_SEND_FRAME_MAX = 320
 
 
 class Nic(wiring.Component):
@@ -53,7 +52,12 @@ class Nic(wiring.Component):
     ack_ms, grace_ms : int
         Acknowledge timer and grace of the SAD, in milliseconds.
     replay_window : int
-        Width of the anti-replay window in packets, a power of two from 8 to 1024.
+        Width of the anti-replay windows in packets, a power of two from 32 to 1024.
+    sha_lanes : int
+        HMAC messages that are computed at once, 1 to 8. With one lane the suites that need two
+        HMACs of one packet are not built in.
+    hmac_sha_1 : bool
+        Build in the suites with HMAC-SHA-1-96, for old peers.
 
     Attributes
     ----------
@@ -74,13 +78,19 @@ class Nic(wiring.Component):
         ack_ms: int = sa.ACK_MS_DEFAULT,
         grace_ms: int = sa.GRACE_MS_DEFAULT,
         replay_window: int = sa.REPLAY_WINDOW,
+        sha_lanes: int = 2,
+        hmac_sha_1: bool = False,
     ):
         if clock_hz < 1000:
             raise ValueError(f"clock_hz must be at least 1000, not {clock_hz}")
+        if not 1 <= sha_lanes <= 8:
+            raise ValueError(f"sha_lanes must be from 1 to 8, not {sha_lanes}")
         self._clock_hz = clock_hz
         self._ack_ms = ack_ms
         self._grace_ms = grace_ms
         self._replay_window = replay_window
+        self._sha_lanes = sha_lanes
+        self._hmac_sha_1 = hmac_sha_1
         super().__init__(
             {
                 "wire_rx": In(PacketSignature()),
@@ -105,8 +115,24 @@ class Nic(wiring.Component):
 
     @property
     def replay_window(self) -> int:
-        """Width of the anti-replay window in packets."""
+        """Width of the anti-replay windows in packets."""
         return self._replay_window
+
+    @property
+    def sha_lanes(self) -> int:
+        """HMAC messages that are computed at once."""
+        return self._sha_lanes
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """The suites built in."""
+        return tuple(
+            suite
+            for suite in suites.built_in(hmac_sha_1=self._hmac_sha_1)
+            if self._sha_lanes > 1
+            or SUITES[suite].protocol is not Protocol.BOTH
+            or SUITES[suite].hash is Hash.NONE
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -114,9 +140,8 @@ class Nic(wiring.Component):
         tick_ms = Signal()
         cycles_per_ms = self._clock_hz // 1000
         cycle = Signal(range(cycles_per_ms + 1))
-        m.d.comb += tick_ms.eq(cycle == 0)
-        m.d.sync += cycle.eq(cycle - 1)
-        with m.If(tick_ms):
+        m.d.sync += [tick_ms.eq(cycle == 1), cycle.eq(cycle - 1)]
+        with m.If(cycle == 0):
             m.d.sync += cycle.eq(cycles_per_ms - 1)
 
         pins = {}
@@ -126,19 +151,24 @@ class Nic(wiring.Component):
                 getattr(self, f"pin_{name}"), pins[name]
             )
 
-        m.submodules.registers = regs = RegisterBank()
-        m.submodules.sad = sad = SecurityAssociationDatabase(
-            ack_ms=self._ack_ms, grace_ms=self._grace_ms
+        m.submodules.control = control = ControlRegisters(
+            suites=self.suites,
+            ack_ms=self._ack_ms,
+            grace_ms=self._grace_ms,
+            replay_window=self._replay_window,
         )
-        m.submodules.window = window = ReplayWindow(banks=sa.BANKS, window=self._replay_window)
-        m.submodules.gcm = gcm = GcmUnit(slots=2 * sa.BANKS)
-        m.submodules.share = share = GcmShare()
+        m.submodules.sad = sad = SecurityAssociationDatabase(
+            ack_ms=self._ack_ms, grace_ms=self._grace_ms, suites=self.suites
+        )
+        m.submodules.cipher = cipher = CipherUnit(slots=2 * sa.BANKS)
+        m.submodules.hmac = hmac = HmacUnit(lanes=self._sha_lanes, slots=4 * sa.BANKS)
+        m.submodules.share = share = EngineShare(lanes=self._sha_lanes, slots=2 * sa.BANKS)
         m.submodules.parser = parser = FrameParser()
         m.submodules.classifier = classifier = FrameClassifier()
+        m.submodules.records = records = SenderRecords()
         m.submodules.host_buffer = host_buffer = PacketFifo(depth=_HOST_BUFFER)
         m.submodules.taken_buffer = taken_buffer = PacketFifo(depth=_TAKEN_BUFFER)
-        m.submodules.esp_in = esp_in = EspInbound()
-        m.submodules.plain_buffer = plain_buffer = PacketFifo(depth=_PLAIN_BUFFER)
+        m.submodules.inbound = inbound = InboundPath(replay_window=self._replay_window)
         m.submodules.engine = engine = CommandEngine()
         m.submodules.builder = builder = ReplyBuilder()
         m.submodules.send_buffer = send_buffer = PacketFifo(depth=_SEND_BUFFER)
@@ -146,7 +176,7 @@ class Nic(wiring.Component):
         m.submodules.monitor = monitor = HostMonitor()
         m.submodules.power_pins = power_pins = PowerPins()
 
-        registers_of = self._registers(m, regs, sad, monitor, power_pins, pins)
+        self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
 
         # Wire to parser, and by the verdict to the host or to the inbound path.
         wiring.connect(m, wiring.flipped(self.wire_rx), parser.i)
@@ -160,6 +190,12 @@ class Nic(wiring.Component):
             classifier.fields.eq(parser.fields),
             classifier.walked.eq(parser.walked),
             classifier.ended.eq(parser.ended),
+            classifier.address.eq(parser.address),
+            *(
+                classifier.banks[n][name].eq(sad.banks[n][name])
+                for n in range(sa.BANKS)
+                for name, _ in BankView
+            ),
             parser.release.eq(classifier.release),
             classifier.host_lost.eq(host_buffer.lost),
             host_buffer.commit.eq(classifier.host_commit),
@@ -167,88 +203,47 @@ class Nic(wiring.Component):
             classifier.take_lost.eq(taken_buffer.lost | ~taken_meta.w_rdy),
             taken_buffer.commit.eq(classifier.take_commit),
             taken_buffer.discard.eq(classifier.take_discard),
-            classifier.host_mac.eq(registers_of["host_mac"]),
-            classifier.host_ip.eq(registers_of["host_ip"]),
+            classifier.host_mac.eq(control.host_mac),
+            classifier.host_ip.eq(control.host_ip),
+            classifier.host_ip6.eq(control.host_ip6),
             classifier.host_up.eq(monitor.state == host.HostState.OS_UP),
             classifier.clear_allowed.eq(
-                (monitor.state == host.HostState.COLD_BOOT) & ~registers_of["clear_off"]
+                (monitor.state == host.HostState.COLD_BOOT) & ~control.clear_off
             ),
-            classifier.banks.eq(sad.views),
+            classifier.token.eq(records.token),
         ]
-
         m.d.sync += [
             taken_meta.w_en.eq(classifier.take_commit),
             taken_meta.w_data.eq(classifier.taken),
         ]
 
-        # Inbound ESP.
-        wiring.connect(m, taken_buffer.o, esp_in.i)
-        wiring.connect(m, esp_in.plain, plain_buffer.i)
-        m.submodules.messages = messages = SyncFIFOBuffered(
-            width=MessageMeta.size, depth=_PLAIN_MESSAGES
-        )
+        # Inbound.
         m.d.comb += [
-            esp_in.meta.payload.eq(taken_meta.r_data),
-            esp_in.meta.valid.eq(taken_meta.r_rdy),
-            taken_meta.r_en.eq(esp_in.meta.ready),
-            esp_in.keys.eq(sad.keys),
-            plain_buffer.commit.eq(esp_in.plain_commit),
-            plain_buffer.discard.eq(esp_in.plain_discard),
-            esp_in.plain_lost.eq(plain_buffer.lost),
-            esp_in.message_room.eq(messages.w_rdy),
-            sad.prove_stb.eq(esp_in.prove_stb),
-            sad.prove_bank.eq(esp_in.prove_bank),
-            window.bank.eq(esp_in.window_bank),
-            window.esn.eq(esp_in.window_esn),
-            window.sequence.eq(esp_in.window_sequence),
-            window.check_stb.eq(esp_in.window_check_stb),
-            window.update_stb.eq(esp_in.window_update_stb),
-            esp_in.window_busy.eq(window.busy),
-            esp_in.window_high.eq(window.high),
-            esp_in.window_old.eq(window.old),
-            esp_in.window_duplicate.eq(window.duplicate),
-            window.load_stb.eq(sad.load_stb),
-            window.load_bank.eq(sad.load_bank),
-            window.load_edge.eq(sad.load_edge),
+            inbound.meta.payload.eq(taken_meta.r_data),
+            inbound.meta.valid.eq(taken_meta.r_rdy),
+            taken_meta.r_en.eq(inbound.meta.ready),
+            inbound.banks.eq(sad.banks),
+            inbound.host_ip.eq(control.host_ip),
+            inbound.host_ip6.eq(control.host_ip6),
+            sad.prove_stb.eq(inbound.prove_stb),
+            sad.prove_bank.eq(inbound.prove_bank),
+            inbound.load_stb.eq(sad.load_stb),
+            inbound.load_index.eq(sad.load_index),
+            inbound.load_edge.eq(sad.load_edge),
         ]
-        m.d.sync += [
-            messages.w_en.eq(esp_in.plain_commit),
-            messages.w_data.eq(esp_in.message),
-        ]
-        for name, user, text, out in (
-            ("inbound", esp_in, esp_in.text, esp_in.plaintext),
-            ("outbound", builder, builder.text, builder.ciphertext),
-        ):
-            wiring.connect(m, user.job, getattr(share, f"{name}_job"))
-            wiring.connect(m, text, getattr(share, f"{name}_i"))
-            wiring.connect(m, getattr(share, f"{name}_o"), out)
-            wiring.connect(m, getattr(share, f"{name}_tag"), user.tag)
-        wiring.connect(m, share.job, gcm.job)
-        wiring.connect(m, share.i, gcm.i)
-        wiring.connect(m, gcm.o, share.o)
-        wiring.connect(m, gcm.tag, share.tag)
-        m.d.comb += [
-            gcm.write.stb.eq(sad.key_write_stb),
-            gcm.write.slot.eq(sad.key_write_slot),
-            gcm.write.index.eq(sad.key_write_index),
-            gcm.write.data.eq(sad.key_write_data),
-            gcm.expand.stb.eq(sad.expand_stb),
-            gcm.expand.slot.eq(sad.expand_slot),
-            gcm.expand.aes256.eq(sad.expand_aes256),
-            gcm.zeroise.stb.eq(sad.zeroise_stb),
-            gcm.zeroise.slot.eq(sad.zeroise_slot),
-            sad.keys_busy.eq(gcm.busy | gcm.zeroising),
-        ]
+        wiring.connect(m, taken_buffer.o, inbound.i)
+        wiring.connect(m, inbound.message, engine.meta)
+        wiring.connect(m, inbound.o, engine.i)
+
+        self._engines(m, sad, cipher, hmac, share, inbound, builder)
+        self._records(m, parser, classifier, records, inbound, builder)
 
         # Command engine, pins.
-        wiring.connect(m, plain_buffer.o, engine.i)
         m.d.comb += [
-            engine.meta.payload.eq(messages.r_data),
-            engine.meta.valid.eq(messages.r_rdy),
-            messages.r_en.eq(engine.meta.ready),
-            engine.enterprise.eq(registers_of["enterprise"]),
+            engine.enterprise.eq(control.enterprise),
             engine.bank_states.eq(sad.states),
-            *(engine.bank_spis[n].eq(sad.views[n].spi) for n in range(sa.BANKS)),
+            *(engine.bank_spis[n].eq(sad.banks[n].spi_in) for n in range(sa.BANKS)),
+            *(engine.bank_epochs[n].eq(sad.banks[n].epoch) for n in range(sa.BANKS)),
             engine.host_state.eq(monitor.state),
             engine.host_off.eq(pins["host_off"]),
             engine.host_sleep.eq(pins["host_sleep"]),
@@ -260,61 +255,50 @@ class Nic(wiring.Component):
             engine.commit_bank.eq(sad.commit_bank),
             power_pins.stb.eq(engine.power_stb),
             power_pins.action.eq(engine.power_action),
-            power_pins.off_in.eq(pins["host_off"]),
-            power_pins.sleep_in.eq(pins["host_sleep"]),
-            power_pins.tick_ms.eq(tick_ms),
-            self.pin_reset.eq(power_pins.reset),
-            self.pin_power.eq(power_pins.power),
             self.tap.payload.eq(engine.tap.payload),
             self.tap.valid.eq(engine.tap.valid),
-            sad.tick_ms.eq(tick_ms),
-            sad.zeroise_all.eq(pins["zeroise"]),
-            monitor.tick_ms.eq(tick_ms),
-            monitor.reset_in.eq(pins["host_reset"]),
-            monitor.sleep_in.eq(pins["host_sleep"]),
-            monitor.off_in.eq(pins["host_off"]),
-            monitor.any_proven.eq(sad.any_proven),
         ]
 
-        # Replies: ARP first, it is one frame and the asker waits with others.
-        asked = Signal()
-        asker = Signal.like(classifier.arp)
-        m.d.comb += classifier.arp_room.eq(~asked)
+        # Replies: ARP first, it is one frame and the asker waits with others. Its record is free
+        # for the next one only when the builder is done.
+        asked, answering = Signal(), Signal()
+        asked_tags = Signal(2)
+        m.d.comb += classifier.arp_room.eq(~asked & ~answering)
         with m.If(classifier.arp_stb):
-            m.d.sync += [asked.eq(1), asker.eq(classifier.arp)]
-        turn_is_arp = Signal()
-        in_turn = Signal()
+            m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
+        turn_is_arp, turn_was_arp, in_turn = Signal(), Signal(), Signal()
         m.d.comb += [
-            builder.host_mac.eq(registers_of["host_mac"]),
-            builder.host_ip.eq(registers_of["host_ip"]),
-            builder.keys.eq(sad.keys),
+            builder.host_mac.eq(control.host_mac),
+            builder.host_ip.eq(control.host_ip),
+            builder.host_ip6.eq(control.host_ip6),
+            builder.banks.eq(sad.banks),
             sad.tx_stb.eq(builder.tx_stb),
             sad.tx_bank.eq(builder.tx_bank),
         ]
         # A cycle late, which is long before the builder has a frame in it.
         m.d.sync += builder.room.eq(send_buffer.level <= _SEND_BUFFER - _SEND_FRAME_MAX)
-        m.d.sync += in_turn.eq(builder.reply.valid & ~builder.reply.ready)
-        turn_was_arp = Signal()
-        m.d.sync += turn_was_arp.eq(turn_is_arp)
-        with m.If(in_turn):
-            m.d.comb += turn_is_arp.eq(turn_was_arp)
-        with m.Else():
-            m.d.comb += turn_is_arp.eq(asked)
+        m.d.sync += [
+            in_turn.eq(builder.reply.valid & ~builder.reply.ready),
+            turn_was_arp.eq(turn_is_arp),
+        ]
+        m.d.comb += turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready))
         with m.If(turn_is_arp):
             m.d.comb += [
                 builder.reply.valid.eq(asked),
                 builder.reply.payload.kind.eq(ReplyKind.ARP),
-                builder.reply.payload.mac.eq(asker.mac),
-                builder.reply.payload.ip.eq(asker.ip),
+                builder.reply.payload.token.eq(ARP_TOKEN),
+                builder.reply.payload.tags.eq(asked_tags),
             ]
-            with m.If(builder.reply.ready):
-                m.d.sync += asked.eq(0)
         with m.Else():
             m.d.comb += [
                 builder.reply.valid.eq(engine.reply.valid),
                 builder.reply.payload.eq(engine.reply.payload),
                 engine.reply.ready.eq(builder.reply.ready),
             ]
+        with m.If(builder.reply.ready):
+            m.d.sync += answering.eq(0)
+        with m.If(turn_is_arp & asked & builder.reply.ready):
+            m.d.sync += [asked.eq(0), answering.eq(1)]
         wiring.connect(m, builder.o, send_buffer.i)
         m.d.comb += [
             send_buffer.commit.eq(builder.commit),
@@ -326,103 +310,110 @@ class Nic(wiring.Component):
         wiring.connect(m, arbiter.o, wire_buffer.i)
         wiring.connect(m, wire_buffer.o, wiring.flipped(self.wire_tx))
 
-        # Counters: each reason comes from one place, but for those that two may raise at once.
-        sources = (classifier.count, esp_in.count, engine.count)
-        for counter in Counter:
-            strobes = Signal(len(sources), name=f"count_{counter.name.lower()}")
-            value = Signal(32, name=f"counter_{counter.name.lower()}")
-            m.d.sync += strobes.eq(Cat(source[counter] for source in sources))
-            m.d.sync += value.eq(value + sum(strobes))
-            m.d.comb += regs.values.counters[counter].eq(value)
+        # Each packet that is taken ends in one of these, and so does every other frame.
+        sources = (classifier.count, inbound.count[0], inbound.count[1], engine.count)
+        m.submodules.counters = counters = CounterFile(sources=len(sources))
+        m.d.comb += [
+            counters.index.eq(control.counter),
+            control.counter_value.eq(counters.value),
+            *(counters.count[n].eq(source) for n, source in enumerate(sources)),
+        ]
         return m
 
-    def _registers(self, m, regs, sad, monitor, power_pins, pins):
-        """Connects the register bank; returns what the packet path needs of it."""
-        wiring.connect(m, wiring.flipped(self.bus), regs.bus)
-        values = regs.values
-        constants = {
-            "id": registers.ID_MAGIC,
-            "map_hash": registers.MAP_HASH,
-            "version": registers.VERSION,
-            "suites": sum(1 << suite for suite in SUITES),
-            "packet_max": headers.IP_MAX_OCTETS,
-            "ack_ms": self._ack_ms,
-            "grace_ms": self._grace_ms,
-        }
-        for name, value in constants.items():
-            m.d.comb += values[name][0].eq(value)
-
-        def fields(name, **parts):
-            for field in BY_NAME[name].fields:
-                part = Signal(field.width, name=f"{name.lower()}_{field.name}")
-                m.d.comb += part.eq(parts.pop(field.name))
-                target = values[name.lower()][0][field.lsb : field.lsb + field.width]
-                m.d.comb += target.eq(part)
-            if parts:
-                raise KeyError(f"register {name} has no field {sorted(parts)}")
-
-        fields("LIMITS", contexts=sa.CONTEXTS, banks=sa.BANKS, window=self._replay_window, lanes=1)
-        fields(
-            "HOST_STATUS",
-            state=monitor.state,
-            watchdog_expired=monitor.watchdog_expired,
-            reset_in=pins["host_reset"],
-            sleep_in=pins["host_sleep"],
-            off_in=pins["host_off"],
-            reset_out=power_pins.reset,
-            power_out=power_pins.power,
-        )
-        fields("SA_STATUS", bank_a=sad.states[0], bank_b=sad.states[1], busy=sad.busy)
-        m.d.comb += values.sa_result[0].eq(sad.result)
-        for n in range(sa.BANKS):
-            m.d.comb += values.sa_spi_in[n].eq(sad.views[n].spi)
-
-        stored = {}
-        for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "ENTERPRISE"):
-            register = BY_NAME[name]
-            stored[name] = Signal(32, name=name.lower(), init=register.reset)
-            with m.If(regs.stb[name.lower()]):
-                m.d.sync += stored[name].eq(regs.data)
-            m.d.comb += values[name.lower()][0].eq(stored[name])
-        m.d.comb += values.host_mac_hi[0][16:].eq(0)
-
-        # Policy only tightens, until everything is zeroised
-        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
-        with m.If(pins["zeroise"]):
-            m.d.sync += policy.eq(0)
-        with m.Elif(regs.stb.policy):
-            m.d.sync += policy.eq(policy | regs.data)
-        m.d.comb += [values.policy[0].eq(policy), sad.station_authorised.eq(policy[0])]
-
-        window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
-        with m.If(regs.stb.heartbeat_ms):
-            with m.If(regs.data < host.HEARTBEAT_MS_MIN):
-                m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MIN)
-            with m.Elif(regs.data > host.HEARTBEAT_MS_MAX):
-                m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
-            with m.Else():
-                m.d.sync += window_ms.eq(regs.data)
+    def _host_side(self, m, control, sad, monitor, power_pins, pins, tick_ms):
+        """Registers, host state and pins."""
+        wiring.connect(m, wiring.flipped(self.bus), control.bus)
+        status = control.host_status
         m.d.comb += [
-            values.heartbeat_ms[0].eq(window_ms),
-            monitor.window_ms.eq(window_ms),
-            monitor.alive_stb.eq(regs.stb.heartbeat & (regs.data == host.HEARTBEAT_MAGIC)),
-            monitor.stop_stb.eq(regs.stb.heartbeat & (regs.data == host.HEARTBEAT_STOP)),
+            status.state.eq(monitor.state),
+            status.watchdog_expired.eq(monitor.watchdog_expired),
+            status.reset_in.eq(pins["host_reset"]),
+            status.sleep_in.eq(pins["host_sleep"]),
+            status.off_in.eq(pins["host_off"]),
+            status.reset_out.eq(power_pins.reset),
+            status.power_out.eq(power_pins.power),
+            control.sa_status.bank_a.eq(sad.states[0]),
+            control.sa_status.bank_b.eq(sad.states[1]),
+            control.sa_status.busy.eq(sad.busy),
+            control.sa_result.eq(sad.result),
+            *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.BANKS)),
+            control.zeroise.eq(pins["zeroise"]),
+            sad.station_authorised.eq(control.station_authorised),
+            sad.stage_stb.eq(control.stage_stb),
+            sad.stage_address.eq(control.address),
+            sad.stage_data.eq(control.data),
+            sad.command_stb.eq(control.command_stb),
+            sad.command.eq(control.data),
+            sad.tick_ms.eq(tick_ms),
+            sad.zeroise_all.eq(pins["zeroise"]),
+            monitor.window_ms.eq(control.window_ms),
+            monitor.alive_stb.eq(control.alive_stb),
+            monitor.stop_stb.eq(control.stop_stb),
+            monitor.tick_ms.eq(tick_ms),
+            monitor.reset_in.eq(pins["host_reset"]),
+            monitor.sleep_in.eq(pins["host_sleep"]),
+            monitor.off_in.eq(pins["host_off"]),
+            monitor.any_proven.eq(sad.any_proven),
+            power_pins.off_in.eq(pins["host_off"]),
+            power_pins.sleep_in.eq(pins["host_sleep"]),
+            power_pins.tick_ms.eq(tick_ms),
+            self.pin_reset.eq(power_pins.reset),
+            self.pin_power.eq(power_pins.power),
         ]
 
-        stage_stb = Const(0)
-        for register in registers.REGISTERS:
-            if register.access is Access.WO and register.name.startswith("STAGE_"):
-                stage_stb = stage_stb | regs.stb[register.name.lower()].any()
+    def _engines(self, m, sad, cipher, hmac, share, inbound, builder):
+        """Keys to the stores, and the engines to both directions."""
         m.d.comb += [
-            sad.stage_stb.eq(stage_stb),
-            sad.stage_address.eq(regs.address),
-            sad.stage_data.eq(regs.data),
-            sad.command_stb.eq(regs.stb.sa_command),
-            sad.command.eq(regs.data),
+            cipher.write.eq(sad.key_write),
+            cipher.expand.eq(sad.key_expand),
+            cipher.zeroise.eq(sad.key_zeroise),
+            sad.keys_busy.eq(cipher.busy | cipher.zeroising),
+            hmac.write.eq(sad.auth_write),
+            hmac.expand.eq(sad.auth_expand),
+            hmac.zeroise.eq(sad.auth_zeroise),
+            sad.auth_busy.eq(hmac.busy | hmac.zeroising),
         ]
-        return {
-            "host_mac": Cat(stored["HOST_MAC_LO"], stored["HOST_MAC_HI"][:16]),
-            "host_ip": stored["HOST_IP"],
-            "enterprise": stored["ENTERPRISE"],
-            "clear_off": policy[1],
-        }
+        for name in ("job", "i"):
+            wiring.connect(m, getattr(share, name), getattr(cipher, name))
+        for name in ("o", "tag"):
+            wiring.connect(m, getattr(cipher, name), getattr(share, name))
+        for n in range(self._sha_lanes):
+            wiring.connect(m, getattr(share, f"lane_job_{n}"), getattr(hmac, f"job_{n}"))
+            wiring.connect(m, getattr(share, f"lane_i_{n}"), getattr(hmac, f"i_{n}"))
+            wiring.connect(m, getattr(hmac, f"tag_{n}"), getattr(share, f"lane_tag_{n}"))
+        for name, user in (("inbound", inbound), ("outbound", builder)):
+            wiring.connect(m, user.cipher_job, getattr(share, f"{name}_job"))
+            wiring.connect(m, user.cipher_i, getattr(share, f"{name}_i"))
+            wiring.connect(m, getattr(share, f"{name}_o"), user.cipher_o)
+            wiring.connect(m, getattr(share, f"{name}_tag"), user.cipher_tag)
+        for port, user, name in (
+            ("main", inbound, "main_auth"),
+            ("outer", inbound, "outer_auth"),
+            ("outbound", builder, "auth"),
+        ):
+            wiring.connect(m, getattr(user, f"{name}_job"), getattr(share, f"{port}_auth_job"))
+            wiring.connect(m, getattr(user, f"{name}_i"), getattr(share, f"{port}_auth_i"))
+            wiring.connect(m, getattr(share, f"{port}_auth_tag"), getattr(user, f"{name}_tag"))
+
+    @staticmethod
+    def _records(m, parser, classifier, records, inbound, builder):
+        """Senders' addresses, from the headers to the answer."""
+        m.d.comb += [
+            records.write_stb.eq(parser.record.stb),
+            records.write_offset.eq(parser.record.offset),
+            records.write_data.eq(parser.record.data),
+            records.taken.eq(classifier.take_commit),
+            records.arp.eq(classifier.arp_stb),
+            records.keep.eq(inbound.keep),
+            records.keep_token.eq(inbound.keep_token),
+            inbound.keep_ready.eq(records.keep_ready),
+            inbound.kept.eq(records.kept),
+            records.inner_stb.eq(inbound.inner_stb),
+            records.inner_token.eq(inbound.inner_token),
+            records.inner_offset.eq(inbound.inner_offset),
+            records.inner_data.eq(inbound.inner_data),
+            records.read_token.eq(builder.record_token),
+            records.read_inner.eq(builder.record_inner),
+            records.read_offset.eq(builder.record_offset),
+            builder.record_data.eq(records.read_data),
+        ]

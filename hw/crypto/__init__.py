@@ -1,10 +1,10 @@
-"""AES-GCM for the data path: key store, AES, GHASH and the engine that joins them.
+"""Ciphers of the data path: key store, AES, GHASH and the engine that joins them.
 
-`GcmUnit` is what a data path instantiates; the rest is exported for benches and proofs.
+`CipherUnit` is what a data path instantiates; the rest is exported for benches and proofs.
 """
 
 from hw.crypto.aes import AesCore
-from hw.crypto.gcm import GcmEngine, GcmUnit, gcm_job_layout
+from hw.crypto.cipher import CipherEngine, CipherMode, CipherUnit, cipher_job_layout
 from hw.crypto.ghash import Ghash
 from hw.crypto.key_expansion import KeyExpansion, expand_layout
 from hw.crypto.key_store import KeyStore, key_write_layout, zeroise_layout
@@ -12,14 +12,15 @@ from hw.crypto.keyed_aes import KeyedAes
 
 __all__ = [
     "AesCore",
-    "GcmEngine",
-    "GcmUnit",
+    "CipherEngine",
+    "CipherMode",
+    "CipherUnit",
     "Ghash",
     "KeyExpansion",
     "KeyStore",
     "KeyedAes",
+    "cipher_job_layout",
     "expand_layout",
-    "gcm_job_layout",
     "key_write_layout",
     "zeroise_layout",
 ]

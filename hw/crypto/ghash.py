@@ -21,30 +21,33 @@ class Ghash(wiring.Component):
     """GHASH of whole blocks, fed octet by octet.
 
     Contract: an octet each cycle, without pause between blocks; `y` holds the new value two
-    cycles after the one in which the 16th octet of a block was given. After `load` the core is not
-    `ready` for 15 cycles. There is no backpressure; octets given while it is not `ready` are the
-    user's fault and spoil the result. Zero padding and the length block are the user's to send.
+    cycles after the one in which the 16th octet of a block was given. After `load` it takes 15
+    cycles until the next factor is `ready`; meanwhile the hash goes on under the present one.
+    There is no backpressure. Zero padding and the length block are the user's to send.
 
     Attributes
     ----------
     load : In(1)
-        Takes `h` and starts from Y = 0.
+        Takes `h`, and makes the next factor of it; not again before `begin`.
     h : In(128)
         The hash subkey; lane 0 is its first octet.
     ready : Out(1)
-        1 once the factor is made from `h`; stays 1 until `load` or `clear`.
+        1 once the next factor is made; stays 1 until `begin`.
+    begin : In(1)
+        Takes the next factor into use, and starts from Y = 0.
     stb : In(1)
         `octet` is the next octet.
     octet : In(8)
     clear : In(1)
-        Forgets subkey and state. SEC: GCM.STATE_CLEARED.
+        Forgets the factor in use and the state. SEC: GCM.STATE_CLEARED.
     y : Out(128)
-        The hash of the whole blocks given since `load`; defined between blocks.
+        The hash of the whole blocks given since `begin`; defined between blocks.
     """
 
     load: In(1)
     h: In(BLOCK_BITS)
     ready: Out(1)
+    begin: In(1)
     stb: In(1)
     octet: In(8)
     clear: In(1)
@@ -53,6 +56,7 @@ class Ghash(wiring.Component):
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
         factor = Signal(BLOCK_BITS)
+        next_factor = Signal(BLOCK_BITS)
         product = Signal(BLOCK_BITS)
         shift_count = Signal(range(BLOCK_OCTETS))
         position = Signal(range(BLOCK_OCTETS))
@@ -80,13 +84,15 @@ class Ghash(wiring.Component):
         with m.If(shift_count != 0):
             m.d.sync += [
                 shift_count.eq(shift_count - 1),
-                factor.eq(linear(lambda value: ghash_shift(value, 8), factor)),
+                next_factor.eq(linear(lambda value: ghash_shift(value, 8), next_factor)),
             ]
         m.d.comb += self.ready.eq(loaded & (shift_count == 0))
         with m.If(self.load):
-            m.d.sync += [factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
-        with m.If(self.load | self.clear):
+            m.d.sync += [next_factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
+        with m.If(self.begin | self.clear):
             m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0), z.eq(0), stb.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [factor.eq(0), shift_count.eq(0), loaded.eq(0)]
+            m.d.sync += factor.eq(0)
+        with m.If(self.begin):
+            m.d.sync += [factor.eq(next_factor), next_factor.eq(0), loaded.eq(0)]
         return m

@@ -1,61 +1,60 @@
 """Pass, take or drop: the verdict over a frame from the wire, and its one counter."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.net.parser import FrameFields
+from hw.ipsec.layouts import TOKENS, Protocol, TakenKind, TakenMeta
+from hw.net.addresses import AddressMatch
+from hw.net.parser import AddressOctet, FrameFields
 from spec import headers
 from spec.counters import COUNTER_COUNT, Counter
 from spec.sa import BANKS
 
-__all__ = ["ArpRequest", "BankView", "FrameClassifier", "TakenKind", "TakenMeta"]
-
-
-class TakenKind(enum.Enum, shape=2):
-    """How a taken packet came."""
-
-    ESP = 0
-    ESP_IN_UDP = 1
-    CLEAR = 2
-
-
-TakenMeta = data.StructLayout(
-    {"kind": TakenKind, "octets": 11, "mac": 48, "ip": 32, "port": 16},
-)
-"""Of a taken packet: how it came, its octets (ESP packet or clear message), and its sender's MAC,
-IPv4 address and outer UDP port."""
-
-ArpRequest = data.StructLayout({"mac": 48, "ip": 32})
-"""Who asked for the host's address."""
+__all__ = ["BankView", "FrameClassifier"]
 
 BankView = data.StructLayout(
-    {"receives": 1, "spi": 32, "peered": 1, "peer_ip": 32},
+    {
+        "receives": 1,
+        "protocol": Protocol,
+        "spi_in": 32,
+        "ah_spi_in": 32,
+        "peered": 1,
+        "peer_v6": 1,
+        "peer_ip": 128,
+    }
 )
-"""A bank as the classifier sees it: `receives` packets for `spi`; `peered` makes ESP from
-`peer_ip` ours."""
+"""A bank as the classifier sees it: of the fields of `SaView`."""
+
+_IPV4_WORDS_MIN = 5
+_SETTLE_CYCLES = 7
+"""From a field to the verdict: three ranks of the addresses, three of the classifier, and one."""
 
 
 class FrameClassifier(wiring.Component):
     """Decides over each frame that the parser has walked.
 
-    A frame to pass is released to the host (`host_commit`) five cycles after its headers were
+    A frame to pass is released to the host (`host_commit`) eight cycles after its headers were
     walked, without looking at the rest of it. A frame to take or drop is decided on when it has
-    ended. From the last octet to `release` it takes six cycles.
+    ended. From the last octet to `release` it takes eleven cycles at most.
 
     Exactly one bit of `count` besides FRAMES_IN is raised per frame; a frame given to `taken` is
     counted later, by whoever ends it.
 
     Attributes
     ----------
+    fields, walked, ended, address : in
+        From the parser, and `release` to it.
     host_lost, take_lost : Signal, in
         The frame did not fit the buffer towards the host, or those for taken packets.
     host_commit, host_discard, take_commit, take_discard : Signal, out
         To those buffers.
+    token : Signal, in
+        Number of the sender's record.
     taken : TakenMeta, out
-        Of the packet that `take_commit` releases, in that cycle.
-    arp : ArpRequest, out
-        To be answered; given with `arp_stb`, where there is `arp_room`.
+        Of the packet that `take_commit` releases, in that cycle; `tags` also with `arp_stb`.
+    arp_stb : Signal, out; arp_room : Signal, in
+        An ARP request to be answered, given where there is room.
     host_up, clear_allowed : Signal, in
         The OS is up (it answers ARP itself); presence may be answered on the clear port.
 
@@ -65,6 +64,7 @@ class FrameClassifier(wiring.Component):
     fields: In(FrameFields)
     walked: In(1)
     ended: In(1)
+    address: In(AddressOctet)
     release: Out(1)
     host_lost: In(1)
     host_commit: Out(1)
@@ -74,11 +74,12 @@ class FrameClassifier(wiring.Component):
     take_discard: Out(1)
     host_mac: In(48)
     host_ip: In(32)
+    host_ip6: In(128)
     host_up: In(1)
     clear_allowed: In(1)
     banks: In(data.ArrayLayout(BankView, BANKS))
+    token: In(range(TOKENS))
     taken: Out(TakenMeta)
-    arp: Out(ArpRequest)
     arp_stb: Out(1)
     arp_room: In(1)
     count: Out(COUNTER_COUNT)
@@ -94,13 +95,38 @@ class FrameClassifier(wiring.Component):
             m.d.sync += signal.eq(expression)
             return signal
 
+        m.submodules.match = match = AddressMatch()
+        m.d.comb += [
+            match.clear.eq(self.release),
+            match.stb.eq(self.address.stb),
+            match.is_source.eq(self.address.is_source),
+            match.index.eq(self.address.index),
+            match.octet.eq(self.address.data),
+            match.v6.eq(fields.v6),
+            match.host_ip.eq(self.host_ip),
+            match.host_ip6.eq(self.host_ip6),
+        ]
+        for n in range(BANKS):
+            m.d.comb += [
+                match.peer_ip[n].eq(self.banks[n].peer_ip),
+                match.peer_v6[n].eq(self.banks[n].peer_v6),
+            ]
+
         # First rank: comparisons, each in a register of its own.
         mac_is_ours = registered(
             "mac_is_ours", (ethernet.destination == self.host_mac) | ethernet.destination[40]
         )
-        has_address = registered("has_address", self.host_ip != 0)
-        to_host_ip = registered("to_host_ip", have.ipv4 & (ipv4.destination == self.host_ip))
-        is_v4 = registered("is_v4", (ipv4.version == 4) & (ipv4.header_words >= 5))
+        has_v4 = registered("has_v4", self.host_ip != 0)
+        has_v6 = registered("has_v6", self.host_ip6 != 0)
+        has_address = registered("has_address", Mux(fields.v6, has_v6, has_v4))
+        is_ip = registered(
+            "is_ip",
+            have.ip
+            & (fields.v6 | ((ipv4.version == headers.VERSION_IPV4) & (ipv4.header_words >= 5))),
+        )
+        version_is_right = registered(
+            "version_is_right", ~fields.v6 | (fields.ipv6.version == headers.VERSION_IPV6)
+        )
         is_arp_request = registered(
             "is_arp_request",
             have.arp
@@ -111,8 +137,9 @@ class FrameClassifier(wiring.Component):
             & (arp.operation == headers.ARP_REQUEST),
         )
         arp_for_host = registered("arp_for_host", arp.target_ip == self.host_ip)
-        is_esp = registered("is_esp", ipv4.protocol == headers.PROTOCOL_ESP)
-        # Have.udp implies protocol and offset; have.spi implies protocol, offset and port.
+        is_esp = registered("is_esp", have.protocol & (fields.protocol == headers.PROTOCOL_ESP))
+        is_ah = registered("is_ah", have.protocol & (fields.protocol == headers.PROTOCOL_AH))
+        # Have.udp implies protocol and offset; with have.spi it implies the port as well.
         to_secured = registered(
             "to_secured", have.udp & (udp.destination_port == headers.PORT_RMCP_SECURED)
         )
@@ -120,27 +147,41 @@ class FrameClassifier(wiring.Component):
             "to_clear", have.udp & (udp.destination_port == headers.PORT_RMCP_CLEAR)
         )
         udp_holds_spi = registered("udp_holds_spi", have.udp & have.spi & (udp.octets >= 12))
-        spi_is_marker = registered("spi_is_marker", fields.esp.spi == 0)
+        spi_is_marker = registered("spi_is_marker", fields.spi == 0)
         hits = Signal(BANKS)
         peers = Signal(BANKS)
         for number in range(BANKS):
             bank = self.banks[number]
+            main = registered(f"main_hit_{number}", fields.spi == bank.spi_in)
+            outer = registered(f"outer_hit_{number}", fields.spi == bank.ah_spi_in)
+            receives = registered(f"receives_{number}", bank.receives & have.spi)
+            alone = bank.protocol == Protocol.AH
+            both = bank.protocol == Protocol.BOTH
             m.d.sync += [
-                hits[number].eq(bank.receives & have.spi & (fields.esp.spi == bank.spi)),
-                peers[number].eq(bank.peered & (ipv4.source == bank.peer_ip)),
+                hits[number].eq(
+                    receives & Mux(is_ah, (alone & main) | (both & outer), ~alone & main),
+                ),
+                peers[number].eq(bank.peered & match.from_peer[number]),
             ]
-        # The length and checksum conditions, used only once the frame has ended.
-        header_octets = Signal(6)
-        l4_octets = Signal(16)
-        m.d.comb += header_octets.eq(ipv4.header_words << 2)
-        m.d.sync += l4_octets.eq(ipv4.total_octets - header_octets)
-        covers_header = registered("covers_header", ipv4.total_octets >= header_octets)
-        sum_is_right = registered("sum_is_right", fields.ipv4_sum == 0xFFFF)
-        not_over = registered("not_over", ipv4.total_octets <= headers.IP_MAX_OCTETS)
-        frame_octets = Signal(17)
-        m.d.sync += frame_octets.eq(ipv4.total_octets + headers.ETHERNET.octets)
-        is_whole = registered("is_whole", fields.octets >= frame_octets)
-        is_fragment = registered("is_fragment", ipv4.more_fragments | (ipv4.fragment_offset != 0))
+        # Lengths and sums, used only once the frame has ended.
+        total = Signal(17)
+        with m.If(fields.v6):
+            m.d.sync += total.eq(fields.ipv6.payload_octets + headers.IPV6.octets)
+        with m.Else():
+            m.d.sync += total.eq(ipv4.total_octets)
+        l4_octets = Signal(18)
+        m.d.sync += l4_octets.eq(total - fields.header_octets)
+        sum_is_right = registered("sum_is_right", fields.v6 | (fields.ipv4_sum == 0xFFFF))
+        not_over = registered("not_over", total <= headers.IP_MAX_OCTETS)
+        network = Signal(5)
+        m.d.sync += network.eq(headers.ETHERNET.octets + (fields.tags << 2))
+        behind = Signal(15)
+        m.d.sync += behind.eq(fields.octets - network)
+        is_whole = registered("is_whole", ~behind[-1] & (behind[:14] >= total))
+        is_fragment = registered(
+            "is_fragment",
+            fields.fragment | (~fields.v6 & (ipv4.more_fragments | (ipv4.fragment_offset != 0))),
+        )
         udp_octets = Signal(16)
         m.d.sync += udp_octets.eq(udp.octets - headers.UDP.octets)
         udp_covers_header = registered("udp_covers_header", udp.octets >= headers.UDP.octets)
@@ -149,47 +190,58 @@ class FrameClassifier(wiring.Component):
             "clear_is_short", udp.octets < headers.UDP.octets + headers.RMCP.octets
         )
         runt = registered("runt", ~have.ethernet)
+        fault = registered("fault", fields.fault)
 
         # Second rank.
-        ours_ip = mac_is_ours & has_address & to_host_ip & is_v4
+        ours_ip = mac_is_ours & has_address & match.to_host & is_ip & version_is_right
         arp_ours = registered(
-            "arp_ours",
-            mac_is_ours & has_address & is_arp_request & arp_for_host & ~self.host_up,
+            "arp_ours", mac_is_ours & has_v4 & is_arp_request & arp_for_host & ~self.host_up
         )
-        esp_ours = registered("esp_ours", ours_ip & is_esp & (hits.any() | peers.any()))
-        encap_ours = registered(
-            "encap_ours",
-            ours_ip & udp_holds_spi & ~spi_is_marker & (hits.any() | peers.any()),
-        )
+        known = Signal()
+        m.d.comb += known.eq(hits.any())
+        wanted = known | peers.any()
+        raw_ours = registered("raw_ours", ours_ip & (is_esp | is_ah) & wanted)
+        encap_ours = registered("encap_ours", ours_ip & udp_holds_spi & ~spi_is_marker & wanted)
         secured_ours = registered("secured_ours", ours_ip & to_secured)
         clear_ours = registered("clear_ours", ours_ip & to_clear)
-        spi_known = registered("spi_known", hits.any())
-        l4_fits = registered("l4_fits", l4_octets >= 4)
-        l4_fits_udp = registered("l4_fits_udp", l4_octets >= headers.UDP.octets)
-        frame_fits = registered("frame_fits", covers_header & sum_is_right & not_over & is_whole)
-        udp_fits = registered("udp_fits", udp_covers_header & (udp.octets <= l4_octets))
+        chain_ours = registered("chain_ours", ours_ip & fields.v6 & fault & peers.any())
+        spi_known = registered("spi_known", known)
+        l4_fits = registered("l4_fits", ~l4_octets[-1] & (l4_octets[:17] >= 4))
+        l4_fits_udp = registered(
+            "l4_fits_udp", ~l4_octets[-1] & (l4_octets[:17] >= headers.UDP.octets)
+        )
+        l4_fits_none = registered("l4_fits_none", ~l4_octets[-1])
+        frame_fits = registered("frame_fits", sum_is_right & not_over & is_whole)
+        udp_fits = registered("udp_fits", udp_covers_header & (udp.octets <= l4_octets[:17]))
+        options_matter = registered("options_matter", fault & (fields.v6 | is_ah))
 
         ours = Signal()
         udp_ours = Signal()
         m.d.comb += [
             udp_ours.eq(encap_ours | secured_ours | clear_ours),
-            ours.eq(arp_ours | esp_ours | udp_ours),
+            ours.eq(arp_ours | raw_ours | udp_ours | chain_ours),
         ]
+        header_fits = Mux(raw_ours, l4_fits, Mux(udp_ours, l4_fits_udp, l4_fits_none))
 
         meta = self.taken
-        m.d.sync += [meta.mac.eq(ethernet.source), meta.ip.eq(ipv4.source)]
-        m.d.sync += meta.port.eq(udp.source_port)
-        with m.If(esp_ours):
-            m.d.sync += [meta.kind.eq(TakenKind.ESP), meta.octets.eq(l4_octets)]
-        with m.Else():
-            m.d.sync += meta.octets.eq(udp_octets)
-            with m.If(clear_ours):
-                m.d.sync += meta.kind.eq(TakenKind.CLEAR)
-            with m.Else():
-                m.d.sync += meta.kind.eq(TakenKind.ESP_IN_UDP)
-        m.d.comb += [
-            self.arp.mac.eq(arp.sender_mac),
-            self.arp.ip.eq(arp.sender_ip),
+        with_udp = Signal(8)
+        m.d.comb += with_udp.eq(fields.header_octets + headers.UDP.octets)
+        m.d.sync += [
+            meta.token.eq(self.token),
+            meta.encapsulated.eq(encap_ours),
+            meta.v6.eq(fields.v6),
+            meta.tags.eq(fields.tags),
+            meta.header_octets.eq(Mux(raw_ours, fields.header_octets, with_udp)),
+            meta.octets.eq(Mux(raw_ours, l4_octets, udp_octets)),
+            meta.spi.eq(fields.spi),
+            meta.sequence.eq(fields.sequence),
+            meta.iv.eq(fields.iv),
+            meta.ah_next.eq(fields.ah.next_header),
+            meta.ah_words.eq(fields.ah.length),
+            meta.ah_reserved.eq(fields.ah.reserved != 0),
+            meta.esp_spi.eq(fields.esp_spi),
+            meta.esp_sequence.eq(fields.esp_sequence),
+            meta.kind.eq(Mux(clear_ours, TakenKind.CLEAR, Mux(is_ah, TakenKind.AH, TakenKind.ESP))),
         ]
 
         def count(counter):
@@ -201,11 +253,9 @@ class FrameClassifier(wiring.Component):
             (runt | fields.err, Counter.DROP_FRAME),
             (~ours, Counter.PASSED),
             (arp_ours, Counter.DELIVERED),
-            (
-                ~frame_fits | (esp_ours & ~l4_fits) | (udp_ours & ~l4_fits_udp),
-                Counter.DROP_IP_HEADER,
-            ),
+            (~frame_fits | ~header_fits, Counter.DROP_IP_HEADER),
             (is_fragment, Counter.DROP_FRAGMENT),
+            (options_matter, Counter.DROP_IP_OPTION),
             (udp_ours & ~udp_fits, Counter.DROP_UDP_LENGTH),
             (secured_ours, Counter.DROP_CLEAR_PROTECTED),
             (~clear_ours & ~spi_known, Counter.DROP_UNKNOWN_SPI),
@@ -218,7 +268,10 @@ class FrameClassifier(wiring.Component):
             with m.If(condition):
                 m.d.sync += verdict.eq(reason)
 
-        wait = Signal(2)
+        # How long the last field that could matter has been there.
+        wait = Signal(range(_SETTLE_CYCLES + 1))
+        settled = Signal()
+        m.d.comb += settled.eq(wait == _SETTLE_CYCLES - 1)
         with m.FSM():
             with m.State("walking"):
                 with m.If(self.ended):
@@ -226,7 +279,7 @@ class FrameClassifier(wiring.Component):
                     m.next = "settle"
                 with m.Elif(self.walked):
                     m.d.sync += wait.eq(wait + 1)
-                    with m.If(wait == 3):
+                    with m.If(settled):
                         with m.If(ours):
                             m.next = "body"
                         with m.Else():
@@ -234,11 +287,13 @@ class FrameClassifier(wiring.Component):
                             m.next = "passing"
             with m.State("body"):
                 with m.If(self.ended):
+                    m.d.sync += wait.eq(_SETTLE_CYCLES - 4)
                     m.next = "settle"
             with m.State("settle"):
-                # The three ranks take in what the last octet changed.
+                # The ranks take in what the last octet changed: of a frame whose headers ended
+                # long ago, its length alone.
                 m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == 3):
+                with m.If(settled):
                     m.d.sync += wait.eq(0)
                     m.next = "verdict"
             with m.State("verdict"):

@@ -55,7 +55,7 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
 def describe_nic(driver: NicDriver) -> Json:
     """A NIC as people and programs see it."""
     has, status, sas = driver.capabilities(), driver.host_status(), driver.sa_status()
-    mac, address = driver.host_address()
+    mac, address, address6 = driver.host_address()
     policy, counters = driver.policy, driver.counters()
     return {
         "nic": {
@@ -74,6 +74,7 @@ def describe_nic(driver: NicDriver) -> Json:
             "state": status.state.name,
             "mac": mac.hex(":"),
             "address": str(address),
+            "address6": str(address6),
             "watchdog_expired": status.watchdog_expired,
             "reset_in": status.reset_in,
             "sleep_in": status.sleep_in,

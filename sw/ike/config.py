@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from spec.suites import SUITES, Suite
+from spec.suites import SUITES, Cipher, Suite
+from spec.suites import Protocol as SaProtocol
 from sw.ike.constants import (
     ESN_NO,
     ESN_YES,
@@ -121,6 +122,7 @@ class ChildPolicy:
     local_ts, remote_ts : tuple of TrafficSelector
         What our side and the peer's side may be narrowed to.
     suites : tuple of Suite
+        Of ESP with AES-GCM; no others are negotiated.
     groups : tuple of Group
         For perfect forward secrecy, in CREATE_CHILD_SA (RFC 7296 1.3.1).
     require_pfs : bool
@@ -142,6 +144,10 @@ class ChildPolicy:
     def __post_init__(self) -> None:
         if not (self.local_ts and self.remote_ts and self.suites and self.esn):
             raise ValueError("a child policy needs selectors on both sides, a suite and esn")
+        for suite in self.suites:
+            facts = SUITES[suite]
+            if facts.protocol is not SaProtocol.ESP or facts.cipher is not Cipher.GCM:
+                raise ValueError(f"suite {suite.name} cannot be negotiated, only ESP with AES-GCM")
         if self.require_pfs and not self.groups:
             raise ValueError("perfect forward secrecy needs a group")
 
@@ -172,10 +178,10 @@ def _encr(suite: Suite) -> Transform:
     return Transform.with_key_length(TransformType.ENCR, facts.encr_id, 8 * facts.key_octets)
 
 
-def suite_of(proposal: Proposal) -> Suite:
-    """The suite that a chosen proposal names; `ValueError` if it is none of ours."""
+def suite_of(proposal: Proposal, suites: tuple[Suite, ...]) -> Suite:
+    """The suite that a chosen proposal names; `ValueError` if it is none of `suites`."""
     chosen = proposal.get(TransformType.ENCR)
-    for suite in SUITES:
+    for suite in suites:
         if chosen == _encr(suite):
             return suite
     raise ValueError("no suite of ours")

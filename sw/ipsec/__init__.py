@@ -17,7 +17,7 @@ from sw.ipsec.errors import (
     SequenceReuseError,
 )
 from sw.ipsec.esp import EspInbound, EspOutbound, EspPayload
-from sw.ipsec.material import EspMaterial
+from sw.ipsec.material import DATA_PLANE_SUITES, EspMaterial
 from sw.ipsec.reservation import SequenceReservation
 from sw.ipsec.table import InboundTable
 from sw.ipsec.transports import (
@@ -31,6 +31,7 @@ from sw.ipsec.transports import (
 from sw.ipsec.udp import UdpDatagram, UdpSelector
 
 __all__ = [
+    "DATA_PLANE_SUITES",
     "PORT_DISCOVERY",
     "DataPlaneError",
     "Endpoint",

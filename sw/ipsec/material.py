@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from spec.headers import ESP_SPI_MIN
 from spec.suites import SUITES, Suite
 
+DATA_PLANE_SUITES = (Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_GCM_16_128)
+"""The suites that this data plane has; a NIC may have more."""
 SEQUENCE_MAX_32 = (1 << 32) - 1
 SEQUENCE_MAX_64 = (1 << 64) - 1
 
@@ -38,9 +40,9 @@ class EspMaterial:
     esn: bool = True
 
     def __post_init__(self) -> None:
-        facts = SUITES.get(self.suite)
-        if facts is None:
+        if self.suite not in DATA_PLANE_SUITES:
             raise ValueError(f"suite {int(self.suite)} cannot protect a packet")
+        facts = SUITES[self.suite]
         if not ESP_SPI_MIN <= self.spi < 1 << 32:
             raise ValueError(f"SPI {self.spi:#x} is reserved or out of range")
         if len(self.key) != facts.key_octets:

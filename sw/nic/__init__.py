@@ -14,7 +14,7 @@ from sw.nic.errors import (
     TransportError,
     WrongNicError,
 )
-from sw.nic.sa import StagedSa
+from sw.nic.sa import StagedAh, StagedSa
 from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTransport
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "SadUnknownCommandError",
     "SadUnsupportedError",
     "SerialTransport",
+    "StagedAh",
     "StagedSa",
     "TransportError",
     "UnixSocketTransport",

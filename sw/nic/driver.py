@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from spec import registers as facts
@@ -32,6 +32,7 @@ from sw.nic.transport import RegisterTransport
 POLL_COUNT = 1000
 """Times that a pending command's result is read before the driver gives up."""
 POLL_PAUSE_S = 0.001
+_IP6_WORDS = 4
 _State = TypeVar("_State", bound=IntEnum)
 
 _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
@@ -43,7 +44,7 @@ _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
     SadResult.UNSUPPORTED: (SadUnsupportedError, "it does not have this suite or these flags"),
     SadResult.BAD_SPI: (
         SadBadSpiError,
-        "an SPI is below 256, or the inbound SPI is the other bank's; negotiate another",
+        "an SPI is below 256, or an inbound SPI is the other bank's; negotiate another",
     ),
     SadResult.UNKNOWN: (SadUnknownCommandError, "it does not know the command"),
 }
@@ -164,7 +165,9 @@ class NicDriver:
         """What this NIC can do, as read when it was opened."""
         return self._capabilities
 
-    def set_host_address(self, mac: bytes, ip: IPv4Address) -> None:
+    def set_host_address(
+        self, mac: bytes, ip: IPv4Address, ip6: IPv6Address = IPv6Address(0)
+    ) -> None:
         """Tell the NIC whose frames are the host's. While it is told, nothing is the NIC's.
 
         Parameters
@@ -172,21 +175,30 @@ class NicDriver:
         mac : bytes
             Six octets.
         ip : IPv4Address
-            0.0.0.0 for none: then every frame passes.
+            0.0.0.0 for none: then every frame to an IPv4 address passes.
+        ip6 : IPv6Address
+            The same, of IPv6; `::` for none.
         """
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
         self._write("HOST_IP", 0)
+        for index in range(_IP6_WORDS):
+            self._write("HOST_IP6", 0, index)
         self._write("HOST_MAC_HI", int.from_bytes(mac[:2], "big"))
         self._write("HOST_MAC_LO", int.from_bytes(mac[2:], "big"))
         self._write("HOST_IP", int(ip))
+        # The first word last: until then it is an address in ::/32, which is nobody's.
+        for index in reversed(range(_IP6_WORDS)):
+            self._write("HOST_IP6", _ip6_word(ip6, index), index)
 
-    def host_address(self) -> tuple[bytes, IPv4Address]:
-        """MAC and IPv4 address as `set_host_address` left them."""
+    def host_address(self) -> tuple[bytes, IPv4Address, IPv6Address]:
+        """MAC, IPv4 and IPv6 address as `set_host_address` left them."""
         mac = self._read("HOST_MAC_HI").to_bytes(4, "big")[2:]
-        return mac + self._read("HOST_MAC_LO").to_bytes(4, "big"), IPv4Address(
-            self._read("HOST_IP")
+        mac += self._read("HOST_MAC_LO").to_bytes(4, "big")
+        ip6 = b"".join(
+            self._read("HOST_IP6", index).to_bytes(4, "big") for index in range(_IP6_WORDS)
         )
+        return mac, IPv4Address(self._read("HOST_IP")), IPv6Address(ip6)
 
     def stage_sa(self, sa: StagedSa) -> None:
         """Load an SA into the free bank and make it READY; then wipe the keys in `sa`.
@@ -353,18 +365,40 @@ class NicDriver:
         self._write("STAGE_SPI_IN", sa.spi_in)
         self._write("STAGE_SPI_OUT", sa.spi_out)
         self._write("STAGE_SUITE", sa.suite)
-        self._write("STAGE_FLAGS", SaFlag.ESN if sa.esn else 0)
-        self._write("STAGE_PEER_IP", int(sa.peer_ip))
+        flags = SaFlag.ESN if sa.esn else SaFlag(0)
+        if sa.tunnel:
+            flags |= SaFlag.TUNNEL
+        if isinstance(sa.peer_ip, IPv6Address):
+            flags |= SaFlag.IPV6
+            self._write("STAGE_PEER_IP", 0)
+            for index in range(_IP6_WORDS):
+                self._write("STAGE_PEER_IP6", _ip6_word(sa.peer_ip, index), index)
+        else:
+            self._write("STAGE_PEER_IP", int(sa.peer_ip))
+        self._write("STAGE_FLAGS", flags)
         self._write("STAGE_SALT_IN", int.from_bytes(sa.salt_in, "big"))
         self._write("STAGE_SALT_OUT", int.from_bytes(sa.salt_out, "big"))
-        self._write("STAGE_RX_SEQ_HI", sa.rx_sequence >> 32)
-        self._write("STAGE_RX_SEQ_LO", sa.rx_sequence & 0xFFFF_FFFF)
-        self._write("STAGE_TX_SEQ_HI", sa.tx_sequence >> 32)
-        self._write("STAGE_TX_SEQ_LO", sa.tx_sequence & 0xFFFF_FFFF)
-        for name, key in (("STAGE_KEY_IN", sa.key_in), ("STAGE_KEY_OUT", sa.key_out)):
-            for index in range(len(key) // 4):
-                word = int.from_bytes(key[4 * index : 4 * index + 4], "big")
-                self._write(name, word, index)
+        self._write_sequence("STAGE_RX_SEQ", sa.rx_sequence)
+        self._write_sequence("STAGE_TX_SEQ", sa.tx_sequence)
+        self._write_key("STAGE_KEY_IN", sa.key_in)
+        self._write_key("STAGE_KEY_OUT", sa.key_out)
+        self._write_key("STAGE_AUTH_IN", sa.auth_in)
+        self._write_key("STAGE_AUTH_OUT", sa.auth_out)
+        if sa.ah is not None:
+            self._write("STAGE_AH_SPI_IN", sa.ah.spi_in)
+            self._write("STAGE_AH_SPI_OUT", sa.ah.spi_out)
+            self._write_sequence("STAGE_AH_RX_SEQ", sa.ah.rx_sequence)
+            self._write_sequence("STAGE_AH_TX_SEQ", sa.ah.tx_sequence)
+            self._write_key("STAGE_AH_AUTH_IN", sa.ah.key_in)
+            self._write_key("STAGE_AH_AUTH_OUT", sa.ah.key_out)
+
+    def _write_sequence(self, name: str, number: int) -> None:
+        self._write(f"{name}_HI", number >> 32)
+        self._write(f"{name}_LO", number & 0xFFFF_FFFF)
+
+    def _write_key(self, name: str, key: bytearray) -> None:
+        for index in range(len(key) // 4):
+            self._write(name, int.from_bytes(key[4 * index : 4 * index + 4], "big"), index)
 
     def _abort_after_failure(self) -> None:
         # The first failure is the one to tell; the NIC's acknowledge timer or the next STAGE
@@ -408,6 +442,10 @@ class NicDriver:
             field.name: value >> field.lsb & ((1 << field.width) - 1)
             for field in facts.BY_NAME[name].fields
         }
+
+
+def _ip6_word(address: IPv6Address, index: int) -> int:
+    return int.from_bytes(address.packed[4 * index : 4 * index + 4], "big")
 
 
 def _known(kind: type[_State], value: int) -> _State:

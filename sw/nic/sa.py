@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from spec.headers import ESP_SPI_MIN
 from spec.sa import REPLAY_WINDOW
-from spec.suites import SUITES, Suite
+from spec.suites import OUTER_KEY_OCTETS, SUITES, Suite, SuiteFacts
 
-PACKET_OCTETS = 100
-"""Longest protected packet the station sends: IPv4 20, UDP 8, ESP 16, ciphertext 36, ICV 16,
-with room to spare."""
+PACKET_OCTETS = 256
+"""Longest protected packet the station sends: IPv6 40, AH 32, ESP 24, in it at most IPv6 40, UDP 8
+and a message of 28, padding 18, ICV 16, with room to spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedAh:
+    """The AH SA around an ESP SA: HMAC-SHA-256-128.
+
+    Parameters
+    ----------
+    spi_in, spi_out : int
+        SPIs, 256 to 2^32 - 1.
+    key_in, key_out : bytearray
+        HMAC keys, 32 octets each; the caller's own buffers, as those of StagedSa.
+    rx_sequence, tx_sequence : int
+        As of StagedSa.
+    """
+
+    spi_in: int
+    spi_out: int
+    key_in: bytearray = field(repr=False)
+    key_out: bytearray = field(repr=False)
+    rx_sequence: int = 0
+    tx_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +49,20 @@ class StagedSa:
         SPIs, 256 to 2^32 - 1.
     suite : Suite
         The algorithms.
-    peer_ip : IPv4Address
+    peer_ip : IPv4Address or IPv6Address
         The station.
     key_in, key_out : bytearray
-        Cipher keys without their salts, as long as the suite says.
+        Cipher keys without their salts, as long as the suite says; empty where it has none.
     salt_in, salt_out : bytearray
-        Four octets each.
+        Likewise.
+    auth_in, auth_out : bytearray
+        HMAC keys, likewise.
+    ah : StagedAh or None
+        Of a suite of AH around ESP, which all the rest is then the ESP half of.
     esn : bool
-        Extended sequence numbers.
+        Extended sequence numbers, in both halves.
+    tunnel : bool
+        Tunnel mode, else transport mode.
     rx_sequence : int
         Right edge of the inbound window; 0 for a fresh SA.
     tx_sequence : int
@@ -48,12 +76,16 @@ class StagedSa:
     spi_in: int
     spi_out: int
     suite: Suite
-    peer_ip: IPv4Address
+    peer_ip: IPv4Address | IPv6Address
     key_in: bytearray = field(repr=False)
     key_out: bytearray = field(repr=False)
     salt_in: bytearray = field(repr=False)
     salt_out: bytearray = field(repr=False)
+    auth_in: bytearray = field(default_factory=bytearray, repr=False)
+    auth_out: bytearray = field(default_factory=bytearray, repr=False)
+    ah: StagedAh | None = None
     esn: bool = True
+    tunnel: bool = False
     rx_sequence: int = 0
     tx_sequence: int = 0
     window: int = REPLAY_WINDOW
@@ -63,20 +95,32 @@ class StagedSa:
         facts = SUITES.get(self.suite)
         if facts is None:
             raise ValueError(f"suite {int(self.suite)} is not one that can be staged")
-        for name in ("spi_in", "spi_out"):
-            if not ESP_SPI_MIN <= getattr(self, name) < 1 << 32:
-                raise ValueError(f"{name} {getattr(self, name):#x} is reserved or out of range")
-        for name in ("rx_sequence", "tx_sequence"):
-            if not 0 <= getattr(self, name) < 1 << (64 if self.esn else 32):
-                raise ValueError(f"{name} is out of range")
+        self._check_half(self)
         for name, octets in (
             ("key_in", facts.key_octets),
             ("key_out", facts.key_octets),
             ("salt_in", facts.salt_octets),
             ("salt_out", facts.salt_octets),
+            ("auth_in", facts.auth_octets),
+            ("auth_out", facts.auth_octets),
         ):
-            if len(getattr(self, name)) != octets:
-                raise ValueError(f"{name} has {len(getattr(self, name))} octets, not {octets}")
+            _check_octets(name, getattr(self, name), octets)
+        if facts.has_outer != (self.ah is not None):
+            raise ValueError(
+                f"suite {self.suite.name} {'needs' if facts.has_outer else 'has no'} AH SA around it"
+            )
+        if self.ah is not None:
+            self._check_half(self.ah)
+            for name in ("key_in", "key_out"):
+                _check_octets(f"ah {name}", getattr(self.ah, name), OUTER_KEY_OCTETS)
+
+    def _check_half(self, half: StagedSa | StagedAh) -> None:
+        for name in ("spi_in", "spi_out"):
+            if not ESP_SPI_MIN <= getattr(half, name) < 1 << 32:
+                raise ValueError(f"{name} {getattr(half, name):#x} is reserved or out of range")
+        for name in ("rx_sequence", "tx_sequence"):
+            if not 0 <= getattr(half, name) < 1 << (64 if self.esn else 32):
+                raise ValueError(f"{name} is out of range")
 
     @classmethod
     def from_keymat(
@@ -85,29 +129,56 @@ class StagedSa:
         spi_in: int,
         spi_out: int,
         suite: Suite,
-        peer_ip: IPv4Address,
+        peer_ip: IPv4Address | IPv6Address,
         keymat_in: bytes | bytearray,
         keymat_out: bytes | bytearray,
+        ah: StagedAh | None = None,
         esn: bool = True,
+        tunnel: bool = False,
     ) -> StagedSa:
-        """A fresh SA from IKE's keying material, key then salt in each direction.
+        """A fresh SA from IKE's keying material: key, salt, HMAC key in each direction.
 
-        Source: RFC 4106 8.1.
+        Source: RFC 7296 2.17, RFC 4106 8.1, RFC 4543 7.1.
         """
-        octets = SUITES[suite].key_octets
+        facts = SUITES[suite]
+        key_in, salt_in, auth_in = _parts(facts, keymat_in)
+        key_out, salt_out, auth_out = _parts(facts, keymat_out)
         return cls(
             spi_in=spi_in,
             spi_out=spi_out,
             suite=suite,
             peer_ip=peer_ip,
-            key_in=bytearray(keymat_in[:octets]),
-            key_out=bytearray(keymat_out[:octets]),
-            salt_in=bytearray(keymat_in[octets:]),
-            salt_out=bytearray(keymat_out[octets:]),
+            key_in=key_in,
+            key_out=key_out,
+            salt_in=salt_in,
+            salt_out=salt_out,
+            auth_in=auth_in,
+            auth_out=auth_out,
+            ah=ah,
             esn=esn,
+            tunnel=tunnel,
         )
 
     def wipe(self) -> None:
         """Overwrite keys and salts with zeros. Copies that Python made elsewhere stay."""
-        for buffer in (self.key_in, self.key_out, self.salt_in, self.salt_out):
+        buffers = [self.key_in, self.key_out, self.salt_in, self.salt_out]
+        buffers += [self.auth_in, self.auth_out]
+        if self.ah is not None:
+            buffers += [self.ah.key_in, self.ah.key_out]
+        for buffer in buffers:
             buffer[:] = bytes(len(buffer))
+
+
+def _parts(facts: SuiteFacts, keymat: bytes | bytearray) -> tuple[bytearray, bytearray, bytearray]:
+    """Key, salt and the rest, which is the HMAC key."""
+    salt_end = facts.key_octets + facts.salt_octets
+    return (
+        bytearray(keymat[: facts.key_octets]),
+        bytearray(keymat[facts.key_octets : salt_end]),
+        bytearray(keymat[salt_end:]),
+    )
+
+
+def _check_octets(name: str, buffer: bytearray, octets: int) -> None:
+    if len(buffer) != octets:
+        raise ValueError(f"{name} has {len(buffer)} octets, not {octets}")

@@ -197,6 +197,8 @@ class Store:
 
     def _sa(self, host_id: int, row: Any) -> SaRecord:
         suite = Suite(row.suite)
+        if suite not in DATA_PLANE_SUITES:
+            raise ValueError("a suite that no packet is protected with here")
         empty = Secret(b"")
         record = SaRecord(
             generation=row.generation,

@@ -9,6 +9,7 @@ __all__ = [
     "EcbVector",
     "GcmVector",
     "HashVector",
+    "cbc_vectors",
     "ecb_vectors",
     "gcm_vectors",
     "sha256_monte",
@@ -79,6 +80,20 @@ def ecb_vectors(section: str) -> Iterator[EcbVector]:
                         bytes.fromhex(record["plaintext"]),
                         bytes.fromhex(record["ciphertext"]),
                     )
+
+
+def cbc_vectors() -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+    """Key, IV, plaintext and ciphertext of all AES-128 and AES-256 vectors of CBC encryption.
+
+    Files `ciphers/AES/CBC/CBC{GFSbox,KeySbox,VarKey,VarTxt,MMT}{128,256}.rsp`, section ENCRYPT.
+    """
+    for size in (128, 256):
+        for kind in ("GFSbox", "KeySbox", "VarKey", "VarTxt", "MMT"):
+            for record in _records(f"ciphers/AES/CBC/CBC{kind}{size}.rsp"):
+                if record["section"] == "encrypt":
+                    names = ("key", "iv", "plaintext", "ciphertext")
+                    key, iv, plain, cipher = (bytes.fromhex(record[name]) for name in names)
+                    yield key, iv, plain, cipher
 
 
 def gcm_vectors() -> Iterator[GcmVector]:

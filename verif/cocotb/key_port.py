@@ -1,4 +1,4 @@
-"""Drivers for the key ports that `KeyedAes` and `GcmUnit` have in common."""
+"""Drivers for the key ports that `KeyedAes` and `CipherUnit` have in common."""
 
 from typing import Any
 

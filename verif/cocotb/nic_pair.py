@@ -87,6 +87,7 @@ class NicPair:
         for name in (*INPUTS.values(), "pin_zeroise"):
             self.pins.drive_pin(name, False)
         await self.bench.reset()
+        await self.registers.ready()
         self._forget()
         await self.write("HOST_MAC_HI", int.from_bytes(NIC_MAC[:2], "big"))
         await self.write("HOST_MAC_LO", int.from_bytes(NIC_MAC[2:], "big"))

@@ -82,6 +82,14 @@ class Registers:
                 return result
         return SadResult.PENDING
 
+    async def ready(self) -> None:
+        """Waits until the key stores are empty, as after reset."""
+        for _ in range(POLLS):
+            if not await self.read("SA_STATUS"):
+                return
+            await self.bench.cycles(POLL_CYCLES)
+        raise AssertionError("the key stores are still being zeroised")
+
     async def read(self, name: str, index: int = 0) -> int:
         """Reads."""
         return await self.bus.read(BY_NAME[name].address + 4 * index)

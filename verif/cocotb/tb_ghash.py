@@ -70,6 +70,10 @@ async def load(bench, key):
     dut.load.value = 0
     dut.h.value = 0
     assert await bench.until(dut.ready) == READY_CYCLES
+    await bench.cycles()
+    dut.begin.value = 1
+    await bench.cycles()
+    dut.begin.value = 0
 
 
 def value_of(dut):
@@ -81,7 +85,7 @@ async def start(dut):
     """A bench with a source, reset."""
     bench = Bench(dut)
     source = HashSource(bench, none())
-    dut.load.value = dut.clear.value = 0
+    dut.load.value = dut.clear.value = dut.begin.value = 0
     await bench.reset()
     return bench, source
 
@@ -125,7 +129,7 @@ async def clear_forgets_everything(dut):
         await bench.cycles()
         dut.clear.value = 0
         await bench.settled()
-        for signal in (dut.y, dut.product, dut.factor, dut.ready):
+        for signal in (dut.y, dut.product, dut.factor, dut.next_factor, dut.ready):
             assert int(signal.value) == 0, signal._name
         await load(bench, vector.key)
         await source.send(hash_input(vector))

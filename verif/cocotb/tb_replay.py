@@ -18,6 +18,7 @@ async def _replay(
     bench: Bench, registers: Registers, wire: PacketSource, tap: Tap, case: Case
 ) -> Messages:
     await bench.reset()
+    await registers.ready()
     for name, index, value in staging(case):
         await registers.write(name, index, value)
     messages: Messages = []

@@ -1,54 +1,202 @@
-"""Bench of the SAD: random commands, packets and time, against the model, and the one rule."""
+"""Bench of the SAD: random commands, packets and time, against the model, and the one rule.
+
+What a complete SA of each suite consists of is told here once more, from the suites' names, and
+without `spec.suites`.
+"""
 
 import random
 from typing import Any
 
 import cocotb
 
+from hw.ipsec.layouts import Cipher, Protocol, SaView
 from spec.registers import BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
-from spec.suites import SUITES, Suite
+from spec.sa import BANKS, BankState, SadCommand, SadResult
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
-from verif.model.sad import SINGLE_REGISTERS, Sad
+from verif.model.sad import Bank, Sad
 
 STEPS = 1200
 TICK_CYCLES = 37
-PENDING_LIMIT = 200
+PENDING_LIMIT = 400
+TX_CYCLES = 24
 ACTIONS = ["stage", "stage", "command", "write", "prove", "commit", "tick", "tick", "policy"]
 ACTIONS += ["zero"]
 
+ALWAYS = [
+    "STAGE_SPI_IN",
+    "STAGE_SPI_OUT",
+    "STAGE_SUITE",
+    "STAGE_FLAGS",
+    "STAGE_PEER_IP",
+    "STAGE_SALT_IN",
+    "STAGE_SALT_OUT",
+    "STAGE_RX_SEQ_HI",
+    "STAGE_RX_SEQ_LO",
+    "STAGE_TX_SEQ_HI",
+    "STAGE_TX_SEQ_LO",
+]
+OUTER = [
+    "STAGE_AH_SPI_IN",
+    "STAGE_AH_SPI_OUT",
+    "STAGE_AH_RX_SEQ_HI",
+    "STAGE_AH_RX_SEQ_LO",
+    "STAGE_AH_TX_SEQ_HI",
+    "STAGE_AH_TX_SEQ_LO",
+]
+STORES = {
+    "STAGE_KEY_IN": ("keys", False, False),
+    "STAGE_KEY_OUT": ("keys", True, False),
+    "STAGE_AUTH_IN": ("auths", False, False),
+    "STAGE_AUTH_OUT": ("auths", True, False),
+    "STAGE_AH_AUTH_IN": ("auths", False, True),
+    "STAGE_AH_AUTH_OUT": ("auths", True, True),
+}
+"""Where the words of each key go: which store, outbound, outer."""
+ESP_GCM_128 = 1
+
+
+def is_both(suite: int) -> bool:
+    """AH around ESP."""
+    return 11 <= suite <= 15
+
+
+def is_ah(suite: int) -> bool:
+    """AH alone."""
+    return suite in (8, 9, 10, 19)
+
+
+def key_words(suite: int) -> int:
+    """Words of a cipher key."""
+    if suite in (5, 8, 15, 18, 19):
+        return 0
+    return 8 if suite in (2, 4, 7, 10, 12, 14, 17) else 4
+
+
+def auth_words(suite: int) -> int:
+    """Words of the main half's HMAC key."""
+    if 16 <= suite <= 19:
+        return 5
+    return 8 if suite in (3, 4, 5, 8, 13, 14, 15) else 0
+
+
+def needed(suite: int, flags: int) -> list[tuple[str, int]]:
+    """Every word without which an SA of this suite is not complete."""
+    words = [(name, 0) for name in ALWAYS]
+    if is_both(suite):
+        words += [(name, 0) for name in OUTER]
+        words += [(f"STAGE_AH_AUTH_{way}", n) for way in ("IN", "OUT") for n in range(8)]
+    if flags & 4:
+        words += [("STAGE_PEER_IP6", n) for n in range(4)]
+    for way in ("IN", "OUT"):
+        words += [(f"STAGE_KEY_{way}", n) for n in range(key_words(suite))]
+        words += [(f"STAGE_AUTH_{way}", n) for n in range(auth_words(suite))]
+    return words
+
+
+def inbound_spis(bank: Bank) -> set[tuple[str, int]]:
+    """The inbound SPIs of a bank, with their protocols."""
+    suite = bank.word("STAGE_SUITE")
+    spis = {("AH" if is_ah(suite) else "ESP", bank.spi_in)}
+    if is_both(suite):
+        spis.add(("AH", bank.word("STAGE_AH_SPI_IN")))
+    return spis
+
+
+class Reference(Sad):
+    """The model, with this bench's own word on what can be made READY."""
+
+    built_in: frozenset[int] = frozenset()
+
+    def _refusal(self, bank: Bank, other: Bank) -> SadResult | None:
+        suite, flags = bank.word("STAGE_SUITE"), bank.word("STAGE_FLAGS")
+        if suite == 0 or any(where not in bank.staged for where in needed(suite, flags)):
+            return SadResult.INCOMPLETE
+        if suite not in self.built_in or flags > 7:
+            return SadResult.UNSUPPORTED
+        spis = [bank.spi_in, bank.spi_out]
+        if is_both(suite):
+            spis += [bank.word("STAGE_AH_SPI_IN"), bank.word("STAGE_AH_SPI_OUT")]
+        if min(spis) < 256:
+            return SadResult.BAD_SPI
+        if other.state is not BankState.EMPTY and inbound_spis(bank) & inbound_spis(other):
+            return SadResult.BAD_SPI
+        return None
+
 
 class KeyStore(Driver):
-    """Stands where the key store does: busy for a while after each order, and notes the orders."""
+    """Stands where a key store does: busy for a while after each order, and notes the orders.
 
-    def __init__(self, bench: Bench) -> None:
+    Parameters
+    ----------
+    prefix, busy : str
+        Of the ports: `<prefix>_write` and so on.
+    """
+
+    def __init__(self, bench: Bench, prefix: str, busy: str, slots: int) -> None:
         super().__init__(bench)
-        self.dut = bench.dut
         self.rng = bench.rng
+        self.busy = getattr(bench.dut, busy)
+        self.write = getattr(bench.dut, f"{prefix}_write")
+        self.expand = getattr(bench.dut, f"{prefix}_expand")
+        self.zeroise = getattr(bench.dut, f"{prefix}_zeroise")
+        self.slot_bits = (slots - 1).bit_length()
         self.left = 0
         self.words: dict[tuple[int, int], int] = {}
         self.zeroised: list[int] = []
-        self.expanded: list[tuple[int, bool]] = []
-        self.dut.keys_busy.value = 0
+        self.expanded: list[tuple[int, int]] = []
+        self.busy.value = 0
 
     def drive(self) -> None:
-        self.dut.keys_busy.value = self.left > 0
+        self.busy.value = self.left > 0
         self.left = max(0, self.left - 1)
 
     def sample(self) -> None:
-        dut = self.dut
-        if dut.expand_stb.value:
-            self.expanded.append((int(dut.expand_slot.value), bool(dut.expand_aes256.value)))
+        mask = (1 << self.slot_bits) - 1
+        expand, zeroise, write = (int(p.value) for p in (self.expand, self.zeroise, self.write))
+        if expand & 1:
+            assert not int(self.busy.value), "expanded while busy"
+            self.expanded.append((expand >> 1 & mask, expand >> 1 + self.slot_bits))
             self.left = self.rng.randrange(1, 20)
-        if dut.zeroise_stb.value:
-            slot = int(dut.zeroise_slot.value)
+        if zeroise & 1:
+            slot = zeroise >> 1 & mask
             self.zeroised.append(slot)
             self.words = {key: value for key, value in self.words.items() if key[0] != slot}
             self.left = self.rng.randrange(1, 20)
-        if dut.key_write_stb.value:
-            where = int(dut.key_write_slot.value), int(dut.key_write_index.value)
-            self.words[where] = int(dut.key_write_data.value)
+        if write & 1:
+            index = write >> 1 + self.slot_bits
+            self.words[write >> 1 & mask, index & 7] = index >> 3
+
+
+class Stores:
+    """Both stores."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.keys = KeyStore(bench, "key", "keys_busy", 2 * BANKS)
+        self.auths = KeyStore(bench, "auth", "auth_busy", 4 * BANKS)
+
+    def held(self, bank: int) -> dict[tuple[str, int], int]:
+        """The words of a bank's keys, by register and index."""
+        found = {}
+        for name, (store, outbound, outer) in STORES.items():
+            slot = bank * 2 + outbound if store == "keys" else bank * 4 + outer * 2 + outbound
+            for (where, index), word in getattr(self, store).words.items():
+                if where == slot:
+                    found[name, index] = word
+        return found
+
+
+class Loads(Driver):
+    """Stands where the windows do."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.edges: dict[int, int] = {}
+
+    def sample(self) -> None:
+        dut = self.bench.dut
+        if dut.load_stb.value:
+            self.edges[int(dut.load_index.value)] = int(dut.load_edge.value)
 
 
 class Port:
@@ -91,23 +239,39 @@ class Port:
             await self.bench.cycles()
         raise AssertionError("busy for ever")
 
+    def view(self, number: int) -> Any:
+        """What the path sees of a bank."""
+        bits = int(self.dut.banks.value) >> number * SaView.size
+        return SaView.from_bits(bits & ((1 << SaView.size) - 1))
+
     def states(self) -> list[BankState]:
         value = int(self.dut.states.value)
         return [BankState(value >> 3 * n & 7) for n in range(BANKS)]
 
 
-def layout(rng: random.Random, spis: list[int]) -> list[tuple[str, int, int]]:
-    """A staged SA, now and then with something wrong, missing or double in it."""
-    suite = rng.choice([*SUITES, *SUITES, *SUITES, *SUITES, Suite.NONE, 7])
-    values = {name: rng.getrandbits(32) for name in SINGLE_REGISTERS}
-    values["STAGE_SUITE"] = int(suite)
-    values["STAGE_FLAGS"] = rng.choice((0, 0, 0, int(SaFlag.ESN), int(SaFlag.ESN), 2))
+def layout(rng: random.Random, spis: list[int], built_in: list[int]) -> list[tuple[str, int, int]]:
+    """A staged SA, now and then with something wrong, missing or too much in it."""
+    suite = rng.choice(built_in)
     if rng.random() < 0.2:
-        values["STAGE_SPI_IN"] = rng.choice((*spis, 255))
-    words = 8 if suite not in SUITES else SUITES[Suite(suite)].key_octets // 4
-    writes = [(name, 0, value) for name, value in values.items()]
-    for key in ("STAGE_KEY_IN", "STAGE_KEY_OUT"):
-        writes += [(key, index, rng.getrandbits(32)) for index in range(words)]
+        suite = rng.choice((0, 16, 19, 20, 31, 33, 1 << 31 | 1))
+    flags = rng.choice((*range(8), *range(8), 8, 0x101))
+    words = needed(suite, flags)
+    if rng.random() < 0.2:
+        words += [(name, n) for name in STORES for n in range(8) if (name, n) not in words]
+    if not 1 <= suite <= 19:
+        words += [
+            where
+            for way in ("IN", "OUT")
+            for where in ((f"STAGE_KEY_{way}", n) for n in range(4))
+            if where not in words
+        ]
+    values = {where: rng.getrandbits(32) for where in words}
+    values["STAGE_SUITE", 0] = suite
+    values["STAGE_FLAGS", 0] = flags
+    for name in ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT"):
+        if (name, 0) in values and rng.random() < 0.15:
+            values[name, 0] = rng.choice((*spis, 255, 256))
+    writes = [(name, index, value) for (name, index), value in values.items()]
     rng.shuffle(writes)
     if rng.random() < 0.15:
         writes.pop()
@@ -118,19 +282,24 @@ def layout(rng: random.Random, spis: list[int]) -> list[tuple[str, int, int]]:
 async def agrees_with_model(dut: Any) -> None:
     """Every operation in every state; after each, states and results equal the model's."""
     parameters = bench_parameters()
+    built_in: list[int] = parameters["suites"]
     bench = Bench(dut)
-    keys = KeyStore(bench)
+    stores = Stores(bench)
     port = Port(bench)
     await bench.reset()
     rng = bench.rng
-    model = Sad(parameters["ack_ms"], parameters["grace_ms"])
+    model = Reference(parameters["ack_ms"], parameters["grace_ms"])
+    model.built_in = frozenset(built_in)
     results: dict[str, int] = {}
+    ready_suites: set[int] = set()
     visited: set[tuple[BankState, ...]] = set()
+    epochs = [port.view(number).epoch for number in range(BANKS)]
+    received = [False] * BANKS
     spis: list[int] = []
 
     async def stage_whole() -> None:
         await command(SadCommand.STAGE)
-        for write in layout(rng, spis):
+        for write in layout(rng, spis, built_in):
             model.write(*write)
             await port.write(*write)
         await command(SadCommand.READY)
@@ -144,14 +313,14 @@ async def agrees_with_model(dut: Any) -> None:
 
     for _ in range(STEPS):
         proven_before = [n for n, bank in enumerate(model.banks) if bank.state is BankState.PROVEN]
-        spis[:] = [bank.spi_in for bank in model.banks if bank.spi_in]
+        spis[:] = [spi for bank in model.banks for _, spi in inbound_spis(bank) if spi]
         action = rng.choice(ACTIONS)
         if action == "stage":
             await stage_whole()
         elif action == "command":
             await command(rng.choice((1, 2, 3, 0, 9)))
         elif action == "write":
-            write = rng.choice(layout(rng, spis))
+            write = rng.choice(layout(rng, spis, built_in))
             model.write(*write)
             await port.write(*write)
         elif action == "prove":
@@ -178,56 +347,247 @@ async def agrees_with_model(dut: Any) -> None:
         elif action == "zero" and rng.random() < 0.2:
             model.zeroise_all()
             await port.pulse("zeroise_all")
-        await bench.cycles(2)
+        await bench.cycles(4)
         await port.idle()
         states = [bank.state for bank in model.banks]
         assert port.states() == states, f"{action}: {port.states()}, not {states}"
         visited.add(tuple(states))
-        views = int(dut.views.value)
         for number, bank in enumerate(model.banks):
-            view = views >> 66 * number
-            assert view & 1 == model.receiving(number)
-            assert view >> 1 & 0xFFFFFFFF == bank.spi_in
-            held = {where[1] for where in keys.words if where[0] >> 1 == number}
-            assert held or bank.state in (BankState.EMPTY, BankState.STAGED)
-            assert not held or bank.state is not BankState.EMPTY, "keys outlive their bank"
+            view = port.view(number)
+            assert view.receives == model.receiving(number)
+            if received[number] and not view.receives:
+                assert view.epoch != epochs[number], "another SA would be taken for this one"
+            else:
+                assert view.epoch == epochs[number]
+            received[number], epochs[number] = bool(view.receives), view.epoch
+            words = stores.held(number)
+            written = {where: value for where, value in bank.staged.items() if where[0] in STORES}
+            assert words == written, "keys outlive their bank, or are another's"
+            check_view(view, bank)
+            if bank.state is BankState.READY:
+                ready_suites.add(bank.word("STAGE_SUITE"))
         if proven_before and action != "zero":
             assert BankState.PROVEN in states, f"{action} took the last proven bank"
     assert {"OK", "BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN"} <= set(results)
     assert {state for pair in visited for state in pair} == set(BankState)
+    assert ready_suites == set(built_in)
     cocotb.log.info("RESULT sad: %d state pairs, %s", len(visited), results)
+
+
+def check_view(view: Any, bank: Bank) -> None:
+    """What the path sees of a bank is what was written of it, and nothing of an empty one."""
+    suite, flags = bank.word("STAGE_SUITE"), bank.word("STAGE_FLAGS")
+    assert view.peered == (bank.state not in (BankState.EMPTY, BankState.STAGED))
+    for field in ("spi_in", "spi_out", "ah_spi_in", "ah_spi_out", "salt_in", "salt_out"):
+        assert view[field] == bank.word(f"STAGE_{field.upper()}"), field
+    assert (view.esn, view.tunnel, view.peer_v6) == (flags & 1, flags >> 1 & 1, flags >> 2 & 1)
+    peer = bank.word("STAGE_PEER_IP")
+    six = [bank.word("STAGE_PEER_IP6", n) for n in range(4)]
+    if flags & 4:
+        peer = six[3]
+    assert view.peer_ip == six[0] << 96 | six[1] << 64 | six[2] << 32 | peer
+    if 1 <= suite <= 19:
+        protocol = (
+            Protocol.BOTH if is_both(suite) else Protocol.AH if is_ah(suite) else Protocol.ESP
+        )
+        assert view.protocol == protocol
+        assert view.cipher == cipher_of(suite)
+        assert view.aes256 == (key_words(suite) == 8)
+        assert view.sha_1 == (auth_words(suite) == 5)
+
+
+def cipher_of(suite: int) -> Cipher:
+    """The main half's cipher."""
+    if suite in (1, 2, 11, 12):
+        return Cipher.GCM
+    if suite in (6, 7, 9, 10):
+        return Cipher.GMAC
+    return Cipher.CBC if key_words(suite) else Cipher.NULL
+
+
+async def stage(port: Port, values: dict[tuple[str, int], int]) -> SadResult:
+    """Stages what is in `values`; what READY came to."""
+    assert await port.command(SadCommand.STAGE) is SadResult.OK
+    for (name, index), value in values.items():
+        await port.write(name, index, value)
+    return await port.command(SadCommand.READY)
+
+
+def whole(suite: int, flags: int = 0) -> dict[tuple[str, int], int]:
+    """A complete SA, each word another one, and each SPI too."""
+    values = {where: 0x1000 + n for n, where in enumerate(needed(suite, flags))}
+    return values | {("STAGE_SUITE", 0): suite, ("STAGE_FLAGS", 0): flags}
+
+
+@cocotb.test()
+async def each_suite_needs_each_of_its_words(dut: Any) -> None:
+    """Without any one of them it is INCOMPLETE; with all, READY, or UNSUPPORTED in this build."""
+    built_in = bench_parameters()["suites"]
+    bench = Bench(dut)
+    Stores(bench)
+    port = Port(bench)
+    await bench.reset()
+    for suite in range(1, 20):
+        values = whole(suite, 4 if suite % 2 else 0)
+        result = SadResult.OK if suite in built_in else SadResult.UNSUPPORTED
+        assert await stage(port, values) is result, f"suite {suite}"
+        await port.command(SadCommand.ABORT)
+        for where in values:
+            rest = {key: value for key, value in values.items() if key != where}
+            assert await stage(port, rest) is SadResult.INCOMPLETE, f"suite {suite} without {where}"
+    for flags, result in ((7, SadResult.OK), (8, SadResult.UNSUPPORTED)):
+        assert await stage(port, whole(1, flags)) is result
+        await port.command(SadCommand.ABORT)
+
+
+@cocotb.test()
+async def reserved_and_doubled_spis_are_refused(dut: Any) -> None:
+    """Below 256, of any half; and an inbound one of the other bank in the same protocol."""
+    bench = Bench(dut)
+    Stores(bench)
+    port = Port(bench)
+    await bench.reset()
+    names = ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT")
+    for suite in (1, 8, 11):
+        for name in names[: 4 if is_both(suite) else 2]:
+            assert await stage(port, whole(suite) | {(name, 0): 255}) is SadResult.BAD_SPI, name
+            assert await stage(port, whole(suite) | {(name, 0): 256}) is SadResult.OK, name
+            await port.command(SadCommand.ABORT)
+    for first in (1, 8, 11):
+        assert await stage(port, whole(first)) is SadResult.OK
+        await port.pulse("prove_stb", prove_bank=0)
+        mine = {"ESP": 0x1000, "AH": 0x1000} if not is_both(first) else {}
+        if is_both(first):
+            mine = {
+                "ESP": whole(first)["STAGE_SPI_IN", 0],
+                "AH": whole(first)["STAGE_AH_SPI_IN", 0],
+            }
+        else:
+            del mine["ESP" if is_ah(first) else "AH"]
+        for second in (1, 8, 11):
+            halves = {"AH" if is_ah(second) else "ESP": "STAGE_SPI_IN"}
+            if is_both(second):
+                halves["AH"] = "STAGE_AH_SPI_IN"
+            for half, name in halves.items():
+                for protocol, spi in mine.items():
+                    values = whole(second) | {("STAGE_SPI_IN", 0): 0x9000}
+                    if is_both(second):
+                        values["STAGE_AH_SPI_IN", 0] = 0x9001
+                    values[name, 0] = spi
+                    bad = SadResult.BAD_SPI if half == protocol else SadResult.OK
+                    assert await stage(port, values) is bad, f"{first}, {second}: {half} {protocol}"
+                    await port.command(SadCommand.ABORT)
+        await port.pulse("zeroise_all")
+        await port.idle()
+
+
+@cocotb.test()
+async def keys_and_numbers_of_every_suite(dut: Any) -> None:
+    """Each slot that a suite uses is expanded as it says, and no other; windows begin anew; and
+    zeroise clears all slots of the bank in both stores."""
+    bench = Bench(dut)
+    stores = Stores(bench)
+    windows = Loads(bench)
+    port = Port(bench)
+    await bench.reset()
+    for suite in bench_parameters()["suites"]:
+        for number in range(BANKS):
+            stores.keys.expanded.clear()
+            stores.auths.expanded.clear()
+            windows.edges.clear()
+            values = whole(suite) | {("STAGE_SPI_IN", 0): 0x9000 + number}
+            if is_both(suite):
+                values["STAGE_AH_SPI_IN", 0] = 0x9100 + number
+            assert await stage(port, values) is SadResult.OK
+            cbc = cipher_of(suite) is Cipher.CBC
+            aes256 = key_words(suite) == 8
+            keys = [(2 * number + way, aes256 | (cbc and not way) << 1) for way in range(2)]
+            assert stores.keys.expanded == (keys if key_words(suite) else [])
+            auths = [(4 * number + way, int(auth_words(suite) == 5)) for way in range(2)]
+            outer = [(4 * number + 2 + way, 0) for way in range(2)]
+            wanted = (auths if auth_words(suite) else []) + (outer if is_both(suite) else [])
+            assert stores.auths.expanded == wanted
+            edges = {2 * number: both_words(values, "STAGE_RX_SEQ")}
+            view = port.view(number)
+            assert view.tx_sequence == both_words(values, "STAGE_TX_SEQ") + 1
+            if is_both(suite):
+                edges[2 * number + 1] = both_words(values, "STAGE_AH_RX_SEQ")
+                assert view.ah_tx_sequence == both_words(values, "STAGE_AH_TX_SEQ") + 1
+            assert windows.edges == edges
+            await port.pulse("prove_stb", prove_bank=number)
+            await bench.cycles(4)
+        stores.keys.zeroised.clear()
+        stores.auths.zeroised.clear()
+        await port.pulse("zeroise_all")
+        await port.idle()
+        assert sorted(stores.keys.zeroised) == list(range(2 * BANKS))
+        assert sorted(stores.auths.zeroised) == list(range(4 * BANKS))
+
+
+def both_words(values: dict[tuple[str, int], int], name: str) -> int:
+    """A number of 64 bits out of its two words."""
+    return values[f"{name}_HI", 0] << 32 | values[f"{name}_LO", 0]
 
 
 @cocotb.test()
 async def outbound_numbers_rise(dut: Any) -> None:
-    """STAGE_TX_SEQ is the last number used; without ESN 2^32 - 1 is the last of all."""
+    """STAGE_TX_SEQ is the last number used; without ESN 2^32 - 1 is the last of all, of each half;
+    and one strobe counts in both."""
     bench = Bench(dut)
-    KeyStore(bench)
+    Stores(bench)
     port = Port(bench)
     await bench.reset()
     for flags, used, last in ((0, 0xFFFFFFFD, 0xFFFFFFFF), (1, (1 << 64) - 3, (1 << 64) - 1)):
-        await port.pulse("zeroise_all")
-        await port.idle()
-        assert await port.command(SadCommand.STAGE) is SadResult.OK
-        values = dict.fromkeys(SINGLE_REGISTERS, 0x1000)
-        values |= {"STAGE_SUITE": 1, "STAGE_FLAGS": flags}
-        values |= {"STAGE_TX_SEQ_HI": used >> 32, "STAGE_TX_SEQ_LO": used & 0xFFFFFFFF}
-        for name, value in values.items():
-            await port.write(name, 0, value)
-        for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT"):
-            for index in range(4):
-                await port.write(name, index, index)
-        assert await port.command(SadCommand.READY) is SadResult.OK
-        for number in range(used + 1, last + 1):
-            await bench.cycles(2)
+        for suite, half, other in (
+            (1, "STAGE_TX_SEQ", None),
+            (11, "STAGE_TX_SEQ", "STAGE_AH_TX_SEQ"),
+            (11, "STAGE_AH_TX_SEQ", "STAGE_TX_SEQ"),
+        ):
+            await port.pulse("zeroise_all")
+            await port.idle()
+            values = whole(suite, flags)
+            values |= {(f"{half}_HI", 0): used >> 32, (f"{half}_LO", 0): used & 0xFFFFFFFF}
+            if other:
+                values |= {(f"{other}_HI", 0): 5, (f"{other}_LO", 0): 0xFF}
+            assert await stage(port, values) is SadResult.OK
+            for number in range(used + 1, last + 1):
+                await bench.cycles(TX_CYCLES)
+                await bench.settled()
+                view = port.view(0)
+                seen = {"STAGE_TX_SEQ": view.tx_sequence, "STAGE_AH_TX_SEQ": view.ah_tx_sequence}
+                assert seen[half] == number
+                if other:
+                    assert seen[other] == (5 << 32 | 0xFF) + number - used
+                assert not view.tx_exhausted
+                await port.pulse("tx_stb", tx_bank=0)
+            await bench.cycles(TX_CYCLES)
             await bench.settled()
-            keys = int(dut.keys.value)
-            assert keys >> 131 & (1 << 64) - 1 == number
-            assert not keys >> 195 & 1
-            await port.pulse("tx_stb", tx_bank=0)
-        await bench.cycles(2)
+            assert port.view(0).tx_exhausted
+
+
+@cocotb.test()
+async def numbers_of_both_banks_are_counted(dut: Any) -> None:
+    """Strobes of two banks in two cycles: none is lost."""
+    bench = Bench(dut)
+    Stores(bench)
+    port = Port(bench)
+    await bench.reset()
+    before = []
+    for number in range(BANKS):
+        values = whole(11) | {("STAGE_SPI_IN", 0): 0x9000 + number}
+        values["STAGE_AH_SPI_IN", 0] = 0x9100 + number
+        assert await stage(port, values) is SadResult.OK
+        await port.pulse("prove_stb", prove_bank=number)
+        await bench.cycles(4)
+        before.append(both_words(values, "STAGE_TX_SEQ") + 1)
+    for delay in range(TX_CYCLES):
+        await port.pulse("tx_stb", tx_bank=delay & 1)
+        await bench.cycles(delay)
+        await port.pulse("tx_stb", tx_bank=~delay & 1)
+        await bench.cycles(2 * TX_CYCLES)
         await bench.settled()
-        assert int(dut.keys.value) >> 195 & 1
+        for number in range(BANKS):
+            assert port.view(number).tx_sequence == before[number] + delay + 1
 
 
 class Ticks(Driver):
@@ -251,20 +611,13 @@ async def acknowledge_time_is_whole(dut: Any) -> None:
     """Whenever a bank gets READY, and whatever a bank given up before has left of its time."""
     ack_ms = bench_parameters()["ack_ms"]
     bench = Bench(dut)
-    KeyStore(bench)
+    Stores(bench)
     port = Port(bench)
     await bench.reset()
     ticks = Ticks(bench)
-    values = dict.fromkeys(SINGLE_REGISTERS, 0x1000) | {"STAGE_SUITE": 1, "STAGE_FLAGS": 0}
 
     async def ready() -> None:
-        assert await port.command(SadCommand.STAGE) is SadResult.OK
-        for name, value in values.items():
-            await port.write(name, 0, value)
-        for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT"):
-            for index in range(4):
-                await port.write(name, index, index)
-        assert await port.command(SadCommand.READY) is SadResult.OK
+        assert await stage(port, whole(ESP_GCM_128)) is SadResult.OK
         assert BankState.READY in port.states()
 
     async def expired() -> int:

@@ -5,4 +5,4 @@ from verif.cocotb.runner import run
 
 
 def test_ghash() -> None:
-    run(Ghash(), "verif.cocotb.tb_ghash", "ghash", expose=["product", "factor"])
+    run(Ghash(), "verif.cocotb.tb_ghash", "ghash", expose=["product", "factor", "next_factor"])

@@ -107,7 +107,7 @@ def _establish(
     announce: bool = True,
 ) -> None:
     """Derive the keys, remember the Child SA, hand both to the caller."""
-    suite = suite_of(chosen)
+    suite = suite_of(chosen, policy.suites)
     esn_transform = chosen.get(TransformType.ESN)
     child = ChildSa(
         spi_in=spi_in,

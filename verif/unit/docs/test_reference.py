@@ -9,7 +9,7 @@ from docs import reference
 from spec.counters import Counter
 from spec.layout import Access
 from spec.registers import MAP_HASH, REGISTERS
-from spec.suites import SUITES
+from spec.suites import SUITES, Suite
 
 PAGES = reference.pages()
 
@@ -93,11 +93,19 @@ def test_every_suite_and_counter_has_its_row() -> None:
     suites = {row[1]: row for row in tables("suites.md")["Suites"]}
     assert set(suites) == {suite.name for suite in SUITES}
     for suite, facts in SUITES.items():
-        numbers = [int(suites[suite.name][place]) for place in (0, 2, 3, 4, 5, 6)]
+        numbers = [int(suites[suite.name][place]) for place in (0, *range(3, 11))]
         assert numbers == [
-            *(suite, facts.encr_id),
-            *(facts.key_octets, facts.salt_octets, facts.iv_octets, facts.icv_octets),
+            *(suite, facts.encr_id, facts.auth_id),
+            *(facts.key_octets, facts.salt_octets, facts.auth_octets),
+            *(facts.iv_octets, facts.icv_octets, facts.align_octets),
         ]
+    assert [suites[s.name][2] for s in (Suite(1), Suite(8), Suite(11))] == [
+        "ESP",
+        "AH",
+        "AH around ESP",
+    ]
+    asked_for = {name for name, row in suites.items() if row[11] == "on request"}
+    assert asked_for == {name for name in suites if "SHA_1" in name}
     counters = {row[2]: row for row in tables("counters.md")["Counters"]}
     assert {name: int(row[0]) for name, row in counters.items()} == {c.name: c for c in Counter}
     assert all(row[3] for name, row in counters.items() if name not in ("FRAMES_IN", "PASSED"))

@@ -1,11 +1,13 @@
-"""Bench of `hw.crypto.GcmUnit`: AES-GCM against `cryptography`, NIST and published ESP vectors."""
+"""Bench of `hw.crypto.CipherUnit`: GCM, GMAC and CBC against `cryptography`, NIST and the RFCs."""
 
 from dataclasses import dataclass
 
 import cocotb
 from cocotb.triggers import with_timeout
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from verif.cocotb.cavp import cbc_vectors as cbc_vectors_of_nist
 from verif.cocotb.cavp import gcm_vectors
 from verif.cocotb.drivers import (
     PATTERNS,
@@ -23,14 +25,36 @@ from verif.cocotb.key_port import KeyBench, pack
 TAG_OCTETS = 16
 LIMIT_US = 200
 MAX_OCTETS = 2047
-# What the docstring of GcmEngine promises.
-FIRST_OCTET_CYCLES = {128: 36, 256: 48}
-TAG_CYCLES = 33
+MODES = {"gcm": 1, "cbc": 2, "gmac": 3}
+# What the docstring of CipherEngine promises.
+FIRST_OCTET_CYCLES = {128: 37, 256: 48}
+TAG_CYCLES = 34
 AFTER_TAG_CYCLES = 36
+SHORT_CYCLES = 60
+RFC3602_VECTORS = [
+    tuple(map(bytes.fromhex, vector))
+    for vector in (
+        (
+            "06a9214036b8a15b512e03d534120006",
+            "3dafba429d9eb430b422da802c9fac41",
+            b"Single block msg".hex(),
+            "e353779c1079aeb82708942dbe77181a",
+        ),
+        (
+            "56e47a38c5598974bc46903dba290349",
+            "8ce82eefbea0da3c44699ed7db51b7d9",
+            "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf"
+            "c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf",
+            "c30e32ffedc0774e6aff6af0869f71aa0f3af07a9a31a9c684db207eb0ef8e4e"
+            "35907aa632c3ffdf868bb7b29d3d46ad83ce9f9a102ee99d49a53e87f4c3da55",
+        ),
+    )
+]
+"""Key, IV, plaintext, ciphertext."""
 
 
-class GcmBench(KeyBench):
-    """A bench with drivers on all ports of `GcmUnit`."""
+class CipherBench(KeyBench):
+    """A bench with drivers on all ports of `CipherUnit`."""
 
     def __init__(self, dut, idle="none", backpressure="none"):
         super().__init__(dut)
@@ -42,29 +66,33 @@ class GcmBench(KeyBench):
     def submit(self, case, keys):
         """Queues a job and its text."""
         fields = [
+            ("mode", 2),
             ("encrypt", 1),
             ("slot", self.slot_bits),
             ("aes256", 1),
             ("nonce", 96),
             ("aad", 96),
-            ("aad_long", 1),
+            ("aad_octets", 4),
             ("octets", 11),
         ]
         values = {
+            "mode": MODES[case.mode],
             "encrypt": case.encrypt,
             "slot": case.slot,
             "aes256": len(keys[case.slot]) == 32,
             "nonce": int.from_bytes(case.nonce, "little"),
             "aad": int.from_bytes(case.aad, "little"),
-            "aad_long": len(case.aad) == 12,
-            "octets": len(case.plain),
+            "aad_octets": len(case.aad),
+            "octets": len(case.text_in),
         }
         self.job.put(pack(fields, **values))
         self.text_in.send(case.text_in)
 
-    async def answer(self, octets):
+    async def answer(self, octets, mode="gcm"):
         """Waits for text and tag of the next job."""
         text = await with_timeout(self.text_out.receive_octets(octets), LIMIT_US, "us")
+        if mode == "cbc":
+            return text, b""
         tag = await with_timeout(self.tag.receive(), LIMIT_US, "us")
         return text, tag.to_bytes(TAG_OCTETS, "little")
 
@@ -73,7 +101,7 @@ class GcmBench(KeyBench):
         for case in cases:
             self.submit(case, keys)
         for number, case in enumerate(cases):
-            answer = await self.answer(len(case.plain))
+            answer = await self.answer(len(case.text_out), case.mode)
             assert answer == (case.text_out, case.tag), f"case {number}: {case}"
 
 
@@ -88,6 +116,7 @@ class Case:
     plain: bytes
     cipher: bytes
     tag: bytes
+    mode: str = "gcm"
 
     @property
     def text_in(self):
@@ -95,6 +124,10 @@ class Case:
 
     @property
     def text_out(self):
+        if self.mode == "gmac":
+            return b""
+        if self.mode == "cbc" and not self.encrypt:
+            return self.plain[16:]
         return self.cipher if self.encrypt else self.plain
 
 
@@ -117,11 +150,129 @@ def random_case(rng, keys, octets, slot=None):
     )
 
 
+def gmac_case(rng, key, slot, octets):
+    """GMAC over AAD of the job and octets behind it (RFC 4543 3)."""
+    nonce, aad, text = (
+        rng.randbytes(12),
+        rng.randbytes(rng.choice((0, 8, 12))),
+        rng.randbytes(octets),
+    )
+    tag = AESGCM(key).encrypt(nonce, b"", aad + text)
+    return Case(bool(rng.getrandbits(1)), slot, nonce, aad, text, text, tag, "gmac")
+
+
+def cbc_case(key, slot, encrypt, first, text):
+    """CBC with a chaining value of zero before `first`: its ciphertext is the IV of `text`."""
+    plain = first + text
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor()
+    cipher = encryptor.update(plain) + encryptor.finalize()
+    return Case(encrypt, slot, bytes(12), b"", plain, cipher, b"", "cbc")
+
+
+ENCRYPTING, DECRYPTING = (0, 1), (2, 3)
+"""Slots by what their keys are expanded for, in the benches that mix modes."""
+
+
+async def load_both(bench):
+    """Keys of both sizes for both; returns them by slot."""
+    sizes = (16, 32, 16, 32)
+    keys = [bench.rng.randbytes(size) for size in sizes]
+    for slot, key in enumerate(keys):
+        await bench.write_key(slot, key)
+        await bench.expand(slot, aes256=len(key) == 32, decrypt=slot in DECRYPTING)
+    return keys
+
+
+def any_case(rng, keys):
+    """A job of any mode, mostly short."""
+    mode = rng.choice(("gcm", "gcm", "gmac", "cbc", "cbc"))
+    octets = rng.choice((0, 1, 4, 15, 16, 17, 31, 32, 48, 100, 200))
+    if mode == "cbc":
+        encrypt = rng.random() < 0.4
+        slot = rng.choice(ENCRYPTING if encrypt else DECRYPTING)
+        text = rng.randbytes(max(16, octets // 16 * 16))
+        return cbc_case(keys[slot], slot, encrypt, rng.randbytes(16), text)
+    slot = rng.choice(ENCRYPTING)
+    if mode == "gmac":
+        return gmac_case(rng, keys[slot], slot, octets)
+    return random_case(rng, {slot: keys[slot]}, octets, slot)
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), backpressure=list(PATTERNS))
+async def all_modes_back_to_back(dut, idle, backpressure):
+    """Jobs of every mode in random order, offered at once."""
+    bench = CipherBench(dut, idle, backpressure)
+    await bench.start()
+    keys = await load_both(bench)
+    await bench.check(keys, [any_case(bench.rng, keys) for _ in range(60)])
+    await bench.finish()
+
+
+@cocotb.test()
+async def cbc_vectors(dut):
+    """RFC 3602 4, cases 1 and 4, and NIST's CBC vectors for keys of 128 and 256 bits."""
+    bench = CipherBench(dut)
+    await bench.start()
+    vectors = [*RFC3602_VECTORS, *bench.rng.sample(list(cbc_vectors_of_nist()), 60)]
+    for key, iv, plain, cipher in vectors:
+        await bench.write_key(2, key)
+        await bench.expand(2, aes256=len(key) == 32, decrypt=True)
+        case = Case(False, 2, bytes(12), b"", iv + plain, iv + cipher, b"", "cbc")
+        await bench.check({2: key}, [case])
+        # The block whose encryption is the IV comes first in the other direction.
+        await bench.write_key(1, key)
+        await bench.expand(1, aes256=len(key) == 32)
+        decryptor = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).decryptor()
+        before = decryptor.update(iv) + decryptor.finalize()
+        case = Case(True, 1, bytes(12), b"", before + plain, iv + cipher, b"", "cbc")
+        await bench.check({1: key}, [case])
+    cocotb.log.info("RESULT cbc: %d vectors, both directions", len(vectors))
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(octets=[32, 64, 1456])
+async def cbc_decryption_keeps_pace(dut, octets):
+    """An octet a cycle, AES-256."""
+    bench = CipherBench(dut)
+    await bench.start()
+    keys = await load_both(bench)
+    recorder = Recorder(bench)
+    text = bench.rng.randbytes(octets - 16)
+    case = cbc_case(keys[3], 3, False, bench.rng.randbytes(16), text)
+    await bench.check(keys, [case])
+    assert recorder.octets == list(range(recorder.octets[0], recorder.octets[0] + octets))
+    begin = bench.cycle
+    await bench.check(keys, [case] * 3)
+    each = (bench.cycle - begin) / 3
+    cocotb.log.info("RESULT cbc: %d octets in %d cycles each", octets, each)
+    assert each <= octets + 75
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(octets=[4, 16])
+async def short_packets_keep_pace(dut, octets):
+    """Packets of 4 to 16 octets under AES-256, the next one always there."""
+    bench = CipherBench(dut)
+    await bench.start()
+    keys = [bench.rng.randbytes(32)]
+    await bench.load(0, keys[0])
+    begin = bench.cycle
+    count = 40
+    await bench.check(keys, [random_case(bench.rng, keys, octets, 0) for _ in range(count)])
+    each = (bench.cycle - begin) / count
+    cocotb.log.info("RESULT gcm: %d octets of text, a packet each %.1f cycles", octets, each)
+    assert each <= SHORT_CYCLES
+    await bench.finish()
+
+
 @cocotb.test()
 @cocotb.parametrize(idle=list(PATTERNS), backpressure=list(PATTERNS))
 async def agrees_with_cryptography(dut, idle, backpressure):
     """Random jobs, back to back, of all short lengths, over all slots and both directions."""
-    bench = GcmBench(dut, idle, backpressure)
+    bench = CipherBench(dut, idle, backpressure)
     await bench.start()
     keys = bench.random_keys()
     await bench.load_all(keys)
@@ -138,7 +289,7 @@ async def agrees_with_cryptography(dut, idle, backpressure):
 @cocotb.test()
 async def long_texts(dut):
     """Lengths around the largest frame, and the largest of all."""
-    bench = GcmBench(dut, "none", "bursts")
+    bench = CipherBench(dut, "none", "bursts")
     await bench.start()
     keys = bench.random_keys()
     await bench.load_all(keys)
@@ -152,7 +303,7 @@ async def long_texts(dut):
 @cocotb.test()
 async def esp_shaped_vectors(dut):
     """draft-mcgrew-gcm-test-01, all with keys of 128 and 256 bits, in both directions."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     for number, vector in enumerate(SHAPED_VECTORS):
         slot = number % bench.slots
@@ -167,7 +318,7 @@ async def esp_shaped_vectors(dut):
 @cocotb.test()
 async def cavp_texts(dut):
     """The ciphertexts of NIST's GCM vectors; their AAD is of other lengths, ours is random."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     count = 0
     texts = [vector for vector in gcm_vectors() if vector.plain]
@@ -212,7 +363,7 @@ class Recorder(Driver):
 @cocotb.parametrize(bits=[128, 256])
 async def keeps_pace(dut, bits):
     """An octet each cycle; the cycles to the first octet, to the tag, and from job to job."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     keys = [bench.rng.randbytes(bits // 8)]
     await bench.load(0, keys[0])
@@ -247,7 +398,7 @@ async def keeps_pace(dut, bits):
 @cocotb.parametrize(backpressure=["none", "random"])
 async def expansion_among_texts(dut, backpressure):
     """A slot gets new keys again and again while texts under other slots run; both stay right."""
-    bench = GcmBench(dut, "none", backpressure)
+    bench = CipherBench(dut, "none", backpressure)
     await bench.start()
     keys = bench.random_keys()
     await bench.load_all(keys)
@@ -267,7 +418,7 @@ async def expansion_among_texts(dut, backpressure):
 @cocotb.test()
 async def zeroised_key_is_gone(dut):
     """SEC: CRYPTO.ZEROISE. The answer is that of a slot never loaded: keystream and H are gone."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     keys = bench.random_keys()
     cases = [random_case(bench.rng, keys, 40, 0), random_case(bench.rng, keys, 40, 1)]
@@ -290,7 +441,7 @@ async def zeroised_key_is_gone(dut):
 @cocotb.parametrize(backpressure=list(PATTERNS))
 async def zeroise_never_hangs_a_job(dut, backpressure):
     """Zeroised at any moment of a job, its slot yields as many octets as asked for, and one tag."""
-    bench = GcmBench(dut, "none", backpressure)
+    bench = CipherBench(dut, "none", backpressure)
     await bench.start()
     keys = bench.random_keys()
     await bench.load_all(keys)
@@ -309,7 +460,7 @@ async def zeroise_never_hangs_a_job(dut, backpressure):
 @cocotb.test()
 async def reset_in_the_middle_of_a_job(dut):
     """Whatever was under way is forgotten, and the next job is right."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     keys = bench.random_keys()
     for _ in range(12):
@@ -326,7 +477,7 @@ async def reset_in_the_middle_of_a_job(dut):
 @cocotb.test()
 async def state_is_cleared(dut):
     """SEC: GCM.STATE_CLEARED. When the tag was taken no secret of the job is left in a register."""
-    bench = GcmBench(dut)
+    bench = CipherBench(dut)
     await bench.start()
     keys = bench.random_keys()
     await bench.load_all(keys)

@@ -1,0 +1,359 @@
+"""What the agent writes of an SA: to which bank it goes, and whether all of it is there."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.ipsec.layouts import Cipher, Protocol, auth_slot, key_slot
+from spec.headers import ESP_SPI_MIN
+from spec.registers import ADDRESS_BITS, BY_NAME
+from spec.sa import BANKS, SaFlag
+from spec.suites import SUITES, Hash, Suite, SuiteFacts
+from spec.suites import Cipher as SuiteCipher
+
+__all__ = ["BankScalars", "StageNeeds", "StageRegisters", "check_suites", "key_write_layout"]
+
+_ALWAYS = (
+    "STAGE_SPI_IN",
+    "STAGE_SPI_OUT",
+    "STAGE_SUITE",
+    "STAGE_FLAGS",
+    "STAGE_PEER_IP",
+    "STAGE_SALT_IN",
+    "STAGE_SALT_OUT",
+    "STAGE_RX_SEQ_HI",
+    "STAGE_RX_SEQ_LO",
+    "STAGE_TX_SEQ_HI",
+    "STAGE_TX_SEQ_LO",
+)
+"""Written of every SA."""
+_OUTER = (
+    "STAGE_AH_SPI_IN",
+    "STAGE_AH_SPI_OUT",
+    "STAGE_AH_RX_SEQ_HI",
+    "STAGE_AH_RX_SEQ_LO",
+    "STAGE_AH_TX_SEQ_HI",
+    "STAGE_AH_TX_SEQ_LO",
+)
+"""Written as well where AH is around ESP."""
+_PEER_IP6 = tuple(("STAGE_PEER_IP6", n) for n in range(BY_NAME["STAGE_PEER_IP6"].count))
+"""Written as well with SaFlag.IPV6."""
+_SCALARS = (*((name, 0) for name in (*_ALWAYS, *_OUTER)), *_PEER_IP6)
+_KEYS = ("STAGE_KEY_IN", "STAGE_KEY_OUT")
+_AUTH = ("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_OUT")
+_KEY_WORDS = 8
+_UNKNOWN_KEY_WORDS = 4
+"""Words of each cipher key that even an unknown suite must have to be refused as such."""
+_SUITE_BITS = 5
+
+BankScalars = data.StructLayout(
+    {
+        "protocol": Protocol,
+        "cipher": Cipher,
+        "aes256": 1,
+        "sha_1": 1,
+        "esn": 1,
+        "tunnel": 1,
+        "peer_v6": 1,
+        "peer_ip": 128,
+        "spi_in": 32,
+        "spi_out": 32,
+        "ah_spi_in": 32,
+        "ah_spi_out": 32,
+        "salt_in": 32,
+        "salt_out": 32,
+    }
+)
+"""What was written of one bank and is looked at all the time."""
+
+StageNeeds = data.StructLayout(
+    {"key": 1, "aes256": 1, "auth": 1, "sha_1": 1, "outer": 1, "decrypt": 1, "built_in": 1}
+)
+"""What the staged suite has: a cipher key (of 256 bits), an HMAC key (of SHA-1) of its main half,
+an outer half, a cipher that decrypts by the inverse, a place in this build."""
+
+
+def check_suites(suites: tuple[Suite, ...]) -> tuple[Suite, ...]:
+    """What was given; ValueError if there is none, or one that is none of ours."""
+    if not suites or any(suite not in SUITES for suite in suites):
+        raise ValueError(f"suites must be some of spec.suites.SUITES, not {suites!r}")
+    return suites
+
+
+def key_write_layout(slots: int) -> data.StructLayout:
+    """As the stores want their words."""
+    return data.StructLayout({"stb": 1, "slot": range(slots), "index": 3, "data": 32})
+
+
+class StageRegisters(wiring.Component):
+    """Takes the words of the staged bank, in any order, one a cycle.
+
+    A word is in its place three cycles after `stb`, and `complete`, `supported` and `spi_is_good`
+    follow at most two later. Keys are not kept here: they go on to the stores.
+
+    Parameters
+    ----------
+    suites : tuple of Suite
+        What is built in.
+
+    Attributes
+    ----------
+    stb, address, data : Signal, in
+        A write, by its octet address.
+    open, bank : Signal, in
+        A bank is staged and nothing is done with its keys now; which. Else writes are lost.
+    clear : Signal, in
+        Nothing is written yet: a bank begins.
+    wipe : Signal, in
+        For each bank, empties its registers.
+    banks : array of BankScalars, out
+    needs : StageNeeds, out
+        Of the staged suite.
+    complete, supported, spi_is_good : Signal, out
+        Nothing is missing; suite and flags are ones of this build; no SPI is reserved, and no
+        inbound one is the other bank's in the same protocol.
+    key_write, auth_write : struct, out
+        To the stores.
+    sequence_write : struct, out
+        A word of a sequence number; `index` is in bits 5:2 of its address.
+    """
+
+    def __init__(self, *, suites: tuple[Suite, ...]):
+        self._suites = check_suites(suites)
+        super().__init__(
+            {
+                "stb": In(1),
+                "address": In(ADDRESS_BITS),
+                "data": In(32),
+                "open": In(1),
+                "bank": In(range(BANKS)),
+                "clear": In(1),
+                "wipe": In(BANKS),
+                "banks": Out(data.ArrayLayout(BankScalars, BANKS)),
+                "needs": Out(StageNeeds),
+                "complete": Out(1),
+                "supported": Out(1),
+                "spi_is_good": Out(1),
+                "key_write": Out(key_write_layout(2 * BANKS)),
+                "auth_write": Out(key_write_layout(4 * BANKS)),
+                "sequence_write": Out(data.StructLayout({"stb": 1, "index": 4, "data": 32})),
+            }
+        )
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """What is built in."""
+        return self._suites
+
+    def elaborate(self, platform):
+        m = Module()
+        # Decoded in one cycle, done in the next.
+        takes = Signal()
+        bank = Signal(range(BANKS))
+        address = Signal(ADDRESS_BITS)
+        word = Signal(32)
+        hits = {where: Signal(name=f"hit_{where[0].lower()}_{where[1]}") for where in _SCALARS}
+        m.d.comb += takes.eq(self.stb & self.open)
+        m.d.sync += [bank.eq(self.bank), address.eq(self.address), word.eq(self.data)]
+        for (name, index), hit in hits.items():
+            m.d.sync += hit.eq(takes & (self.address == BY_NAME[name].address + 4 * index))
+        group_hits = {name: Signal(name=f"hit_{name.lower()}") for name in (*_KEYS, *_AUTH)}
+        for name, hit in group_hits.items():
+            m.d.sync += hit.eq(takes & (self.address[5:] == BY_NAME[name].address >> 5))
+
+        self._banks(m, bank, word, hits)
+        self._stores(m, bank, address, word, hits, group_hits)
+        none, unknown = self._suite(m, word, hits)
+        self._checks(m, address, word, hits, group_hits, none, unknown)
+        return m
+
+    def _banks(self, m, bank, word, hits):
+        """The registers of both banks."""
+        plain = {
+            "spi_in": "STAGE_SPI_IN",
+            "spi_out": "STAGE_SPI_OUT",
+            "ah_spi_in": "STAGE_AH_SPI_IN",
+            "ah_spi_out": "STAGE_AH_SPI_OUT",
+            "salt_in": "STAGE_SALT_IN",
+            "salt_out": "STAGE_SALT_OUT",
+        }
+        facts = {name: Signal(2, name=f"written_{name}") for name in _FACTS}
+        with m.Switch(word[:_SUITE_BITS]):
+            for suite, of_suite in SUITES.items():
+                with m.Case(suite):
+                    m.d.comb += [
+                        facts[name].eq(int(fact(of_suite))) for name, fact in _FACTS.items()
+                    ]
+        for n in range(BANKS):
+            held = self.banks[n]
+
+            def take(target, name, value, index=0, n=n):
+                with m.If(self.wipe[n]):
+                    m.d.sync += target.eq(0)
+                with m.Elif(hits[name, index] & (bank == n)):
+                    m.d.sync += target.eq(value)
+
+            for field, name in plain.items():
+                take(held[field], name, word)
+            take(held.esn, "STAGE_FLAGS", (word & SaFlag.ESN).any())
+            take(held.tunnel, "STAGE_FLAGS", (word & SaFlag.TUNNEL).any())
+            take(held.peer_v6, "STAGE_FLAGS", (word & SaFlag.IPV6).any())
+            for field in _FACTS:
+                take(Value.cast(held[field]), "STAGE_SUITE", facts[field])
+            ip = Signal(32, name=f"peer_ip_{n}")
+            ip6 = Signal(128, name=f"peer_ip6_{n}")
+            take(ip, "STAGE_PEER_IP", word)
+            for index in range(4):
+                take(ip6.word_select(3 - index, 32), "STAGE_PEER_IP6", word, index)
+            m.d.comb += held.peer_ip.eq(Cat(Mux(held.peer_v6, ip6[:32], ip), ip6[32:]))
+
+    def _stores(self, m, bank, address, word, hits, group_hits):
+        """Keys and numbers go on a cycle later."""
+        index = address[2:5]
+        key_out = group_hits["STAGE_KEY_OUT"]
+        auth_hits = [group_hits[name] for name in _AUTH]
+        m.d.sync += [
+            self.key_write.stb.eq(group_hits["STAGE_KEY_IN"] | key_out),
+            self.key_write.slot.eq(key_slot(bank, key_out)),
+            self.key_write.index.eq(index),
+            self.auth_write.stb.eq(Cat(auth_hits).any()),
+            self.auth_write.slot.eq(
+                auth_slot(bank, auth_hits[1] | auth_hits[3], auth_hits[2] | auth_hits[3])
+            ),
+            self.auth_write.index.eq(index),
+        ]
+        late = Signal(32)
+        m.d.sync += late.eq(word)
+        m.d.comb += [self.key_write.data.eq(late), self.auth_write.data.eq(late)]
+        sequence = [hit for (name, _), hit in hits.items() if "_SEQ_" in name]
+        m.d.comb += [
+            self.sequence_write.stb.eq(Cat(sequence).any()),
+            self.sequence_write.index.eq(address[2:6]),
+            self.sequence_write.data.eq(word),
+        ]
+
+    def _suite(self, m, word, hits):
+        """What the staged suite has; returns whether it is 0, and whether spec.suites lacks it."""
+        unknown, none = Signal(), Signal()
+        with m.If(self.clear):
+            m.d.sync += [self.needs.eq(0), unknown.eq(0), none.eq(1)]
+        with m.Elif(hits["STAGE_SUITE", 0]):
+            m.d.sync += [self.needs.eq(0), unknown.eq(1), none.eq(~word.any())]
+            with m.If(~word[_SUITE_BITS:].any()), m.Switch(word[:_SUITE_BITS]):
+                for suite, facts in SUITES.items():
+                    with m.Case(suite):
+                        m.d.sync += [unknown.eq(0), self.needs.eq(_needs(facts, self._suites))]
+        return none, unknown
+
+    def _checks(self, m, address, word, hits, group_hits, none, unknown):
+        """What was written, and whether it is enough and right."""
+        needs = self.needs
+        written = {where: Signal(name=f"has_{where[0].lower()}_{where[1]}") for where in _SCALARS}
+        for where, flag in written.items():
+            with m.If(self.clear):
+                m.d.sync += flag.eq(0)
+            with m.Elif(hits[where]):
+                m.d.sync += flag.eq(1)
+        lines = Signal(_KEY_WORDS)
+        m.d.comb += lines.eq(1 << address[2:5])
+        keys = {name: Signal(_KEY_WORDS, name=f"has_{name.lower()}") for name in group_hits}
+        for name, flags in keys.items():
+            for n in range(_KEY_WORDS):
+                with m.If(self.clear):
+                    m.d.sync += flags[n].eq(0)
+                with m.Elif(group_hits[name] & lines[n]):
+                    m.d.sync += flags[n].eq(1)
+
+        flags_good, wants_ip6 = Signal(), Signal()
+        with m.If(hits["STAGE_FLAGS", 0]):
+            m.d.sync += [
+                flags_good.eq(~word[len(SaFlag) :].any()),
+                wants_ip6.eq((word & SaFlag.IPV6).any()),
+            ]
+        has = {
+            "scalars": Cat(written[name, 0] for name in _ALWAYS).all(),
+            "outer": Cat(written[name, 0] for name in _OUTER).all()
+            & Cat(keys[name] for name in _AUTH[2:]).all(),
+            "ip6": Cat(written[where] for where in _PEER_IP6).all(),
+            "key": Cat(keys[name][:4] for name in _KEYS).all(),
+            "key_rest": Cat(keys[name][4:] for name in _KEYS).all(),
+            "auth": Cat(keys[name][:5] for name in _AUTH[:2]).all(),
+            "auth_rest": Cat(keys[name][5:] for name in _AUTH[:2]).all(),
+        }
+        parts = {}
+        for name, value in has.items():
+            parts[name] = Signal(name=f"all_{name}")
+            m.d.sync += parts[name].eq(value)
+        m.d.sync += [
+            self.complete.eq(
+                ~none
+                & parts["scalars"]
+                & (parts["outer"] | ~needs.outer)
+                & (parts["ip6"] | ~wants_ip6)
+                & (parts["key"] | ~(needs.key | unknown))
+                & (parts["key_rest"] | ~needs.aes256)
+                & (parts["auth"] | ~needs.auth)
+                & (parts["auth_rest"] | ~needs.auth | needs.sha_1)
+            ),
+            self.supported.eq(needs.built_in & flags_good),
+        ]
+
+        # Reserved SPIs are seen as they pass, and those of the other bank where they lie.
+        free = {}
+        unreserved = Signal()
+        m.d.comb += unreserved.eq(word[ESP_SPI_MIN.bit_length() - 1 :].any())
+        for name in ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT"):
+            free[name] = Signal(name=f"free_{name.lower()}")
+            with m.If(hits[name, 0]):
+                m.d.sync += free[name].eq(unreserved)
+        ah = [held.protocol == Protocol.AH for held in self.banks]
+        both = [held.protocol == Protocol.BOTH for held in self.banks]
+        a, b = self.banks
+        same = Signal(4)
+        clash = Signal()
+        # An empty bank's SPIs are 0, which no other's are.
+        m.d.sync += [
+            same.eq(
+                Cat(
+                    a.spi_in == b.spi_in,
+                    a.ah_spi_in == b.ah_spi_in,
+                    a.spi_in == b.ah_spi_in,
+                    a.ah_spi_in == b.spi_in,
+                )
+            ),
+            clash.eq(
+                (same[0] & (ah[0] == ah[1]))
+                | (same[1] & both[0] & both[1])
+                | (same[2] & ah[0] & both[1])
+                | (same[3] & both[0] & ah[1])
+            ),
+            self.spi_is_good.eq(
+                free["STAGE_SPI_IN"]
+                & free["STAGE_SPI_OUT"]
+                & (~needs.outer | (free["STAGE_AH_SPI_IN"] & free["STAGE_AH_SPI_OUT"]))
+                & ~clash
+            ),
+        ]
+
+
+_FACTS = {
+    "protocol": lambda facts: facts.protocol,
+    "cipher": lambda facts: facts.cipher,
+    "aes256": lambda facts: facts.key_octets == 32,
+    "sha_1": lambda facts: facts.hash is Hash.SHA_1,
+}
+"""What BankScalars tells of a suite."""
+
+
+def _needs(facts: SuiteFacts, suites: tuple[Suite, ...]):
+    return StageNeeds.const(
+        {
+            "key": facts.key_octets > 0,
+            "aes256": facts.key_octets == 32,
+            "auth": facts.hash is not Hash.NONE,
+            "sha_1": facts.hash is Hash.SHA_1,
+            "outer": facts.has_outer,
+            "decrypt": facts.cipher is SuiteCipher.CBC,
+            "built_in": facts.suite in suites,
+        }
+    )
