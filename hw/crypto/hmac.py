@@ -3,7 +3,7 @@
 A slot keeps what the compression function makes of K^ipad and K^opad, so a message costs no block
 for its key. The first lane computes these midstates when a key is expanded, between two messages.
 
-Source: RFC 2104, RFC 4868 2.1, FIPS 180-4 5.1.1 (padding).
+Source: RFC 2104, RFC 4868 2.1, RFC 2404, FIPS 180-4 5.1.1 (padding).
 """
 
 from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, ResetInserter, Signal
@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.crypto.aes import check_slots
 from hw.crypto.key_store import key_write_layout, zeroise_layout
+from hw.crypto.sha1 import SHA1_DIGEST_WORDS, SHA1_INITIAL, BothCores
 from hw.crypto.sha256 import (
     BLOCK_WORDS,
     DIGEST_WORDS,
@@ -36,6 +37,8 @@ COUNT_BITS = 16
 SLOT_WORDS = 32
 KEPT_WORDS = 24
 FIXED_AT = 24  # of slot 0: the initial hash value
+SHA1_FIXED_SLOT = 2
+SHA1_SLOTS_MIN = 4
 IPAD, OPAD = 0x36363636, 0x5C5C5C5C
 
 
@@ -45,7 +48,7 @@ class _Part(enum.Enum, shape=2):
     KEY = 0
     INNER = 1
     OUTER = 2
-    FIXED = 3  # slot 0: the initial hash value; all others: zero, and idle ports look at one
+    FIXED = 3  # slots 0 and (SHA-1) 2: the initial hash value; else zero, and idle ports look at 1
 
 
 class _Source(enum.Enum, shape=2):
@@ -192,6 +195,8 @@ class HmacLane(wiring.Component):
         What the lane holds of messages, padding included.
     expands : bool
         Whether it also makes midstates.
+    sha_1 : bool
+        Whether it has SHA-1 too.
 
     Attributes
     ----------
@@ -199,15 +204,25 @@ class HmacLane(wiring.Component):
         As `job_n`, `i_n`, `tag_n` of the unit.
     address, data : Out, In
         Read port of the store; `data` is there two cycles later.
-    expand, expand_slot, aborted : In
+    expand, expand_slot, expand_sha_1, aborted : In
         Held at 1 asks for midstates of the slot, until `expand_end`; `aborted`: of no use any more.
     expand_end : Out(1)
     store : Out(Signature)
         With `stb` and `taken`, word `index` of `part` of the slot becomes `data`.
     """
 
-    def __init__(self, *, slots: int = 8, fifo_octets: int = 2048, expands: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int = 8,
+        fifo_octets: int = 2048,
+        expands: bool = True,
+        sha_1: bool = False,
+    ) -> None:
         self._slots = check_slots(slots)
+        if sha_1 and slots < SHA1_SLOTS_MIN:
+            raise ValueError(f"with sha_1 slots must be at least {SHA1_SLOTS_MIN}, not {slots!r}")
+        self._sha_1 = sha_1
         if fifo_octets < 256 or fifo_octets & (fifo_octets - 1):
             raise ValueError(
                 f"fifo_octets must be a power of two of at least 256, not {fifo_octets!r}"
@@ -230,6 +245,7 @@ class HmacLane(wiring.Component):
                 "data": In(WORD_BITS),
                 "expand": In(1),
                 "expand_slot": In(range(slots)),
+                "expand_sha_1": In(1),
                 "aborted": In(1),
                 "expand_end": Out(1),
                 "store": Out(wiring.Signature(store)),
@@ -251,17 +267,23 @@ class HmacLane(wiring.Component):
         """Whether it also makes midstates."""
         return self._expands
 
+    @property
+    def sha_1(self) -> bool:
+        """Whether it has SHA-1 too."""
+        return self._sha_1
+
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
         m.submodules.fifo = fifo = _BlockFifo(octets=self._fifo_octets)
         m.submodules.jobs = jobs = SkidBuffer(auth_job_layout(slots=self._slots))
-        core = Sha256Core()
+        core = BothCores() if self._sha_1 else Sha256Core()
         clear = Signal()
         m.submodules.core = ResetInserter(clear)(core)
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
         wiring.connect(m, wiring.flipped(self.job), jobs.i)
 
         slot = Signal(range(self._slots))
+        sha_1 = Signal()  # stays 0 without SHA-1
         source = Signal(_Source)
         outer_half = Signal()  # of an expansion
         last = Signal()
@@ -274,6 +296,13 @@ class HmacLane(wiring.Component):
         early = Signal(3)
         made = Signal(WORD_BITS)
         pad = Signal(WORD_BITS)
+        of_digest, behind = ~index_2[3], DIGEST_WORDS
+        length = (BLOCK_OCTETS + 4 * DIGEST_WORDS) * 8
+        if self._sha_1:
+            m.d.comb += core.sha_1.eq(sha_1)
+            of_digest = Mux(sha_1, index_2 < SHA1_DIGEST_WORDS, of_digest)
+            behind = Mux(sha_1, SHA1_DIGEST_WORDS, behind)
+            length = Mux(sha_1, (BLOCK_OCTETS + 4 * SHA1_DIGEST_WORDS) * 8, length)
         m.d.comb += [
             pad.eq(Mux(outer_half, OPAD, IPAD)),
             fifo.fetch.eq(early[0]),
@@ -292,14 +321,14 @@ class HmacLane(wiring.Component):
         ]
         with m.If(early[2]):
             m.d.sync += last.eq(fifo.last)
-        with m.If(~index_2[3]):
+        with m.If(of_digest):
             m.d.sync += made.eq(core.digest)
         with m.Elif(source == _Source.KEY):
             m.d.sync += made.eq(pad)
-        with m.Elif(index_2 == DIGEST_WORDS):
+        with m.Elif(index_2 == behind):
             m.d.sync += made.eq(1 << 31)
         with m.Elif(index_2 == BLOCK_WORDS - 1):
-            m.d.sync += made.eq((BLOCK_OCTETS + 4 * DIGEST_WORDS) * 8)
+            m.d.sync += made.eq(length)
         with m.Else():
             m.d.sync += made.eq(0)
 
@@ -351,10 +380,14 @@ class HmacLane(wiring.Component):
                             source.eq(_Source.KEY),
                             outer_half.eq(0),
                         ]
+                        if self._sha_1:
+                            m.d.sync += sha_1.eq(self.expand_sha_1)
                         m.next = "LOAD INITIAL"
                 with m.If(jobs.o.valid & ~(self.expand if self._expands else Const(0))):
                     m.d.comb += jobs.o.ready.eq(1)
                     m.d.sync += [slot.eq(jobs.o.payload.slot), source.eq(_Source.MESSAGE)]
+                    if self._sha_1:
+                        m.d.sync += sha_1.eq(jobs.o.payload.sha_1)
                     m.next = "LOAD INNER"
             load("LOAD INNER", "FIRST", slot=slot, part=_Part.INNER, region=Region.START)
             with m.State("FIRST"):
@@ -394,14 +427,17 @@ class HmacLane(wiring.Component):
                     m.d.sync += [count.eq(0), source.eq(_Source.MESSAGE)]
                     m.next = "IDLE"
             if self._expands:
-                self._expand_states(m, core, load, count, slot, outer_half, index_2, made)
+                fixed = Const(0, range(self._slots))
+                if self._sha_1:
+                    fixed = Mux(sha_1, Const(SHA1_FIXED_SLOT, range(self._slots)), fixed)
+                self._expand_states(m, core, load, count, slot, fixed, outer_half, index_2, made)
         return m
 
-    def _expand_states(self, m, core, load, count, slot, outer_half, index_2, made) -> None:
+    def _expand_states(self, m, core, load, count, slot, fixed, outer_half, index_2, made) -> None:
         load(
             "LOAD INITIAL",
             "LOAD KEY",
-            slot=Const(0, range(self._slots)),
+            slot=fixed,
             part=_Part.FIXED,
             region=Region.START,
         )
@@ -475,6 +511,11 @@ class HmacUnit(wiring.Component):
 
     There is no way out for a key or midstate. SEC: SAD.KEY_WRITE_ONLY.
 
+    *SHA-1*: with `sha_1` built in, a job or expansion whose field `sha_1` is set is of
+    HMAC-SHA-1-96. Its key has words 0 to 4, its tag 12 octets, and zeros behind them. A message
+    takes 85 * (ceil((m + 9) / 64) + 1) + 46 cycles, an expansion 327. A slot serves the hash it
+    was expanded for. Without it the field is ignored, and is of SHA-256.
+
     Parameters
     ----------
     lanes : int
@@ -483,14 +524,25 @@ class HmacUnit(wiring.Component):
         Keys held; 2, 4, 8 or 16.
     fifo_octets : int
         Message octets, padding included, that a lane can hold; a power of two of at least 256.
+    sha_1 : bool
+        Builds HMAC-SHA-1-96 as well; at least 4 slots then.
     """
 
-    def __init__(self, *, lanes: int = 2, slots: int = 8, fifo_octets: int = 2048) -> None:
+    def __init__(
+        self,
+        *,
+        lanes: int = 2,
+        slots: int = 8,
+        fifo_octets: int = 2048,
+        sha_1: bool = False,
+    ) -> None:
         self._slots = check_slots(slots)
+        self._sha_1 = sha_1
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be at least 1, not {lanes!r}")
         self._lanes = [
-            HmacLane(slots=slots, fifo_octets=fifo_octets, expands=n == 0) for n in range(lanes)
+            HmacLane(slots=slots, fifo_octets=fifo_octets, expands=n == 0, sha_1=sha_1)
+            for n in range(lanes)
         ]
         self._fifo_octets = fifo_octets
         ports = {
@@ -524,13 +576,21 @@ class HmacUnit(wiring.Component):
         """Message octets that a lane can hold."""
         return self._fifo_octets
 
+    @property
+    def sha_1(self) -> bool:
+        """Whether HMAC-SHA-1-96 is there too."""
+        return self._sha_1
+
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
-        fixed = FIXED_AT
+        fixed = [0] * FIXED_AT + list(SHA256_INITIAL)
+        if self._sha_1:
+            fixed += [0] * (SHA1_FIXED_SLOT * SLOT_WORDS + FIXED_AT - len(fixed))
+            fixed += SHA1_INITIAL
         m.submodules.words = words = memory.Memory(
             shape=WORD_BITS,
             depth=self._slots * SLOT_WORDS,
-            init=[0] * fixed + list(SHA256_INITIAL),
+            init=fixed,
             # What a read in the cycle of a write to the same word returns is never used.
             attrs={"ram_style": "block", "no_rw_check": 1},
         )
@@ -553,11 +613,13 @@ class HmacUnit(wiring.Component):
 
         maker = self._lanes[0]
         expanding, expand_slot, aborted = Signal(), Signal(range(self._slots)), Signal()
+        expand_sha_1 = Signal()
         m.d.comb += [
             self.busy.eq(self.zeroising | expanding),
             self.done.eq(maker.expand_end & ~aborted),
             maker.expand.eq(expanding),
             maker.expand_slot.eq(expand_slot),
+            maker.expand_sha_1.eq(expand_sha_1),
             maker.aborted.eq(aborted),
         ]
         with m.If(maker.expand_end):
@@ -567,6 +629,8 @@ class HmacUnit(wiring.Component):
         doomed = self.zeroise.stb & (self.zeroise.slot == self.expand.slot)
         with m.If(self.expand.stb & ~self.busy & ~doomed):
             m.d.sync += [expanding.eq(1), expand_slot.eq(self.expand.slot), aborted.eq(0)]
+            if self._sha_1:
+                m.d.sync += expand_sha_1.eq(self.expand.sha_1)
 
         # The write port: zeroise before the host before the expansion.
         with m.If(self.zeroising):

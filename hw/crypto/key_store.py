@@ -53,8 +53,10 @@ class KeyStore(wiring.Component):
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
 
     *Expand*: takes 283 cycles for AES-128 and 367 for AES-256, and as many more as the AES core
-    is busy with other blocks; `done` pulses at its end. A strobe while `busy` is ignored. Writing
-    the key of a slot that is being expanded spoils that slot.
+    is busy with other blocks; with `decrypt` 495 and 679 cycles, whatever the AES core does.
+    `done` pulses at its end. A strobe while `busy` is ignored. Writing the key of a slot that is
+    being expanded spoils that slot. A slot serves the one direction it was expanded for, and has
+    an H for encryption alone.
 
     *Zeroise*: the 16 words of the slot are overwritten with zeros in the 16 cycles that begin with
     the one after `stb`, later by 16 for each other slot asked for before. `zeroising` is 1

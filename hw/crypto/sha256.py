@@ -36,6 +36,7 @@ __all__ = [
     "Region",
     "Sha256Core",
     "hash_load_layout",
+    "sum_of_three",
 ]
 
 WORD_BITS = 32
@@ -97,7 +98,7 @@ def _rotated(word, amount):
     return word.rotate_right(amount)
 
 
-def _sum_of_three(m: Module, name: str, x, y, z):
+def sum_of_three(m: Module, name: str, x, y, z):
     """x + y + z with one carry chain."""
     total = Signal(WORD_BITS, name=f"{name}_xor")
     carry = Signal(WORD_BITS, name=f"{name}_carry")
@@ -233,8 +234,8 @@ class Sha256Core(wiring.Component):
             big_0.eq(_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)),
             majority.eq((a & b) | (a & c) | (b & c)),
         ]
-        upper_round = _sum_of_three(m, "upper", ahead_sum, big_1, choose)
-        lower_round = _sum_of_three(m, "lower", t1, big_0, majority)
+        upper_round = sum_of_three(m, "upper", ahead_sum, big_1, choose)
+        lower_round = sum_of_three(m, "lower", t1, big_0, majority)
         self._chain(m, "upper", upper_step, (e, f, g, h), upper_round)
         lower_sum = self._chain(m, "lower", lower_step, (a, b, c, d), lower_round)
         m.d.comb += [

@@ -64,16 +64,17 @@ def _records(path: str) -> Iterator[dict[str, str]]:
                 record = {}
 
 
-def ecb_vectors() -> Iterator[EcbVector]:
-    """All AES-128 and AES-256 known-answer and multi-block vectors of ECB encryption.
+def ecb_vectors(section: str) -> Iterator[EcbVector]:
+    """All AES-128 and AES-256 known-answer and multi-block vectors of ECB, of one `section`.
 
-    Files `ciphers/AES/ECB/ECB{GFSbox,KeySbox,VarKey,VarTxt,MMT}{128,256}.rsp`, section ENCRYPT.
+    Files `ciphers/AES/ECB/ECB{GFSbox,KeySbox,VarKey,VarTxt,MMT}{128,256}.rsp`, section "encrypt"
+    or "decrypt".
     These are the AESAVS known-answer and multi-block tests; the package has no Monte Carlo files.
     """
     for size in (128, 256):
         for kind in ("GFSbox", "KeySbox", "VarKey", "VarTxt", "MMT"):
             for record in _records(f"ciphers/AES/ECB/ECB{kind}{size}.rsp"):
-                if record["section"] == "encrypt":
+                if record["section"] == section:
                     yield EcbVector(
                         bytes.fromhex(record["key"]),
                         bytes.fromhex(record["plaintext"]),

@@ -4,9 +4,12 @@ from typing import Any
 
 from verif.cocotb.drivers import Bench, bench_parameters
 
-__all__ = ["KeyBench", "pack"]
+__all__ = ["EXPAND", "KeyBench", "pack"]
 
 Fields = list[tuple[str, int]]
+
+EXPAND: Fields = [("aes256", 1), ("decrypt", 1)]
+"""The fields of `expand` of an AES key store, behind `stb` and `slot`."""
 
 
 def pack(fields: Fields, **values: int) -> int:
@@ -55,8 +58,7 @@ class KeyBench(Bench):
 
     async def expand(self, slot: int, *, aes256: bool, decrypt: bool = False) -> int:
         """Expands a slot, and returns the cycles from the strobe to `done`."""
-        fields = [("aes256", 1), ("decrypt", 1)]
-        await self.strobe(self.dut.expand, fields, slot=slot, aes256=aes256, decrypt=decrypt)
+        await self.strobe(self.dut.expand, EXPAND, slot=slot, aes256=aes256, decrypt=decrypt)
         cycles = 1 + await self.until(self.dut.done)
         await self.settled()
         return cycles
@@ -65,10 +67,10 @@ class KeyBench(Bench):
         """Strobes `zeroise`."""
         await self.strobe(self.dut.zeroise, [], slot=slot)
 
-    async def load(self, slot: int, key: bytes) -> int:
+    async def load(self, slot: int, key: bytes, *, decrypt: bool = False) -> int:
         """Writes and expands a key; returns the cycles of the expansion."""
         await self.write_key(slot, key)
-        return await self.expand(slot, aes256=len(key) == 32)
+        return await self.expand(slot, aes256=len(key) == 32, decrypt=decrypt)
 
     def random_keys(self) -> list[bytes]:
         """A key for each slot, of both sizes in turn."""

@@ -14,7 +14,17 @@ def run_aes(*testcase: str) -> None:
         parameters={"slots": SLOTS},
         testcase=testcase,
         # The tests of zeroisation look into the store, past its ports.
-        expose=["words", "state", "temp", "aes_word", "side_word"],
+        expose=[
+            "words",
+            "state",
+            "temp",
+            "aes_word",
+            "side_word",
+            "decrypt",
+            "at_state",
+            "at_latch",
+            "at_output",
+        ],
     )
 
 
@@ -23,7 +33,7 @@ def test_cavp_vectors() -> None:
 
 
 def test_order_and_pace() -> None:
-    run_aes("keeps_order", "keeps_pace")
+    run_aes("keeps_order", "three_in_flight", "keeps_pace")
 
 
 def test_expansion() -> None:

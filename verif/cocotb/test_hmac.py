@@ -7,16 +7,17 @@ SLOTS = 8
 LANES = 2
 
 
-def run_hmac(*testcase: str) -> None:
+def run_hmac(*testcase: str, sha_1: bool = False) -> None:
     run(
-        HmacUnit(lanes=LANES, slots=SLOTS),
+        HmacUnit(lanes=LANES, slots=SLOTS, sha_1=sha_1),
         "verif.cocotb.tb_hmac",
-        "hmac",
-        parameters={"slots": SLOTS, "lanes": LANES},
+        "hmac_sha_1" if sha_1 else "hmac",
+        parameters={"slots": SLOTS, "lanes": LANES, "sha_1": sha_1},
         testcase=testcase,
         # Some tests look into store and lanes, past their ports.
         expose=[
-            *("words", "upper_words", "lower_words", "made", "t1"),
+            *("words", "upper_words", "lower_words", "made", "t1", "ahead_sum"),
+            *(f"w_{word}" for word in range(16)),
             *(f"chain_{letter}" for letter in "abcdefgh"),
             *(f"{name}_{lane}" for name in ("word", "latch") for lane in range(LANES)),
         ],
@@ -24,7 +25,7 @@ def run_hmac(*testcase: str) -> None:
 
 
 def test_tags() -> None:
-    run_hmac("rfc4231_vectors", "every_length", "keeps_order")
+    run_hmac("rfc4231_vectors", "every_length", "keeps_order", "field_is_ignored_without_sha_1")
 
 
 def test_pace() -> None:
@@ -37,3 +38,12 @@ def test_keys() -> None:
 
 def test_nothing_stays() -> None:
     run_hmac("state_is_cleared")
+
+
+def test_sha_1() -> None:
+    run_hmac(
+        *("rfc4231_vectors", "rfc2202_vectors", "every_length", "keeps_order", "keeps_pace"),
+        *("expands_among_traffic", "zeroise_empties_the_slot", "zeroise_while_busy"),
+        "state_is_cleared",
+        sha_1=True,
+    )

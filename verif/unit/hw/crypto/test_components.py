@@ -13,19 +13,19 @@ from amaranth.lib.wiring import Out
 
 from hw.crypto import (
     AesCore,
-    GcmEngine,
-    GcmUnit,
+    CipherEngine,
+    CipherUnit,
     KeyedAes,
     KeyExpansion,
     KeyStore,
+    cipher_job_layout,
     expand_layout,
-    gcm_job_layout,
     key_write_layout,
     zeroise_layout,
 )
 from hw.stream import OctetSignature, PacketBeat, PacketSignature
 
-WITH_SLOTS: list[Any] = [AesCore, GcmEngine, GcmUnit, KeyedAes, KeyExpansion, KeyStore]
+WITH_SLOTS: list[Any] = [AesCore, CipherEngine, CipherUnit, KeyedAes, KeyExpansion, KeyStore]
 
 
 def refuses(make: Callable[[], Any], error: type[Exception], match: str) -> None:
@@ -71,14 +71,15 @@ def test_layouts_keep_their_order_of_bits() -> None:
     def places(layout: Any) -> list[tuple[str, int, int]]:
         return [(name, field.offset, field.width) for name, field in layout]
 
-    assert places(gcm_job_layout(slots=4)) == [
-        ("encrypt", 0, 1),
-        ("slot", 1, 2),
-        ("aes256", 3, 1),
-        ("nonce", 4, 96),
-        ("aad", 100, 96),
-        ("aad_long", 196, 1),
-        ("octets", 197, 11),
+    assert places(cipher_job_layout(slots=4)) == [
+        ("mode", 0, 2),
+        ("encrypt", 2, 1),
+        ("slot", 3, 2),
+        ("aes256", 5, 1),
+        ("nonce", 6, 96),
+        ("aad", 102, 96),
+        ("aad_octets", 198, 4),
+        ("octets", 202, 11),
     ]
     assert places(key_write_layout(slots=4)) == [
         ("stb", 0, 1),
@@ -103,7 +104,7 @@ def test_streams() -> None:
 
 def test_keys_can_only_be_written() -> None:
     """SEC: SAD.KEY_WRITE_ONLY. No port of the unit but text and tag carries data outwards."""
-    unit = GcmUnit()
+    unit = CipherUnit()
     outputs = {
         path[0]: len(Value.cast(value))
         for path, member, value in unit.signature.flatten(unit)

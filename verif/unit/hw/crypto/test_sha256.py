@@ -80,3 +80,23 @@ def test_keys_can_only_be_written() -> None:
     }
     assert rtlil.convert(unit)
     assert outputs == {"tag_0": 128, "busy": 1, "zeroising": 1, "done": 1}
+
+
+def test_sha_1_needs_four_slots() -> None:
+    refuses(lambda: HmacUnit(slots=2, sha_1=True), ValueError, "slots must be at least 4, not 2")
+    refuses(lambda: HmacLane(slots=2, sha_1=True), ValueError, "slots must be at least 4, not 2")
+    for slots in (4, 16):
+        unit = HmacUnit(slots=slots, sha_1=True)
+        assert unit.sha_1
+        assert rtlil.convert(unit)
+
+
+def test_without_sha_1_nothing_of_it_is_built() -> None:
+    """Neither its core nor a register that would tell the hashes apart."""
+    without, both = (rtlil.convert(HmacUnit(sha_1=sha_1)) for sha_1 in (False, True))
+    assert "core_1" in both
+    assert "core_1" not in without
+    plain_flip_flops = 168
+    registers = [text.count("cell $dff") + text.count("cell $sdff") for text in (without, both)]
+    assert registers[0] == plain_flip_flops
+    assert registers[1] > plain_flip_flops
