@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.crypto.cipher import CipherMode, cipher_job_layout
+from hw.crypto.cipher import cipher_job_layout
 from hw.crypto.hmac import auth_job_layout, auth_octet_layout
 from hw.headers import octets_of
 from hw.ipsec.layouts import (
@@ -235,6 +235,9 @@ class ReplyBuilder(wiring.Component):
         cipher_octets = Signal(11)
         spi, wide = octets_of(view.spi_out), octets_of(sequence)
         m.d.comb += [
+            # No m.Switch on a part of the payload: its constant bits would be lost in simulation, as
+            # Verilog never runs an `always @*` that reads nothing.
+            job.mode.as_value().eq(view.cipher.as_value()),
             job.encrypt.eq(1),
             job.slot.eq(key_slot(reply.bank, 1)),
             job.aes256.eq(view.aes256),
@@ -248,14 +251,6 @@ class ReplyBuilder(wiring.Component):
             self.auth_i.payload.last.eq(is_last),
             self.cipher_i.payload.eq(octet),
         ]
-        with m.Switch(view.cipher):
-            with m.Case(Cipher.GCM):
-                m.d.comb += job.mode.eq(CipherMode.GCM)
-            with m.Case(Cipher.GMAC):
-                m.d.comb += job.mode.eq(CipherMode.GMAC)
-            with m.Default():
-                m.d.comb += job.mode.eq(CipherMode.CBC)
-
         # A tag goes to its place octet by octet.
         tag = Signal(128)
         tag_at = Signal(9)
