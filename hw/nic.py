@@ -42,7 +42,7 @@ class Nic(wiring.Component):
 
     From `wire_rx` a frame goes, by the verdict of the classifier, to `host_tx` bit for bit, to the
     inbound path, or nowhere; each ends under exactly one counter. `wire_rx` is never stalled
-    inside a frame, and for at most eight cycles after it. Frames of `host_rx` go to `wire_tx`
+    inside a frame, and for at most twelve cycles after it. Frames of `host_rx` go to `wire_tx`
     unchanged, between whole frames of the NIC's own.
 
     Parameters
@@ -161,7 +161,9 @@ class Nic(wiring.Component):
             ack_ms=self._ack_ms, grace_ms=self._grace_ms, suites=self.suites
         )
         m.submodules.cipher = cipher = CipherUnit(slots=2 * sa.BANKS)
-        m.submodules.hmac = hmac = HmacUnit(lanes=self._sha_lanes, slots=4 * sa.BANKS)
+        m.submodules.hmac = hmac = HmacUnit(
+            lanes=self._sha_lanes, slots=4 * sa.BANKS, sha_1=self._hmac_sha_1
+        )
         m.submodules.share = share = EngineShare(lanes=self._sha_lanes, slots=2 * sa.BANKS)
         m.submodules.parser = parser = FrameParser()
         m.submodules.classifier = classifier = FrameClassifier()

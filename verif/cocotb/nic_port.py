@@ -21,7 +21,7 @@ from verif.cocotb.drivers import (
 POLLS = 100
 """How often a result is asked for before it counts as never coming."""
 POLL_CYCLES = 64
-STALL_CYCLES = 8
+STALL_CYCLES = 12
 """How long `wire_rx` may be held between frames."""
 INPUT_PINS = ("pin_host_reset", "pin_host_sleep", "pin_host_off", "pin_zeroise")
 OUTPUT_PINS = ("pin_reset", "pin_power")

@@ -235,8 +235,8 @@ class ReplyBuilder(wiring.Component):
         cipher_octets = Signal(11)
         spi, wide = octets_of(view.spi_out), octets_of(sequence)
         m.d.comb += [
-            # No m.Switch on a part of the payload: its constant bits would be lost in simulation, as
-            # Verilog never runs an `always @*` that reads nothing.
+            # No m.Switch on a part of the payload: its constant bits would be lost in simulation,
+            # as Verilog never runs an `always @*` that reads nothing.
             job.mode.as_value().eq(view.cipher.as_value()),
             job.encrypt.eq(1),
             job.slot.eq(key_slot(reply.bank, 1)),
