@@ -42,7 +42,17 @@ FAULTS = (
     *("good",) * 14,
     *("icv", "icv", "text", "outer icv", "header", "padding", "pad octets", "dummy", "next header"),
     *("port", "udp octets", "inner", "spi", "inner spi", "no ah", "no esp", "ah words", "reserved"),
-    *("short", "odd", "duplicate", "duplicate", "old", "outer duplicate", "clear"),
+    *(
+        "short",
+        "odd",
+        "duplicate",
+        "duplicate",
+        "old",
+        "outer duplicate",
+        "inner duplicate",
+        "inner duplicate",
+        "clear",
+    ),
 )
 
 
@@ -311,7 +321,10 @@ class Maker:
             return self.clear()
         rng, sa = self.rng, self.path.sas[bank]
         kind = sa.kind
-        if fault in ("duplicate", "outer duplicate", "old") and bank not in self.last:
+        if (
+            fault in ("duplicate", "outer duplicate", "inner duplicate", "old")
+            and bank not in self.last
+        ):
             return None
         if fault == "duplicate":
             case, _, _ = self.last[bank]
@@ -333,6 +346,12 @@ class Maker:
             if not kind.both:
                 return None
             outer = sa.outer
+            cheap(Counter.DROP_REPLAY_DUPLICATE)
+
+        if fault == "inner duplicate":
+            if not kind.both:
+                return None
+            number = sa.sequence
             cheap(Counter.DROP_REPLAY_DUPLICATE)
 
         if message is None:
