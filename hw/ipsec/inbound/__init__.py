@@ -180,17 +180,19 @@ class InboundPath(wiring.Component):
             self.count[1].eq(verdict.count),
         ]
 
-        # The window serves the verdict first.
-        wants = Signal()
+        # The window serves the verdict first. Whose turn it is stands in a register: all that the
+        # window is given hangs on it.
+        wants, turn = Signal(), Signal()
         of_verdict = Signal()
+        m.d.sync += turn.eq(wants)
         m.d.comb += [
             wants.eq(verdict.window_recheck | verdict.window_update),
-            window.recheck_stb.eq(verdict.window_recheck),
-            window.update_stb.eq(verdict.window_update),
-            window.check_stb.eq(front.window_stb & ~wants),
+            window.recheck_stb.eq(verdict.window_recheck & turn),
+            window.update_stb.eq(verdict.window_update & turn),
+            window.check_stb.eq(front.window_stb & ~turn),
             window.given_high.eq(verdict.window_high),
-            verdict.window_taken.eq(wants & ~window.busy),
-            front.window_taken.eq(window.check_stb & ~window.busy),
+            verdict.window_taken.eq(turn & ~window.busy),
+            front.window_taken.eq(~turn & ~window.busy),
             front.window_done.eq(window.done & ~of_verdict),
             verdict.window_done.eq(window.done & of_verdict),
             front.window_high.eq(window.high),
@@ -203,7 +205,7 @@ class InboundPath(wiring.Component):
                 user.window_old.eq(window.old),
                 user.window_duplicate.eq(window.duplicate),
             ]
-        for user, chosen in ((front, ~wants), (verdict, wants)):
+        for user, chosen in ((front, ~turn), (verdict, turn)):
             with m.If(chosen):
                 m.d.comb += [
                     window.index.eq(Cat(user.window_outer, user.window_bank)),
@@ -211,5 +213,5 @@ class InboundPath(wiring.Component):
                     window.sequence.eq(user.window_sequence),
                 ]
         with m.If(~window.busy):
-            m.d.sync += of_verdict.eq(wants)
+            m.d.sync += of_verdict.eq(turn)
         return m
