@@ -171,8 +171,8 @@ def suites_page() -> str:
     head = ("number", "name", "protocol", "IANA ENCR", "IANA INTEG", "key", "salt", "HMAC key")
     head += ("IV", "ICV", "align", "built in")
     return (
-        f"# Suites\n\n{_NOTE} Lengths in octets; 0 where there is none. With AH around ESP they are "
-        f"those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV of "
+        f"# Suites\n\n{_NOTE} Lengths in octets; 0 where there is none. With AH around ESP they "
+        f"are those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV of "
         f"{OUTER_ICV_OCTETS} octets. *Built in* is what a NIC has without being asked for more, or "
         f"with `hmac_sha_1`.\n\n{table(head, rows)}"
     )

@@ -33,6 +33,8 @@ POLL_COUNT = 1000
 """Times that a pending command's result is read before the driver gives up."""
 POLL_PAUSE_S = 0.001
 _IP6_WORDS = 4
+NO_IP6 = IPv6Address(0)
+"""No IPv6 address."""
 _State = TypeVar("_State", bound=IntEnum)
 
 _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
@@ -165,9 +167,7 @@ class NicDriver:
         """What this NIC can do, as read when it was opened."""
         return self._capabilities
 
-    def set_host_address(
-        self, mac: bytes, ip: IPv4Address, ip6: IPv6Address = IPv6Address(0)
-    ) -> None:
+    def set_host_address(self, mac: bytes, ip: IPv4Address, ip6: IPv6Address = NO_IP6) -> None:
         """Tell the NIC whose frames are the host's. While it is told, nothing is the NIC's.
 
         Parameters

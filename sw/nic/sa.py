@@ -106,9 +106,8 @@ class StagedSa:
         ):
             _check_octets(name, getattr(self, name), octets)
         if facts.has_outer != (self.ah is not None):
-            raise ValueError(
-                f"suite {self.suite.name} {'needs' if facts.has_outer else 'has no'} AH SA around it"
-            )
+            needs = "needs an" if facts.has_outer else "has no"
+            raise ValueError(f"suite {self.suite.name} {needs} AH SA around it")
         if self.ah is not None:
             self._check_half(self.ah)
             for name in ("key_in", "key_out"):

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from spec.host import HostState
 from spec.suites import SUITES, Suite
 from sw.ike.secret import Secret
+from sw.ipsec import DATA_PLANE_SUITES
 from sw.station.database import Database, NoSuchHostError, StoreError, open_database
 from sw.station.records import HOSTS, SAS, HostRecord, SaKeys, SaRecord
 from sw.station.seal import SealError

@@ -134,6 +134,7 @@ class InboundVerdict(wiring.Component):
         ]
 
         found = self.finding.payload
+        icv_is_right = Signal()
         good = Signal()
         reason = Signal(range(COUNTER_COUNT))
         meta = self.decision.payload.meta
@@ -193,10 +194,9 @@ class InboundVerdict(wiring.Component):
             with m.State("COMPARED"):
                 with m.If(~stays):
                     drop(Counter.DROP_UNKNOWN_SPI)
-                with m.Elif(~(main_is_right & outer_is_right)):
-                    drop(Counter.DROP_ICV)
                 with m.Else():
                     m.next = "RECHECK"
+                m.d.sync += icv_is_right.eq(main_is_right & outer_is_right)
             with m.State("RECHECK"):
                 m.d.comb += self.window_recheck.eq(1)
                 with m.If(self.window_taken):
@@ -210,6 +210,8 @@ class InboundVerdict(wiring.Component):
                     with m.Elif(outer):
                         m.d.sync += outer.eq(0)
                         m.next = "RECHECK"
+                    with m.Elif(~icv_is_right):
+                        drop(Counter.DROP_ICV)
                     with m.Else():
                         m.d.sync += outer.eq(packet.both)
                         m.next = "UPDATE"
