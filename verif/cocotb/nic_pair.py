@@ -352,7 +352,7 @@ class NicPair:
 
     async def check(self) -> None:
         """All counters agree, every frame ended under one, and nothing is under way."""
-        await self.bench.cycles(700)
+        await self.bench.cycles(2000)
         difference = await self.differences()
         assert not difference, difference
         counters = await self.registers.counters()
@@ -373,7 +373,8 @@ class NicPair:
             still = still + 4 if self.pins.quiet else 0
             if still > still_ms:
                 break
-        rtl = [(e.name.removeprefix("pin_"), e.level, e.cycle) for e in self.pins.edges]
+        began = self._began
+        rtl = [(e.name.removeprefix("pin_"), e.level, e.cycle - began) for e in self.pins.edges]
         model = [(e.name, e.level, e.at_ms * CYCLES_PER_MS) for e in self.model_pins]
         assert [e[:2] for e in rtl] == [e[:2] for e in model], f"pins: {rtl}, model {model}"
         for edge, last, due, due_last in zip(rtl[1:], rtl, model[1:], model, strict=False):

@@ -96,7 +96,7 @@ async def packets_cut_short(dut: Any) -> None:
     for encap in (False, True):
         await bad.start(encap=encap)
         for n in range(len(bad.esp())):
-            whole = n >= 8 + 8 + 12 + 16 and n % 4 == 0
+            whole = n >= 8 + 8 + 4 + 16 and n % 4 == 0
             counter = Counter.DROP_ICV if whole else Counter.DROP_ESP_LENGTH
             if n < 4:
                 counter = Counter.PASSED if encap else Counter.DROP_IP_HEADER
@@ -176,7 +176,7 @@ async def lying_udp_headers(dut: Any) -> None:
         counter = Counter.DROP_ESP_LENGTH
         if octets < 12:
             counter = Counter.PASSED
-        elif octets - 8 >= 44 and octets % 4 == 0:
+        elif octets - 8 >= 36 and octets % 4 == 0:
             counter = Counter.DROP_ICV
         await bad.is_refused(station.carry(bad.esp(), octets=octets), counter)
     for octets in (right + 1, right + 4, 0xFFFF):
@@ -233,7 +233,9 @@ async def forged_packets(dut: Any) -> None:
     await bad.is_refused(station.carry(packet), Counter.DROP_PADDING)
     for next_header in {*range(256)} - {nf.UDP}:
         packet = station.esp(command, next_header=next_header)
-        await bad.pair.wire(station.carry(packet), Counter.DROP_NEXT_HEADER)
+        # A dummy packet carries nothing for anybody (RFC 4303 2.6).
+        counter = Counter.DROP_DUMMY if next_header == 59 else Counter.DROP_NEXT_HEADER
+        await bad.pair.wire(station.carry(packet), counter)
     await bad.pair.works(station)
     bad.pair.no_pin_moved()
     asks = nf.udp(664, nf.oem(nf.SA_STATUS), source=station.inner)

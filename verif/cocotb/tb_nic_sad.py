@@ -177,9 +177,11 @@ async def refused_staging(dut: Any) -> None:
             assert await pair.states() == (PROVEN, STAGED)
     lies = [
         ("STAGE_SUITE", 0, SadResult.INCOMPLETE),
-        ("STAGE_SUITE", 3, SadResult.UNSUPPORTED),
+        ("STAGE_SUITE", 3, SadResult.INCOMPLETE),  # wants keys of HMAC
+        ("STAGE_SUITE", 20, SadResult.UNSUPPORTED),
         ("STAGE_SUITE", 0x80000001, SadResult.UNSUPPORTED),
-        ("STAGE_FLAGS", 2, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 4, SadResult.INCOMPLETE),  # wants an address of IPv6
+        ("STAGE_FLAGS", 8, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_SPI_IN", 0, SadResult.BAD_SPI),
         ("STAGE_SPI_IN", 255, SadResult.BAD_SPI),
