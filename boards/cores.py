@@ -78,7 +78,6 @@ CORES = (
     Core("aes", "hw.crypto.aes:AesCore", 16, 16),
     # An octet a cycle.
     Core("ghash", "hw.crypto.ghash:Ghash", 1, 1),
-    Core("gcm", "hw.crypto.gcm:GcmUnit", 1, 1, {"slots": 4}),
     Core("cipher", "hw.crypto.cipher:CipherUnit", 1, 1, {"slots": 4}),
     # A block of 64 octets each 68 cycles; n lanes do n blocks at a time.
     Core("sha256", "hw.crypto.sha256:Sha256Core", 64, 68),

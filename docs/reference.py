@@ -172,9 +172,9 @@ def suites_page() -> str:
     head += ("IV", "ICV", "align", "built in")
     return (
         f"# Suites\n\n{_NOTE} Lengths in octets; 0 where there is none. With AH around ESP they "
-        f"are those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV of "
-        f"{OUTER_ICV_OCTETS} octets. *Built in* is what a NIC has without being asked for more, or "
-        f"with `hmac_sha_1`.\n\n{table(head, rows)}"
+        f"are those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV "
+        f"of {OUTER_ICV_OCTETS} octets. *Built in* is what a NIC has without being asked for more, "
+        f"or with `hmac_sha_1`.\n\n{table(head, rows)}"
     )
 
 

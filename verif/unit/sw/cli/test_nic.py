@@ -28,7 +28,7 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
         reply = holdfast(*words, "--json")
     assert reply.code == Exit.OK
     assert list(reply.value) == ["nic", "host", "policy", "banks", "counters"]
-    assert reply.value["nic"]["version"] == "1.0"
+    assert reply.value["nic"]["version"] == "2.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
     assert reply.value["host"]["watchdog_expired"] is True
     assert reply.value["banks"]["A"] == {"state": "PROVEN", "spi_in": "0xc0de0101"}

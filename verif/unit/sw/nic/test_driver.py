@@ -6,7 +6,7 @@ The driver on the simulated NIC itself is tested in verif/cosim.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_another_nic_or_map_is_refused_before_anything_is_written(name: str) -> 
 
 def test_capabilities() -> None:
     assert driver(FakeNic()).capabilities() == Capabilities(
-        version=0x0001_0000,
+        version=0x0002_0000,
         suites=frozenset({Suite.ESP_AES_GCM_16_128, Suite.ESP_AES_GCM_16_256}),
         contexts=1,
         banks=2,
@@ -76,11 +76,16 @@ def test_host_address_is_off_while_it_changes() -> None:
     d.set_host_address(bytes.fromhex("020000abcdef"), IPv4Address("192.0.2.10"))
     assert nic.writes == [
         (0x038, 0),
+        *((address, 0) for address in (0x050, 0x054, 0x058, 0x05C)),
         (0x030, 0x0200),
         (0x034, 0x00ABCDEF),
         (0x038, 0xC000020A),
+        *((address, 0) for address in (0x05C, 0x058, 0x054, 0x050)),
     ]
-    assert d.host_address() == (bytes.fromhex("020000abcdef"), IPv4Address("192.0.2.10"))
+    nic.writes.clear()
+    d.set_host_address(bytes(6), IPv4Address(0), IPv6Address("2001:db8::1:2"))
+    # The first word last: until then the address is nobody's.
+    assert nic.writes[-4:] == [(0x05C, 0x0001_0002), (0x058, 0), (0x054, 0), (0x050, 0x20010DB8)]
     with pytest.raises(ValueError, match="6 octets"):
         d.set_host_address(bytes(5), IPv4Address(0))
 
@@ -253,7 +258,7 @@ def test_sa_status() -> None:
 def test_counters() -> None:
     nic = FakeNic()
     for counter in Counter:
-        nic.values[0x200 + 4 * counter] = 100 + counter
+        nic.values[0x280 + 4 * counter] = 100 + counter
     assert driver(nic).counters() == {counter: 100 + counter for counter in Counter}
 
 
