@@ -168,8 +168,10 @@ def suites_page() -> str:
         )
         for suite, facts in SUITES.items()
     ]
-    head = ("number", "name", "protocol", "IANA ENCR", "IANA INTEG", "key", "salt", "HMAC key")
-    head += ("IV", "ICV", "align", "built in")
+    head = (
+        *("number", "name", "protocol", "IANA ENCR", "IANA INTEG", "key", "salt", "HMAC key"),
+        *("IV", "ICV", "align", "built in"),
+    )
     return (
         f"# Suites\n\n{_NOTE} Lengths in octets; 0 where there is none. With AH around ESP they "
         f"are those of ESP, and AH is HMAC-SHA-256-128 with a key of {OUTER_KEY_OCTETS} and an ICV "

@@ -56,6 +56,7 @@ def in_ip(rng: random.Random, datagram: bytes) -> tuple[bytes, int, bool, int]:
     """A packet around it: octets, next header that fits, whether it passes, header's length."""
     fault = rng.choice(("",) * 6 + ("total", "protocol", "destination", "fragment", "words"))
     v6 = rng.random() < 0.5
+    options = 0
     protocol = 17 if fault != "protocol" else rng.choice((6, 0, 60, 16))
     total = rng.choice((1, -1, 256)) if fault == "total" else 0
     if v6:
