@@ -218,17 +218,11 @@ class NicPair:
         self.sync()
         self._keep(self.model.wire_receive(frame, err))
         message = self.model.message
-        # A clear message without a whole RMCP header ends in the classifier.
-        if message is not None and not (len(message) < 4 and self._is_clear(frame)):
+        if message is not None:
             self.messages.append(message)
         if err:
             self._spoiled.append(frame)
         self.wire_rx.send(frame, err=err)
-
-    @staticmethod
-    def _is_clear(frame: bytes) -> bool:
-        l4 = 14 + 4 * (frame[14] & 15)
-        return frame[23] == 17 and frame[l4 + 2 : l4 + 4] == (623).to_bytes(2, "big")
 
     def host(self, frame: bytes, *, err: bool = False) -> None:
         """A frame from the host; of ETHERTYPE_LOCAL, so that it is known again on the wire."""

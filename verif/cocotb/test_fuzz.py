@@ -1,0 +1,15 @@
+"""Runs the differential fuzzing of the NIC: FUZZ_COUNT frames, from SEED on."""
+
+import os
+import random
+
+from verif.cocotb.runner import run
+from verif.cocotb.test_nic import NIC
+
+COUNT = 400
+
+
+def test_gateware_and_model_agree() -> None:
+    count = int(os.environ.get("FUZZ_COUNT", COUNT))
+    seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
+    run(NIC, "verif.cocotb.tb_fuzz", "nic", parameters={"count": count, "seed": seed})
