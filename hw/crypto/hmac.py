@@ -540,10 +540,7 @@ class HmacUnit(wiring.Component):
         self._sha_1 = sha_1
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be at least 1, not {lanes!r}")
-        self._lanes = [
-            HmacLane(slots=slots, fifo_octets=fifo_octets, expands=n == 0, sha_1=sha_1)
-            for n in range(lanes)
-        ]
+        self._lanes = lanes
         self._fifo_octets = fifo_octets
         ports = {
             "write": In(key_write_layout(slots=slots)),
@@ -564,7 +561,7 @@ class HmacUnit(wiring.Component):
     @property
     def lanes(self) -> int:
         """Messages hashed at once."""
-        return len(self._lanes)
+        return self._lanes
 
     @property
     def slots(self) -> int:
@@ -595,7 +592,16 @@ class HmacUnit(wiring.Component):
             attrs={"ram_style": "block", "no_rw_check": 1},
         )
         writer = words.write_port()
-        for n, lane in enumerate(self._lanes):
+        lanes = [
+            HmacLane(
+                slots=self._slots,
+                fifo_octets=self._fifo_octets,
+                expands=n == 0,
+                sha_1=self._sha_1,
+            )
+            for n in range(self._lanes)
+        ]
+        for n, lane in enumerate(lanes):
             m.submodules[f"lane_{n}"] = lane
             wiring.connect(m, wiring.flipped(getattr(self, f"job_{n}")), lane.job)
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{n}")), lane.i)
@@ -611,7 +617,7 @@ class HmacUnit(wiring.Component):
         zeroise_index = Signal(range(KEPT_WORDS))
         self._zeroise(m, pending, zeroise_slot, zeroise_index)
 
-        maker = self._lanes[0]
+        maker = lanes[0]
         expanding, expand_slot, aborted = Signal(), Signal(range(self._slots)), Signal()
         expand_sha_1 = Signal()
         m.d.comb += [

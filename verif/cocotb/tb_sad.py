@@ -287,6 +287,8 @@ async def agrees_with_model(dut: Any) -> None:
     stores = Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     rng = bench.rng
     model = Reference(parameters["ack_ms"], parameters["grace_ms"])
     model.built_in = frozenset(built_in)
@@ -427,6 +429,8 @@ async def each_suite_needs_each_of_its_words(dut: Any) -> None:
     Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     for suite in range(1, 20):
         values = whole(suite, 4 if suite % 2 else 0)
         result = SadResult.OK if suite in built_in else SadResult.UNSUPPORTED
@@ -447,6 +451,8 @@ async def reserved_and_doubled_spis_are_refused(dut: Any) -> None:
     Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     names = ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT")
     for suite in (1, 8, 11):
         for name in names[: 4 if is_both(suite) else 2]:
@@ -490,6 +496,8 @@ async def keys_and_numbers_of_every_suite(dut: Any) -> None:
     windows = Loads(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     for suite in bench_parameters()["suites"]:
         for number in range(BANKS):
             stores.keys.expanded.clear()
@@ -537,6 +545,8 @@ async def outbound_numbers_rise(dut: Any) -> None:
     Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     for flags, used, last in ((0, 0xFFFFFFFD, 0xFFFFFFFF), (1, (1 << 64) - 3, (1 << 64) - 1)):
         for suite, half, other in (
             (1, "STAGE_TX_SEQ", None),
@@ -572,6 +582,8 @@ async def numbers_of_both_banks_are_counted(dut: Any) -> None:
     Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     before = []
     for number in range(BANKS):
         values = whole(11) | {("STAGE_SPI_IN", 0): 0x9000 + number}
@@ -614,6 +626,8 @@ async def acknowledge_time_is_whole(dut: Any) -> None:
     Stores(bench)
     port = Port(bench)
     await bench.reset()
+    await bench.until(dut.busy, 0)  # the stores are emptied first
+    await bench.cycles()
     ticks = Ticks(bench)
 
     async def ready() -> None:

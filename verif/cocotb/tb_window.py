@@ -242,7 +242,7 @@ async def agrees_with_sets(dut: Any) -> None:
             await port.load(index, sets[index].right)
     for what in (
         *(verdict.value for verdict in Verdict),
-        *(f"{verdict.value} by now" for verdict in Verdict),
+        *(f"{verdict.value} by now" for verdict in Verdict if verdict.value != "duplicate"),
         "loaded during an update",
     ):
         assert seen.get(what), f"never {what}: {seen}"
