@@ -14,9 +14,9 @@ from verif.cocotb.nic_frames import SaKeys, Station
 from verif.cocotb.nic_pair import NicPair
 
 # From the last octet of a reset to the pin, by octets of the key and encapsulation.
-RESET_CYCLES = {(16, "none"): 150, (16, "udp"): 150, (32, "none"): 162, (32, "udp"): 162}
+RESET_CYCLES = {(16, "none"): 166, (16, "udp"): 174, (32, "none"): 174, (32, "udp"): 174}
 # From the first octet of a frame on the wire to its first towards the host, of any length.
-TO_HOST_CYCLES = {"another EtherType": 23, "TCP": 43, "UDP": 51, "UDP 4500": 55}
+TO_HOST_CYCLES = {"another EtherType": 26, "TCP": 46, "UDP": 54, "UDP 4500": 58}
 # The other way, where no frame of the NIC's own is being sent.
 TO_WIRE_CYCLES = 1
 LENGTHS = (60, 1514)
