@@ -112,6 +112,7 @@ class Nic:
     async def start(self, gap: int = GAP) -> None:
         """Resets the NIC and gives it its addresses."""
         await self.bench.reset()
+        await self.registers.ready()
         self.wire_rx.idle = self.wire_rx.gaps(gap)
         for name, value in (
             ("HOST_MAC_HI", int.from_bytes(nf.NIC_MAC[:2], "big")),
