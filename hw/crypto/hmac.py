@@ -537,6 +537,12 @@ class HmacUnit(wiring.Component):
         sha_1: bool = False,
     ) -> None:
         self._slots = check_slots(slots)
+        if sha_1 and slots < SHA1_SLOTS_MIN:
+            raise ValueError(f"with sha_1 slots must be at least {SHA1_SLOTS_MIN}, not {slots!r}")
+        if fifo_octets < 256 or fifo_octets & (fifo_octets - 1):
+            raise ValueError(
+                f"fifo_octets must be a power of two of at least 256, not {fifo_octets!r}"
+            )
         self._sha_1 = sha_1
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be at least 1, not {lanes!r}")

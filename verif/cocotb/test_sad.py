@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Runs the bench of the SAD."""
 
 from typing import Any
