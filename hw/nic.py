@@ -263,9 +263,9 @@ class Nic(wiring.Component):
 
         # Replies: ARP first, it is one frame and the asker waits with others. Its record is free
         # for the next one only when the builder is done.
-        asked, answering = Signal(), Signal()
+        asked = Signal()
         asked_tags = Signal(2)
-        m.d.comb += classifier.arp_room.eq(~asked & ~answering)
+        m.d.comb += classifier.arp_room.eq(~asked)
         with m.If(classifier.arp_stb):
             m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
         turn_is_arp, turn_was_arp, in_turn = Signal(), Signal(), Signal()
@@ -284,6 +284,7 @@ class Nic(wiring.Component):
             turn_was_arp.eq(turn_is_arp),
         ]
         m.d.comb += turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready))
+        m.d.comb += builder.reply.payload.eq(engine.reply.payload)
         with m.If(turn_is_arp):
             m.d.comb += [
                 builder.reply.valid.eq(asked),
@@ -291,16 +292,13 @@ class Nic(wiring.Component):
                 builder.reply.payload.token.eq(ARP_TOKEN),
                 builder.reply.payload.tags.eq(asked_tags),
             ]
+            with m.If(builder.reply.ready):
+                m.d.sync += asked.eq(0)
         with m.Else():
             m.d.comb += [
                 builder.reply.valid.eq(engine.reply.valid),
-                builder.reply.payload.eq(engine.reply.payload),
                 engine.reply.ready.eq(builder.reply.ready),
             ]
-        with m.If(builder.reply.ready):
-            m.d.sync += answering.eq(0)
-        with m.If(turn_is_arp & asked & builder.reply.ready):
-            m.d.sync += [asked.eq(0), answering.eq(1)]
         wiring.connect(m, builder.o, send_buffer.i)
         m.d.comb += [
             send_buffer.commit.eq(builder.commit),

@@ -246,9 +246,10 @@ class CommandEngine(wiring.Component):
             ),
         ]
         responds = Cat(types[request.name] for request, _, _ in answers).any()
-        # Chosen in one cycle, offered from the next on.
+        # Chosen in one cycle, offered from the next on, and the same until it is taken.
         reply = Signal.like(self.reply.payload)
-        m.d.sync += self.reply.payload.eq(reply)
+        with m.If(~self.reply.valid):
+            m.d.sync += self.reply.payload.eq(reply)
         m.d.comb += [
             reply.kind.eq(Mux(meta.protected, ReplyKind.PROTECTED, ReplyKind.CLEAR)),
             reply.bank.eq(meta.bank),

@@ -42,7 +42,7 @@ class ReplyBuilder(wiring.Component):
 
     The headers and the message are laid out in a memory, checksums are summed up meanwhile; the
     memory is then read through the engines, which put ciphertext and ICVs in their places; at last
-    it is read out. About 250 cycles for a clear message and 350 to 900 for a protected one.
+    it is read out.
 
     A reply under a bank that no longer receives, or is of another epoch, or whose numbers are used
     up, is not sent; nor is one whose bank goes while it is protected, for parts of it may be under
@@ -59,6 +59,7 @@ class ReplyBuilder(wiring.Component):
     Attributes
     ----------
     reply : stream of Reply, in
+        Taken when its frame is whole, or given up.
     host_mac, host_ip, host_ip6 : Signal, in
     banks, tx_stb, tx_bank
         From and to the SAD.
@@ -120,7 +121,7 @@ class ReplyBuilder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        reply = Signal(Reply)
+        reply = self.reply.payload
         view = Signal(SaView)
         m.submodules.memory = memory = Memory(
             shape=8, depth=_MEMORY_OCTETS, init=[], attrs={"ram_style": "block"}
@@ -152,7 +153,8 @@ class ReplyBuilder(wiring.Component):
         ]
 
         # The memory's writer: the layout, or a patch, or what comes from the engines.
-        patch_stb, patch_at, patch_data = Signal(), Signal(9), Signal(8)
+        patch_stb, patch_data = Signal(), Signal(8)
+        patch_part, patch_offset = Signal(9), Signal(4)
         stored_at = Signal(9)
         stores = Signal()
         w_en, w_at, w_data = Signal(), Signal(9), Signal(8)
@@ -161,60 +163,65 @@ class ReplyBuilder(wiring.Component):
         with m.If(layout.w_stb):
             m.d.sync += [w_at.eq(layout.w_at), w_data.eq(layout.w_data)]
         with m.Elif(patch_stb):
-            m.d.sync += [w_at.eq(patch_at), w_data.eq(patch_data)]
+            m.d.sync += [w_at.eq(patch_part + patch_offset), w_data.eq(patch_data)]
         with m.Else():
             m.d.sync += [w_at.eq(stored_at), w_data.eq(self.cipher_o.payload)]
         m.d.comb += [self.cipher_o.ready.eq(1), stores.eq(self.cipher_o.valid)]
         with m.If(stores):
             m.d.sync += stored_at.eq(stored_at + 1)
 
-        # The memory's reader: a region, and behind it the high half of a number where asked for.
-        m.submodules.queue = queue = SyncFIFO(width=8, depth=_QUEUE)
-        read_at, read_end = Signal(9), Signal(9)
+        # The memory's reader: from a place to the end, and behind that the high half of a number
+        # where asked for.
+        octet_layout = data.StructLayout({"data": 8, "last": 1})
+        m.submodules.queue = queue = SyncFIFO(width=octet_layout.size, depth=_QUEUE)
+        read_at, end = Signal(9), Signal(9)
         reading = Signal()
-        under_way = Signal(2)
+        under_way, lasts = Signal(2), Signal(2)
         fetched = Signal(8, reset_less=True)  # as the output register of block RAM is
-        left = Signal(10)
-        tail = Signal(32)
-        has_tail = Signal()
-        fetch, takes = Signal(), Signal()
+        has_tail, in_tail = Signal(), Signal()
+        tail_left = Signal(range(_HIGH_OCTETS))
+        fetch, takes, there = Signal(), Signal(), Signal()
+        high = Signal(8 * _HIGH_OCTETS)
         octet = Signal(8)
-        in_tail = Signal()
         is_last = Signal()
+        gives = Signal()  # from a region's begin to its last octet
+        first_in = data.View(octet_layout, queue.r_data)
+        at_end = read_at + 1 == end
         m.d.comb += [
             fetch.eq(reading & (queue.w_level <= _QUEUE - 4)),
             read.addr.eq(read_at),
             read.en.eq(1),
             queue.w_en.eq(under_way[1]),
-            queue.w_data.eq(fetched),
-            in_tail.eq(has_tail & (left <= _HIGH_OCTETS)),
-            octet.eq(Mux(in_tail, tail[:8], queue.r_data)),
-            is_last.eq(left == 1),
-        ]
-        m.d.sync += [under_way.eq(Cat(fetch, under_way)), fetched.eq(read.data)]
-        with m.If(fetch):
-            m.d.sync += [read_at.eq(read_at + 1), reading.eq(read_at + 1 != read_end)]
-        there = Signal()
-        m.d.comb += [
-            there.eq((left != 0) & (queue.r_rdy | in_tail)),
+            queue.w_data.eq(Cat(fetched, lasts[1])),
+            octet.eq(Mux(in_tail, high.word_select(tail_left, 8), first_in.data)),
+            is_last.eq(Mux(in_tail, tail_left == 0, first_in.last & ~has_tail)),
+            there.eq(gives & (queue.r_rdy | in_tail)),
             queue.r_en.eq(takes & ~in_tail),
         ]
+        m.d.sync += [
+            under_way.eq(Cat(fetch, under_way)),
+            lasts.eq(Cat(at_end, lasts)),
+            fetched.eq(read.data),
+        ]
+        with m.If(fetch):
+            m.d.sync += [read_at.eq(read_at + 1), reading.eq(~at_end)]
         with m.If(takes):
-            m.d.sync += left.eq(left - 1)
             with m.If(in_tail):
-                m.d.sync += tail.eq(tail >> 8)
+                m.d.sync += tail_left.eq(tail_left - 1)
+            with m.Elif(first_in.last):
+                m.d.sync += in_tail.eq(has_tail)
+            with m.If(is_last):
+                m.d.sync += [gives.eq(0), in_tail.eq(0)]
 
-        def region(start, end, *, high=None):
-            """Begins to read from `start` to `end`; `high`: (whether, number) of the tail."""
+        def region(start, *, with_tail=0):
+            """Begins to read from `start` to `end`, and the tail if there is one."""
             m.d.sync += [
                 read_at.eq(start),
-                read_end.eq(end),
                 reading.eq(1),
-                has_tail.eq(0 if high is None else high[0]),
-                left.eq(end - start + (0 if high is None else Mux(high[0], _HIGH_OCTETS, 0))),
+                gives.eq(1),
+                has_tail.eq(with_tail),
+                tail_left.eq(_HIGH_OCTETS - 1),
             ]
-            if high is not None:
-                m.d.sync += tail.eq(Cat(octets_of(high[1])))
 
         # The sums of the outer UDP datagram of IPv6.
         sums = Signal()
@@ -232,6 +239,7 @@ class ReplyBuilder(wiring.Component):
         sequence = view.tx_sequence
         outer_pass = Signal()  # AH around ESP, or AH alone
         job = self.cipher_job.payload
+        m.d.comb += high.eq(Mux(outer_pass & both, view.ah_tx_sequence, sequence)[32:])
         cipher_octets = Signal(11)
         spi, wide = octets_of(view.spi_out), octets_of(sequence)
         m.d.comb += [
@@ -251,31 +259,33 @@ class ReplyBuilder(wiring.Component):
             self.auth_i.payload.last.eq(is_last),
             self.cipher_i.payload.eq(octet),
         ]
-        # A tag goes to its place octet by octet.
-        tag = Signal(128)
+        # A tag goes to its place octet by octet, and is taken with the last one.
+        tag_octet = Signal(range(_TAG_OCTETS + 1))
         tag_at = Signal(9)
-        tag_left = Signal(5)
-        end = Signal(9)
-        high = Mux(outer_pass & both, view.ah_tx_sequence[32:], sequence[32:])
-        m.d.sync += [self.commit.eq(0), self.discard.eq(0)]
-        m.d.sync += [self.o.valid.eq(0), self.o.payload.first.eq(0)]
+        tag_data = Signal(8)
+        tag_stb = Signal()
+        tag_end = Signal(range(_TAG_OCTETS + 1))
+        by_lane = Signal()
+        tag_there = Signal()
+        m.d.comb += tag_there.eq(Mux(by_lane, self.auth_tag.valid, self.cipher_tag.valid))
+        m.d.sync += [
+            self.commit.eq(0),
+            self.discard.eq(0),
+            self.o.valid.eq(0),
+            self.o.payload.first.eq(0),
+            tag_data.eq(
+                Mux(by_lane, self.auth_tag.payload, self.cipher_tag.payload).word_select(
+                    tag_octet[:4], 8
+                )
+            ),
+        ]
         first = Signal()
         wait = Signal(4)
 
-        def with_tag(payload):
-            m.d.sync += [tag.eq(payload), tag_left.eq(sizes.icv)]
-            with m.If(outer_pass):
-                m.d.sync += [tag_at.eq(layout.at_ah_icv), tag_left.eq(sizes.ah_icv)]
-            with m.Else():
-                m.d.sync += tag_at.eq(end)
-            m.next = "tag"
-
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += self.reply.ready.eq(self.room)
                 m.d.sync += [wait.eq(0), outer_pass.eq(0), first.eq(1)]
                 with m.If(self.reply.valid & self.room):
-                    m.d.sync += reply.eq(self.reply.payload)
                     m.next = "bank"
             with m.State("bank"):
                 m.d.sync += [view.eq(now), wait.eq(wait + 1)]
@@ -293,7 +303,7 @@ class ReplyBuilder(wiring.Component):
             with m.State("number"):
                 m.next = "lay out"
                 with m.If(~stays | view.tx_exhausted):
-                    m.next = "idle"
+                    m.next = "end"
                 with m.Else():
                     m.d.comb += self.tx_stb.eq(1)
             with m.State("lay out"):
@@ -307,28 +317,32 @@ class ReplyBuilder(wiring.Component):
             with m.State("inner sum high"):
                 m.d.comb += [
                     patch_stb.eq(sizes.tunnel_v4),
-                    patch_at.eq(layout.at_inner + IPV4.octet_offset("checksum")),
+                    patch_part.eq(layout.at_text),
+                    patch_offset.eq(IPV4.octet_offset("checksum")),
                     patch_data.eq(layout.inner_sum[8:]),
                 ]
                 m.next = "inner sum low"
             with m.State("inner sum low"):
                 m.d.comb += [
                     patch_stb.eq(sizes.tunnel_v4),
-                    patch_at.eq(layout.at_inner + IPV4.octet_offset("checksum") + 1),
+                    patch_part.eq(layout.at_text),
+                    patch_offset.eq(IPV4.octet_offset("checksum") + 1),
                     patch_data.eq(layout.inner_sum[:8]),
                 ]
                 m.next = "udp sum high"
             with m.State("udp sum high"):
                 m.d.comb += [
                     patch_stb.eq(reply.kind != ReplyKind.ARP),
-                    patch_at.eq(layout.at_udp + UDP.octet_offset("checksum")),
+                    patch_part.eq(layout.at_udp),
+                    patch_offset.eq(UDP.octet_offset("checksum")),
                     patch_data.eq(layout.udp_sum[8:]),
                 ]
                 m.next = "udp sum low"
             with m.State("udp sum low"):
                 m.d.comb += [
                     patch_stb.eq(reply.kind != ReplyKind.ARP),
-                    patch_at.eq(layout.at_udp + UDP.octet_offset("checksum") + 1),
+                    patch_part.eq(layout.at_udp),
+                    patch_offset.eq(UDP.octet_offset("checksum") + 1),
                     patch_data.eq(layout.udp_sum[:8]),
                 ]
                 m.next = "finish headers"
@@ -350,21 +364,20 @@ class ReplyBuilder(wiring.Component):
             with m.State("esp job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region(Mux(is_gcm, layout.at_text, layout.at_iv), end)
+                    region(Mux(is_gcm, layout.at_text, layout.at_iv))
                     m.next = "esp octets"
             with m.State("esp octets"):
                 m.d.comb += [
                     self.cipher_i.valid.eq(there),
                     takes.eq(there & self.cipher_i.ready),
                 ]
-                with m.If(left == 0):
+                with m.If(~gives):
                     m.next = "esp end"
             with m.State("esp end"):
                 # All of the ciphertext is in its place, the last octet in two cycles.
+                m.d.sync += by_lane.eq(0)
                 with m.If(by_cipher):
-                    m.d.comb += self.cipher_tag.ready.eq(1)
-                    with m.If(self.cipher_tag.valid):
-                        with_tag(self.cipher_tag.payload)
+                    m.next = "tag"
                 with m.Elif(stored_at == end):
                     m.d.sync += wait.eq(wait + 1)
                     with m.If(wait == 3):
@@ -373,27 +386,37 @@ class ReplyBuilder(wiring.Component):
             with m.State("esp auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(layout.at_esp, end, high=(view.esn, high))
+                    region(layout.at_esp, with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("auth octets"):
                 m.d.comb += [
                     self.auth_i.valid.eq(there),
                     takes.eq(there & self.auth_i.ready),
                 ]
-                with m.If(left == 0):
+                with m.If(~gives):
                     m.next = "auth tag"
             with m.State("auth tag"):
-                m.d.comb += self.auth_tag.ready.eq(1)
-                with m.If(self.auth_tag.valid):
-                    with_tag(self.auth_tag.payload)
+                m.d.sync += by_lane.eq(1)
+                m.next = "tag"
             with m.State("tag"):
-                m.d.comb += [
-                    patch_stb.eq(1),
-                    patch_at.eq(tag_at),
-                    patch_data.eq(tag[:8]),
+                m.d.sync += [
+                    tag_octet.eq(0),
+                    tag_at.eq(Mux(outer_pass, layout.at_ah_icv, end)),
+                    tag_end.eq(Mux(outer_pass, sizes.ah_icv, sizes.icv)),
+                    tag_stb.eq(0),
                 ]
-                m.d.sync += [tag.eq(tag >> 8), tag_at.eq(tag_at + 1), tag_left.eq(tag_left - 1)]
-                with m.If(tag_left == 1):
+                with m.If(tag_there):
+                    m.next = "tag octets"
+            with m.State("tag octets"):
+                m.d.comb += [patch_stb.eq(tag_stb), patch_part.eq(tag_at), patch_data.eq(tag_data)]
+                m.d.sync += [tag_octet.eq(tag_octet + 1), tag_stb.eq(1)]
+                with m.If(tag_stb):
+                    m.d.sync += tag_at.eq(tag_at + 1)
+                with m.If(tag_octet == tag_end):
+                    m.d.comb += [
+                        self.auth_tag.ready.eq(by_lane),
+                        self.cipher_tag.ready.eq(~by_lane),
+                    ]
                     m.next = "finish headers"
                     with m.If(~outer_pass):
                         m.d.sync += end.eq(tag_at + 1)
@@ -414,12 +437,12 @@ class ReplyBuilder(wiring.Component):
             with m.State("ah auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(layout.at_ip, end, high=(view.esn, high))
+                    region(layout.at_ip, with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("ah job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region(layout.at_ip, end, high=(view.esn, high))
+                    region(layout.at_ip, with_tail=view.esn)
                     m.next = "esp octets"
             # What may change on the way.
             with m.State("finish headers"):
@@ -428,22 +451,26 @@ class ReplyBuilder(wiring.Component):
                 with m.Switch(wait):
                     with m.Case(0):
                         m.d.comb += [
-                            patch_at.eq(layout.at_ip + Mux(ip4, 6, IPV6.octet_offset("hop_limit"))),
+                            patch_part.eq(layout.at_ip),
+                            patch_offset.eq(Mux(ip4, 6, IPV6.octet_offset("hop_limit"))),
                             patch_data.eq(Mux(ip4, 0x40 if self._dont_fragment else 0, self._ttl)),
                         ]
                     with m.Case(1):
                         m.d.comb += [
-                            patch_at.eq(layout.at_ip + Mux(ip4, 8, IPV6.octet_offset("hop_limit"))),
+                            patch_part.eq(layout.at_ip),
+                            patch_offset.eq(Mux(ip4, 8, IPV6.octet_offset("hop_limit"))),
                             patch_data.eq(self._ttl),
                         ]
                     with m.Case(2):
                         m.d.comb += [
-                            patch_at.eq(layout.at_ip + Mux(ip4, 10, 7)),
+                            patch_part.eq(layout.at_ip),
+                            patch_offset.eq(Mux(ip4, 10, 7)),
                             patch_data.eq(Mux(ip4, layout.outer_sum[8:], self._ttl)),
                         ]
                     with m.Default():
                         m.d.comb += [
-                            patch_at.eq(layout.at_ip + Mux(ip4, 11, 7)),
+                            patch_part.eq(layout.at_ip),
+                            patch_offset.eq(Mux(ip4, 11, 7)),
                             patch_data.eq(Mux(ip4, layout.outer_sum[:8], self._ttl)),
                         ]
                 m.d.comb += patch_stb.eq(reply.kind != ReplyKind.ARP)
@@ -458,11 +485,11 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(wait == 3):
                     m.d.sync += wait.eq(0)
-                    region(layout.at_ip + IPV6.octet_offset("source"), end)
+                    region(layout.at_ip + IPV6.octet_offset("source"))
                     m.next = "encapsulated octets"
             with m.State("encapsulated octets"):
                 m.d.comb += [sums.eq(1), takes.eq(there)]
-                with m.If(left == 0):
+                with m.If(~gives):
                     m.d.sync += wait.eq(wait + 1)
                     with m.If(wait == 5):
                         m.d.sync += wait.eq(0)
@@ -471,7 +498,8 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += wait.eq(wait + 1)
                 m.d.comb += [
                     patch_stb.eq(1),
-                    patch_at.eq(layout.at_encapsulated + UDP.octet_offset("checksum") + wait),
+                    patch_part.eq(layout.at_encapsulated),
+                    patch_offset.eq(UDP.octet_offset("checksum") + wait),
                     patch_data.eq(Mux(wait == 0, layout.udp_sum[8:], layout.udp_sum[:8])),
                 ]
                 with m.If(wait == 1):
@@ -481,7 +509,7 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(wait == 3):
                     m.d.sync += wait.eq(0)
-                    region(0, end)
+                    region(0)
                     m.next = "send"
             with m.State("send"):
                 m.d.comb += takes.eq(there)
@@ -493,12 +521,15 @@ class ReplyBuilder(wiring.Component):
                 ]
                 with m.If(there):
                     m.d.sync += first.eq(0)
-                with m.If(left == 0):
+                with m.If(~gives):
                     m.next = "sent"
             with m.State("sent"):
                 m.d.sync += [
                     self.commit.eq(stays | ~protected),
                     self.discard.eq(~stays & protected),
                 ]
+                m.next = "end"
+            with m.State("end"):
+                m.d.comb += self.reply.ready.eq(1)
                 m.next = "idle"
         return m

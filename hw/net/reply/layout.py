@@ -1,29 +1,30 @@
 """The headers of a reply and its message, octet by octet into the frame's memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import octets_of
 from hw.ipsec.layouts import (
+    PAYLOAD_OCTETS,
     RECORD_OCTETS,
     Cipher,
-    InnerOffset,
     Protocol,
-    RecordOffset,
     Reply,
     ReplyKind,
     SaView,
 )
+from hw.net.reply.program import FIELDS, PROGRAM, Amount, Place, Source, Sum, When
 from spec import headers
 from spec.headers import AH, ARP, ESP, GCM_IV, IPV4, IPV6, UDP
 
-__all__ = ["FrameLayout", "Sizes", "Step"]
+__all__ = ["FrameLayout", "Sizes"]
 
 _TAG_OCTETS = 16
 _SHA_1_OCTETS = 12
 _CBC_IV_OCTETS = 16
-_SHIFT_OCTETS = 16
+_GROUP = 16  # fields that are chosen from in one step
 
 Sizes = data.StructLayout(
     {
@@ -45,62 +46,35 @@ Sizes = data.StructLayout(
 encrypts, of IV and ICV, of AH's tag and AH, of ESP, of all behind the outer IP header, and as that
 header tells them. `tunnel_v4`: there is an IPv4 header inside."""
 
-
-class Step(enum.Enum):
-    """Parts of a frame, in their order."""
-
-    TO = 0
-    FROM = 1
-    TAGS = 2
-    ETHERTYPE = 3
-    ARP_FIXED = 4
-    ARP_MAC = 5
-    ARP_IP = 6
-    ARP_TO_MAC = 7
-    ARP_TO_IP = 8
-    IP = 9
-    IP_FROM = 10
-    IP_TO = 11
-    AH_HEADER = 12
-    AH_IV = 13
-    AH_ICV = 14
-    ENCAP = 15
-    ENCAP_PORT = 16
-    ENCAP_REST = 17
-    ESP_HEADER = 18
-    ESP_IV = 19
-    INNER = 20
-    INNER_FROM = 21
-    INNER_TO = 22
-    UDP_FROM = 23
-    UDP_TO = 24
-    UDP_REST = 25
-    PAYLOAD = 26
-    PADDING = 27
-    TRAILER = 28
-    END = 29
-
-
-class _Source(enum.Enum):
-    SHIFT = 0
-    RECORD = 1
-    INNER = 2
-    PAYLOAD = 3
-    PADDING = 4
+_Instruction = data.StructLayout(
+    {
+        "when": When,
+        "source": Source,
+        "start": 7,
+        "octets": 5,
+        "amount": Amount,
+        "place": Place,
+        "sums": Sum,
+        "end": 1,
+    }
+)
 
 
 class FrameLayout(wiring.Component):
     """Writes a frame but for what needs the whole of it: checksums, ciphertext, ICVs, and the
     parts of the outer IP header that change on the way, which stay zero.
 
-    From `begin` to `done` about 40 cycles and one for each octet, three for those from a record.
-    `sizes` is right seven cycles after `reply` and `view`; these stay until the frame is sent.
+    It runs the program of `hw.net.reply.program`: a cycle for each octet, and one for each part
+    that is not there; about 60 more from `begin` to `done` than the frame has octets. `sizes` is
+    right seven cycles after `reply` and `view`; these stay until the frame is sent.
 
     Attributes
     ----------
+    record_inner, record_offset : Signal, out; record_data : Signal, in
+        Of the sender's record; the octet is there two cycles later.
     w_stb, w_at, w_data : Signal, out
         To the memory.
-    end, at_ip, at_ah_icv, at_encapsulated, at_esp, at_iv, at_text, at_inner, at_udp : Signal, out
+    end, at_ip, at_ah_icv, at_encapsulated, at_esp, at_iv, at_text, at_udp : Signal, out
         Where the frame ends, and where its parts begin.
     inner_sum, udp_sum, outer_sum : Signal, out
         Checksums, complete when `done`: of the IPv4 header inside, of the UDP datagram and of the
@@ -112,7 +86,6 @@ class FrameLayout(wiring.Component):
     def __init__(self, *, dont_fragment: bool, ttl: int):
         self._dont_fragment = dont_fragment
         self._ttl = ttl
-        places = ("ip", "ah_icv", "encapsulated", "esp", "iv", "text", "inner", "udp")
         super().__init__(
             {
                 "reply": In(Reply),
@@ -130,7 +103,7 @@ class FrameLayout(wiring.Component):
                 "w_at": Out(9),
                 "w_data": Out(8),
                 "end": Out(9),
-                **{f"at_{place}": Out(9) for place in places},
+                **{f"at_{place.name.lower()}": Out(9) for place in Place if place},
                 "inner_sum": Out(16),
                 "udp_sum": Out(16),
                 "outer_sum": Out(16),
@@ -140,6 +113,16 @@ class FrameLayout(wiring.Component):
             }
         )
 
+    @property
+    def dont_fragment(self) -> bool:
+        """Outer IPv4 headers say so."""
+        return self._dont_fragment
+
+    @property
+    def ttl(self) -> int:
+        """Outer time to live, and hop limit."""
+        return self._ttl
+
     def elaborate(self, platform):
         m = Module()
         reply, view = self.reply, self.view
@@ -148,178 +131,118 @@ class FrameLayout(wiring.Component):
         alone = view.protocol == Protocol.AH
         both = view.protocol == Protocol.BOTH
         is_gmac, is_cbc = view.cipher == Cipher.GMAC, view.cipher == Cipher.CBC
-        has_esp, has_ah, tunnel = Signal(), Signal(), Signal()
+        has_esp, has_ah, tunnel, encapsulated = (Signal() for _ in range(4))
         m.d.sync += [
             has_esp.eq(protected & ~alone),
             has_ah.eq(protected & (alone | both)),
             tunnel.eq(protected & view.tunnel),
+            encapsulated.eq(protected & reply.encapsulated),
         ]
-        encapsulated = Signal()
-        m.d.sync += encapsulated.eq(protected & reply.encapsulated)
         self._sizes(m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, both)
-        sizes = self.sizes
+        conditions = {
+            When.ALWAYS: 1,
+            When.ARP: is_arp,
+            When.MESSAGE: ~is_arp,
+            When.V4: ~is_arp & ~reply.v6,
+            When.V6: ~is_arp & reply.v6,
+            When.CLEAR: ~is_arp & ~protected,
+            When.PROTECTED: protected,
+            When.AH: has_ah,
+            When.AH_ALONE: has_ah & alone,
+            When.AH_BOTH: has_ah & both,
+            When.AH_IV: has_ah & alone & is_gmac,
+            When.ESP: has_esp,
+            When.ESP_IV: has_esp & ~is_cbc & (view.cipher != Cipher.NULL),
+            When.CBC: has_esp & is_cbc,
+            When.ENCAPSULATED: encapsulated,
+            When.TUNNEL_V4: tunnel & ~reply.inner_v6,
+            When.TUNNEL_V6: tunnel & reply.inner_v6,
+        }
+        holds = Signal(len(When))
+        m.d.sync += holds.eq(Cat(conditions[when] for when in When))
+        amounts = {
+            Amount.TAGS: reply.tags << 2,
+            Amount.PAYLOAD: reply.octets,
+            Amount.PADDING: self.sizes.pad,
+            Amount.AH_ICV: self.sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0),
+        }
+        fields = self._fields(m, is_arp, has_esp, has_ah, tunnel, encapsulated, both)
+        self._run(m, holds, amounts, fields, tunnel)
+        return m
 
-        # What a part is made of.
+    def _fields(self, m, is_arp, has_esp, has_ah, tunnel, encapsulated, both):
+        """The octets of each field, all in a row."""
+        reply, view, sizes = self.reply, self.view, self.sizes
         inner_protocol = Mux(
             tunnel,
             Mux(reply.inner_v6, headers.PROTOCOL_IPV6, headers.PROTOCOL_IPV4),
             headers.PROTOCOL_UDP,
         )
-        outer_protocol = Mux(
-            has_ah,
-            headers.PROTOCOL_AH,
-            Mux(has_esp & ~encapsulated, headers.PROTOCOL_ESP, headers.PROTOCOL_UDP),
-        )
-        carried, protocol, ah_next = Signal(8), Signal(8), Signal(8)
+        carried, protocol, ah_next, ah_words = (Signal(8) for _ in range(4))
+        ethertype, inner_total, encapsulated_octets = (Signal(16) for _ in range(3))
         m.d.sync += [
             carried.eq(inner_protocol),
-            protocol.eq(outer_protocol),
+            protocol.eq(
+                Mux(
+                    has_ah,
+                    headers.PROTOCOL_AH,
+                    Mux(has_esp & ~encapsulated, headers.PROTOCOL_ESP, headers.PROTOCOL_UDP),
+                )
+            ),
             ah_next.eq(Mux(both, headers.PROTOCOL_ESP, inner_protocol)),
-        ]
-        ah_words, ah_spi, ah_sequence = Signal(8), Signal(32), Signal(64)
-        inner_total, encap_octets = Signal(16), Signal(16)
-        m.d.sync += [
             ah_words.eq((sizes.ah >> 2) - 2),
-            ah_spi.eq(Mux(both, view.ah_spi_out, view.spi_out)),
-            ah_sequence.eq(Mux(both, view.ah_tx_sequence, view.tx_sequence)),
             inner_total.eq(Mux(reply.inner_v6, sizes.udp, sizes.carried)),
-            encap_octets.eq(sizes.esp + UDP.octets),
+            encapsulated_octets.eq(sizes.esp + UDP.octets),
+            ethertype.eq(
+                Mux(
+                    is_arp,
+                    headers.ETHERTYPE_ARP,
+                    Mux(reply.v6, headers.ETHERTYPE_IPV6, headers.ETHERTYPE_IPV4),
+                )
+            ),
         ]
-        sequence = view.tx_sequence
-
-        def fixed(header, **fields):
-            return [Const(octet, 8) for octet in header.pack(**fields)]
-
-        def ip4(total, what, *, final):
-            octets = fixed(IPV4, version=4, header_words=5)[:12]
-            octets[2:4] = octets_of(total)
-            octets[9] = what
-            if final:
-                octets[6], octets[8] = Const(0x40, 8), Const(self._ttl, 8)
-            return octets
-
-        def ip6(payload, what, *, final):
-            octets = fixed(IPV6, version=6)[:8]
-            octets[4:6] = octets_of(payload)
-            octets[6] = what
-            if final:
-                octets[7] = Const(self._ttl, 8)
-            return octets
-
-        v6, in_v6 = reply.v6, reply.inner_v6
-        ethertype = Signal(16)
-        m.d.sync += ethertype.eq(
-            Mux(
-                is_arp,
-                headers.ETHERTYPE_ARP,
-                Mux(v6, headers.ETHERTYPE_IPV6, headers.ETHERTYPE_IPV4),
-            )
-        )
-        port = Mux(protected, headers.PORT_RMCP_SECURED, headers.PORT_RMCP_CLEAR)
-        arp_fixed = fixed(
-            ARP,
+        arp = ARP.pack(
             hardware_type=headers.ARP_HARDWARE_ETHERNET,
             protocol_type=headers.ETHERTYPE_IPV4,
             hardware_octets=6,
             protocol_octets=4,
             operation=headers.ARP_REPLY,
-        )[:8]
-        zeros = [Const(0, 8)] * _SHIFT_OCTETS
-        udp_wide = Signal(16)
-        port_wide = Signal(16)
-        m.d.sync += [udp_wide.eq(sizes.udp), port_wide.eq(port)]
-
-        def shift(octets, count=None, source=_Source.SHIFT):
-            return source, octets, len(octets) if count is None else count, 0
-
-        def record(offset, count, source=_Source.RECORD):
-            return source, None, count, offset
-
-        is_v4 = ~is_arp & ~v6
-        # Of each step the ways it may go: (when, (source, octets, count, offset)); none: skipped.
-        ways = {
-            Step.TO: [(1, record(RecordOffset.MAC, 6))],
-            Step.FROM: [(1, shift(octets_of(self.host_mac)))],
-            Step.TAGS: [(reply.tags != 0, record(RecordOffset.TAGS, reply.tags << 2))],
-            Step.ETHERTYPE: [(1, shift(octets_of(ethertype)))],
-            Step.ARP_FIXED: [(is_arp, shift(arp_fixed))],
-            Step.ARP_MAC: [(is_arp, shift(octets_of(self.host_mac)))],
-            Step.ARP_IP: [(is_arp, shift(octets_of(self.host_ip)))],
-            Step.ARP_TO_MAC: [(is_arp, record(RecordOffset.MAC, 6))],
-            Step.ARP_TO_IP: [(is_arp, record(RecordOffset.IP, 4))],
-            Step.IP: [
-                (is_v4, shift(ip4(sizes.total, protocol, final=False))),
-                (v6 & ~is_arp, shift(ip6(sizes.total, protocol, final=False))),
-            ],
-            Step.IP_FROM: [
-                (is_v4, shift(octets_of(self.host_ip))),
-                (v6 & ~is_arp, shift(octets_of(self.host_ip6))),
-            ],
-            Step.IP_TO: [
-                (is_v4, record(RecordOffset.IP, 4)),
-                (v6 & ~is_arp, record(RecordOffset.IP, 16)),
-            ],
-            Step.AH_HEADER: [
-                (
-                    has_ah,
-                    shift(
-                        [
-                            ah_next,
-                            ah_words,
-                            *zeros[:2],
-                            *octets_of(ah_spi),
-                            *octets_of(ah_sequence[:32]),
-                        ]
-                    ),
-                )
-            ],
-            Step.AH_IV: [(has_ah & is_gmac & alone, shift(octets_of(sequence)))],
-            Step.AH_ICV: [
-                (
-                    has_ah,
-                    shift(
-                        zeros,
-                        sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0),
-                    ),
-                )
-            ],
-            Step.ENCAP: [(encapsulated, shift(octets_of(Const(headers.PORT_ESP_IN_UDP, 16))))],
-            Step.ENCAP_PORT: [(encapsulated, record(RecordOffset.PORT, 2))],
-            Step.ENCAP_REST: [(encapsulated, shift([*octets_of(encap_octets), *zeros[:2]]))],
-            Step.ESP_HEADER: [
-                (has_esp, shift([*octets_of(view.spi_out), *octets_of(sequence[:32])]))
-            ],
-            Step.ESP_IV: [
-                (has_esp & is_cbc, shift([*zeros[:8], *octets_of(sequence)])),
-                (
-                    has_esp & ~is_cbc & (view.cipher != Cipher.NULL),
-                    shift(octets_of(sequence)),
-                ),
-            ],
-            Step.INNER: [
-                (tunnel & ~in_v6, shift(ip4(inner_total, Const(17, 8), final=True))),
-                (tunnel & in_v6, shift(ip6(inner_total, Const(17, 8), final=True))),
-            ],
-            Step.INNER_FROM: [
-                (tunnel & ~in_v6, shift(octets_of(self.host_ip))),
-                (tunnel & in_v6, shift(octets_of(self.host_ip6))),
-            ],
-            Step.INNER_TO: [
-                (tunnel & ~in_v6, record(InnerOffset.IP, 4, _Source.INNER)),
-                (tunnel & in_v6, record(InnerOffset.IP, 16, _Source.INNER)),
-            ],
-            Step.UDP_FROM: [(~is_arp, shift(octets_of(port_wide)))],
-            Step.UDP_TO: [
-                (protected, record(InnerOffset.PORT, 2, _Source.INNER)),
-                (~is_arp & ~protected, record(RecordOffset.PORT, 2)),
-            ],
-            Step.UDP_REST: [(~is_arp, shift([*octets_of(udp_wide), *zeros[:2]]))],
-            Step.PAYLOAD: [(~is_arp, (_Source.PAYLOAD, None, reply.octets, 0))],
-            Step.PADDING: [(has_esp & (sizes.pad != 0), (_Source.PADDING, None, sizes.pad, 0))],
-            Step.TRAILER: [(has_esp, shift([Cat(sizes.pad, Const(0, 4)), carried]))],
+        )
+        inner4 = IPV4.pack(version=4, header_words=5, dont_fragment=1, ttl=self._ttl)
+        sequence = octets_of(view.tx_sequence)
+        values = {
+            "host_mac": octets_of(self.host_mac),
+            "host_ip": octets_of(self.host_ip),
+            "host_ip6": octets_of(self.host_ip6),
+            "ethertype": octets_of(ethertype),
+            "arp": list(arp[: ARP.octet_offset("sender_mac")]),
+            "ip4": list(inner4[:2]),
+            "total": octets_of(sizes.total),
+            "protocol": [protocol],
+            "ip6": list(IPV6.pack(version=6)[:1]),
+            "inner_total": octets_of(inner_total),
+            "inner4": list(inner4[6:9]),
+            "inner6": [headers.PROTOCOL_UDP, self._ttl],
+            "ah": [ah_next, ah_words],
+            "spi": octets_of(view.spi_out),
+            "ah_spi": octets_of(view.ah_spi_out),
+            "sequence_high": sequence[:4],
+            "sequence": sequence[4:],
+            "ah_sequence": octets_of(view.ah_tx_sequence)[4:],
+            "port_encapsulated": octets_of(Const(headers.PORT_ESP_IN_UDP, 16)),
+            "encapsulated_octets": octets_of(encapsulated_octets),
+            "port_secured": octets_of(Const(headers.PORT_RMCP_SECURED, 16)),
+            "port_clear": octets_of(Const(headers.PORT_RMCP_CLEAR, 16)),
+            "udp_octets": [Const(0, 8), sizes.udp],
+            "payload": [reply.payload.word_select(n, 8) for n in range(PAYLOAD_OCTETS)],
+            "trailer": [sizes.pad, carried],
         }
-        self._walk(m, ways, is_arp, tunnel, protected)
-        return m
+        octets = []
+        for name, count in FIELDS:
+            if len(values[name]) != count:
+                raise ValueError(f"field {name} has {len(values[name])} octets, not {count}")
+            octets += [Const(one, 8) if isinstance(one, int) else one for one in values[name]]
+        return octets
 
     def _sizes(self, m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, both):
         reply, view, sizes = self.reply, self.view, self.sizes
@@ -353,120 +276,124 @@ class FrameLayout(wiring.Component):
             sizes.tunnel_v4.eq(tunnel & ~reply.inner_v6),
         ]
 
-    def _walk(self, m, ways, is_arp, tunnel, protected):
-        """Step after step: what it is made of into registers, then its octets."""
-        reply = self.reply
-        step = Signal(Step)
-        source = Signal(_Source)
-        shifted = Signal(8 * _SHIFT_OCTETS)
-        count = Signal(6)
-        offset = Signal(range(RECORD_OCTETS))
-        payload = Signal.like(reply.payload)
-        number = Signal(8)
-        wait = Signal(2)
-        at = Signal(9)
-        octet, stb = Signal(8), Signal()
-
-        chosen = Signal()
-        next_shift = Signal(8 * _SHIFT_OCTETS)
-        next_count, next_offset = Signal(6), Signal(range(RECORD_OCTETS))
-        next_source = Signal(_Source)
-        with m.Switch(step):
-            for name, options in ways.items():
-                with m.Case(name):
-                    for when, (kind, octets, octet_count, start) in options:
-                        with m.If(when):
-                            m.d.comb += [
-                                chosen.eq(1),
-                                next_source.eq(kind),
-                                next_count.eq(octet_count),
-                                next_offset.eq(start),
-                            ]
-                            if octets is not None:
-                                m.d.comb += next_shift.eq(Cat(octets))
-
-        places = {
-            Step.IP: self.at_ip,
-            Step.AH_ICV: self.at_ah_icv,
-            Step.ENCAP: self.at_encapsulated,
-            Step.ESP_HEADER: self.at_esp,
-            Step.ESP_IV: self.at_iv,
-            Step.INNER: self.at_inner,
-            Step.UDP_FROM: self.at_udp,
-        }
-        m.d.comb += [
-            self.record_offset.eq(offset),
-            self.record_inner.eq(source == _Source.INNER),
-            self.end.eq(at),
-            self.w_stb.eq(stb),
-            self.w_at.eq(at),
-            self.w_data.eq(octet),
+    def _run(self, m, holds, amounts, fields, tunnel):
+        """Part after part, an octet each cycle; two cycles later it is there."""
+        words = [
+            _Instruction.const(
+                {
+                    "when": part.when,
+                    "source": part.source,
+                    "start": part.start,
+                    "octets": part.octets,
+                    "amount": part.amount,
+                    "place": part.place,
+                    "sums": part.sums,
+                    "end": part.end,
+                }
+            ).as_bits()
+            for part in PROGRAM
         ]
-        with m.If(stb):
-            m.d.sync += [at.eq(at + 1), count.eq(count - 1)]
-        with m.FSM(name="lay"):
-            with m.State("IDLE"):
-                m.d.sync += [step.eq(Step.TO), at.eq(0), payload.eq(reply.payload), number.eq(1)]
-                with m.If(self.begin):
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.sync += [
-                    source.eq(next_source),
-                    shifted.eq(next_shift),
-                    count.eq(next_count),
-                    offset.eq(next_offset),
-                    wait.eq(0),
-                ]
-                for name, place in places.items():
-                    with m.If(step == name):
-                        m.d.sync += place.eq(at)
-                # Behind the IV, with or without one.
-                with m.If(step == Step.INNER):
-                    m.d.sync += self.at_text.eq(at)
-                m.next = "EMIT"
-                with m.If(step == Step.END):
-                    m.d.comb += self.done.eq(1)
-                    m.next = "IDLE"
-                with m.Elif(~chosen):
-                    m.d.sync += step.eq((step + 1)[:5])
-                    m.next = "LOAD"
-            with m.State("EMIT"):
-                with m.Switch(source):
-                    with m.Case(_Source.SHIFT):
-                        m.d.comb += [stb.eq(count != 0), octet.eq(shifted[:8])]
-                        m.d.sync += shifted.eq(shifted >> 8)
-                    with m.Case(_Source.PAYLOAD):
-                        m.d.comb += [stb.eq(count != 0), octet.eq(payload[:8])]
-                        m.d.sync += payload.eq(payload >> 8)
-                    with m.Case(_Source.PADDING):
-                        m.d.comb += [stb.eq(count != 0), octet.eq(number)]
-                        m.d.sync += number.eq(number + 1)
-                    with m.Default():
-                        m.d.sync += wait.eq(wait + 1)
-                        m.d.comb += [stb.eq(wait == 2), octet.eq(self.record_data)]
-                        with m.If(wait == 2):
-                            m.d.sync += [wait.eq(0), offset.eq(offset + 1)]
-                with m.If((count == 0) | (stb & (count == 1))):
-                    m.d.sync += step.eq((step + 1)[:5])
-                    m.next = "LOAD"
-        self._sums(m, step, octet, stb, is_arp, tunnel)
-
-    def _sums(self, m, step, octet, stb, is_arp, tunnel):
-        """One's complement sums, an octet a cycle (RFC 1071)."""
-
-        def among(*steps):
-            found = step == steps[0]
-            for other in steps[1:]:
-                found = found | (step == other)
-            return found
-
-        inner_ip = among(Step.INNER, Step.INNER_FROM, Step.INNER_TO)
-        addresses = Mux(
-            tunnel,
-            among(Step.INNER_FROM, Step.INNER_TO),
-            among(Step.IP_FROM, Step.IP_TO),
+        m.submodules.program = program = Memory(
+            shape=_Instruction.size, depth=64, init=words, attrs={"rom_style": "block"}
         )
-        udp = among(Step.UDP_FROM, Step.UDP_TO, Step.UDP_REST, Step.PAYLOAD)
+        port = program.read_port()
+        counter = Signal(range(64))
+        following = Signal(_Instruction.size, reset_less=True)  # the output register of block RAM
+        part = data.View(_Instruction, following)
+
+        # The part under way.
+        runs, fresh, goes, is_last = (Signal() for _ in range(4))
+        source = Signal(Source)
+        at_field = Signal(7)
+        left = Signal(5)
+        place = Signal(Place)
+        sums = Signal(Sum)
+        is_end = Signal()
+        at = Signal(9)
+        fill = Signal(range(3))
+        advance = Signal()
+        stb = Signal()
+        amount = Signal(5)
+        m.d.comb += [
+            port.addr.eq(counter),
+            port.en.eq(advance),
+            advance.eq((fill != 0) | (runs & (~goes | is_last))),
+            amount.eq(
+                Array([part.octets, *(amounts[name] for name in Amount if name)])[part.amount]
+            ),
+            stb.eq(goes & (source != Source.NOTHING)),
+            self.end.eq(at),
+            self.done.eq(goes & is_end & is_last),
+        ]
+        m.d.sync += fresh.eq(0)
+        with m.If(goes):
+            m.d.sync += [left.eq(left - 1), is_last.eq(left == 2), at_field.eq(at_field + 1)]
+            with m.If(stb):
+                m.d.sync += at.eq(at + 1)
+        with m.If(advance):
+            m.d.sync += [
+                counter.eq(counter + 1),
+                following.eq(port.data),
+                fresh.eq(fill == 0),
+                goes.eq((fill == 0) & holds.bit_select(part.when, 1) & (amount != 0)),
+                is_last.eq(amount == 1),
+                left.eq(amount),
+                source.eq(part.source),
+                at_field.eq(part.start),
+                place.eq(part.place),
+                sums.eq(part.sums),
+                is_end.eq(part.end),
+            ]
+        with m.If(fill != 0):
+            m.d.sync += fill.eq(fill - 1)
+            with m.If(fill == 1):
+                m.d.sync += runs.eq(1)
+        with m.If(self.begin):
+            m.d.sync += [fill.eq(2), at.eq(0)]
+        with m.If(self.done):
+            m.d.sync += [runs.eq(0), goes.eq(0), counter.eq(0)]
+        for one in Place:
+            if one:
+                with m.If(fresh & (place == one)):
+                    m.d.sync += getattr(self, f"at_{one.name.lower()}").eq(at)
+
+        # The octet: of the fields in two steps; a record takes as long.
+        group_count = -(-len(fields) // _GROUP)
+        groups = [Signal(8, name=f"group_{n}", reset_less=True) for n in range(group_count)]
+        for n, group in enumerate(groups):
+            row = Cat(fields[n * _GROUP : (n + 1) * _GROUP])
+            m.d.sync += group.eq(row.word_select(at_field[:4], 8))
+        stage = data.StructLayout({"stb": 1, "source": Source, "index": 7, "at": 9, "sums": Sum})
+        second, third = Signal(stage), Signal(stage)
+        octet = Signal(8)
+        from_field = Signal(8)
+        m.d.comb += [
+            self.record_offset.eq(at_field),
+            self.record_inner.eq(source == Source.INNER),
+        ]
+        m.d.sync += [
+            second.stb.eq(stb),
+            second.source.eq(source),
+            second.index.eq(at_field),
+            second.at.eq(at),
+            second.sums.eq(sums),
+            third.eq(second),
+            from_field.eq(Cat(groups).word_select(second.index[4:], 8)),
+        ]
+        with m.Switch(third.source):
+            with m.Case(Source.FIELD):
+                m.d.comb += octet.eq(from_field)
+            with m.Case(Source.COUNT):
+                m.d.comb += octet.eq(third.index)
+            with m.Case(Source.RECORD, Source.INNER):
+                m.d.comb += octet.eq(self.record_data)
+        m.d.comb += [self.w_stb.eq(third.stb), self.w_at.eq(third.at), self.w_data.eq(octet)]
+        self._sums(m, octet, third.stb, third.sums, tunnel)
+
+    def _sums(self, m, octet, stb, to, tunnel):
+        """One's complement sums, an octet a cycle (RFC 1071)."""
+        outer, inner = (to & Sum.OUTER).any(), (to & Sum.INNER).any()
+        in_udp = (to & Sum.UDP).any() | ((to & Sum.ADDRESS).any() & Mux(tunnel, inner, outer))
         changes = (0x4000 if self._dont_fragment else 0) + (self._ttl << 8)
         again = Signal()
         encap_octets = Signal(16)
@@ -476,11 +403,11 @@ class FrameLayout(wiring.Component):
         with m.If(self.sum_begin):
             m.d.sync += again.eq(1)
         sums = (
-            ("inner", self.inner_sum, stb & inner_ip, 0, self.begin, False),
+            ("inner", self.inner_sum, stb & inner, 0, self.begin, False),
             (
                 "outer",
                 self.outer_sum,
-                stb & among(Step.IP, Step.IP_FROM, Step.IP_TO),
+                stb & outer,
                 changes,
                 self.begin,
                 False,
@@ -488,7 +415,7 @@ class FrameLayout(wiring.Component):
             (
                 "udp",
                 self.udp_sum,
-                (stb & ~again & (addresses | udp)) | self.sum_stb,
+                (stb & ~again & in_udp) | self.sum_stb,
                 None,
                 self.begin | self.sum_begin,
                 True,
