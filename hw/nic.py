@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto import CipherUnit
@@ -25,6 +24,7 @@ from hw.net.parser import FrameParser
 from hw.net.records import ARP_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
+from hw.word_queue import WordQueue
 from spec import host, sa, suites
 from spec.suites import SUITES, Hash, Protocol, Suite
 
@@ -185,9 +185,7 @@ class Nic(wiring.Component):
         wiring.connect(m, parser.frame, host_buffer.i)
         wiring.connect(m, host_buffer.o, wiring.flipped(self.host_tx))
         wiring.connect(m, parser.body, taken_buffer.i)
-        m.submodules.taken_meta = taken_meta = SyncFIFOBuffered(
-            width=TakenMeta.size, depth=_TAKEN_PACKETS
-        )
+        m.submodules.taken_meta = taken_meta = WordQueue(TakenMeta, depth=_TAKEN_PACKETS)
         m.d.comb += [
             classifier.fields.eq(parser.fields),
             classifier.walked.eq(parser.walked),
@@ -202,7 +200,7 @@ class Nic(wiring.Component):
             classifier.host_lost.eq(host_buffer.lost),
             host_buffer.commit.eq(classifier.host_commit),
             host_buffer.discard.eq(classifier.host_discard),
-            classifier.take_lost.eq(taken_buffer.lost | ~taken_meta.w_rdy),
+            classifier.take_lost.eq(taken_buffer.lost | ~taken_meta.room),
             taken_buffer.commit.eq(classifier.take_commit),
             taken_buffer.discard.eq(classifier.take_discard),
             classifier.host_mac.eq(control.host_mac),
@@ -214,16 +212,13 @@ class Nic(wiring.Component):
             ),
             classifier.token.eq(records.token),
         ]
-        m.d.sync += [
-            taken_meta.w_en.eq(classifier.take_commit),
-            taken_meta.w_data.eq(classifier.taken),
-        ]
+        with m.If(taken_meta.i.ready):
+            m.d.sync += taken_meta.i.valid.eq(0)
+        with m.If(classifier.take_commit):
+            m.d.sync += [taken_meta.i.valid.eq(1), taken_meta.i.payload.eq(classifier.taken)]
 
         # Inbound.
         m.d.comb += [
-            inbound.meta.payload.eq(taken_meta.r_data),
-            inbound.meta.valid.eq(taken_meta.r_rdy),
-            taken_meta.r_en.eq(inbound.meta.ready),
             inbound.banks.eq(sad.banks),
             inbound.host_ip.eq(control.host_ip),
             inbound.host_ip6.eq(control.host_ip6),
@@ -233,6 +228,7 @@ class Nic(wiring.Component):
             inbound.load_index.eq(sad.load_index),
             inbound.load_edge.eq(sad.load_edge),
         ]
+        wiring.connect(m, taken_meta.o, inbound.meta)
         wiring.connect(m, taken_buffer.o, inbound.i)
         wiring.connect(m, inbound.message, engine.meta)
         wiring.connect(m, inbound.o, engine.i)

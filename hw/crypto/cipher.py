@@ -85,8 +85,8 @@ class CipherEngine(wiring.Component):
     The hash is always over the ciphertext: on decryption the user compares `tag` with the one
     received, and must not believe a decrypted octet before. SEC: ESP.NOTHING_BEFORE_ICV.
 
-    With the tag taken, keystream, hash state and subkey are gone, and the nonce is gone once the
-    last block was requested. SEC: GCM.STATE_CLEARED.
+    With the tag made, keystream, hash state and subkey are gone, and the nonce is gone once the
+    last block was requested; the tag itself goes as it is taken. SEC: GCM.STATE_CLEARED.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ class CipherEngine(wiring.Component):
     job : In(stream.Signature(cipher_job_layout(...)))
     i, o : In(OctetSignature()), Out(OctetSignature())
         Octets in and out.
-    tag : Out(stream.Signature(128))
-        The computed tag, lane 0 first; of GCM and GMAC.
+    tag : Out(OctetSignature())
+        The 16 octets of the computed tag; of GCM and GMAC.
     request, result
         Streams to and from `AesCore`.
     h : Out(HReadSignature(...))
@@ -113,7 +113,7 @@ class CipherEngine(wiring.Component):
                 "job": In(stream.Signature(cipher_job_layout(slots=slots))),
                 "i": In(OctetSignature()),
                 "o": Out(OctetSignature()),
-                "tag": Out(stream.Signature(BLOCK_BITS)),
+                "tag": Out(OctetSignature()),
                 "request": Out(stream.Signature(aes_request_layout(slots=slots, tag_bits=1))),
                 "result": In(stream.Signature(aes_result_layout(tag_bits=1))),
                 "h": Out(HReadSignature(slots=slots)),
@@ -290,10 +290,15 @@ class CipherEngine(wiring.Component):
         with m.If(step | (self.i.valid & ports["ready"] & gmac)):
             m.d.sync += octets_left.eq(octets_left - 1)
         at_end = position == BLOCK_OCTETS - 1
-        m.d.comb += [
-            ports["octet"].eq(self.i.payload ^ keystream[:8]),
-            self.tag.payload.eq(ghash.y ^ keystream),
-        ]
+        m.d.comb += ports["octet"].eq(self.i.payload ^ keystream[:8])
+        # A finished tag leaves octet by octet, while the next job goes on.
+        tag = Signal(BLOCK_BITS, name="made_tag")
+        tag_octet = Signal(range(BLOCK_OCTETS))
+        m.d.comb += self.tag.payload.eq(tag)
+        with m.If(self.tag.valid & self.tag.ready):
+            m.d.sync += [tag.eq(tag >> 8), tag_octet.eq(tag_octet + 1)]
+            with m.If(tag_octet == BLOCK_OCTETS - 1):
+                m.d.sync += self.tag.valid.eq(0)
 
         with m.FSM(name="text"):
             with m.State("IDLE"):
@@ -366,11 +371,10 @@ class CipherEngine(wiring.Component):
             with m.State("TAG"):
                 with m.If(wait != 0):
                     m.d.sync += wait.eq(wait - 1)
-                with m.Else():
-                    m.d.comb += self.tag.valid.eq(keystream_valid)
-                    with m.If(self.tag.valid & self.tag.ready):
-                        m.d.comb += [use_up.eq(1), ghash.clear.eq(1)]
-                        m.next = "IDLE"
+                with m.Elif(keystream_valid & ~self.tag.valid):
+                    m.d.comb += [use_up.eq(1), ghash.clear.eq(1)]
+                    m.d.sync += [tag.eq(ghash.y ^ keystream), self.tag.valid.eq(1)]
+                    m.next = "IDLE"
         # Lengths, while the AAD is hashed.
         with m.If(ghash.begin):
             octets = Signal(OCTETS_BITS + 1)
@@ -523,7 +527,7 @@ class CipherUnit(wiring.Component):
                 "job": In(stream.Signature(cipher_job_layout(slots=slots))),
                 "i": In(OctetSignature()),
                 "o": Out(OctetSignature()),
-                "tag": Out(stream.Signature(BLOCK_BITS)),
+                "tag": Out(OctetSignature()),
                 "write": In(key_write_layout(slots=slots)),
                 "expand": In(expand_layout(slots=slots)),
                 "zeroise": In(zeroise_layout(slots=slots)),

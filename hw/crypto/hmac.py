@@ -21,7 +21,7 @@ from hw.crypto.sha256 import (
     Region,
     Sha256Core,
 )
-from hw.stream import SkidBuffer
+from hw.stream import OctetSignature, SkidBuffer
 
 __all__ = [
     "HmacLane",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 BLOCK_OCTETS = 64
-TAG_BITS = 128
+TAG_OCTETS = 16
 COUNT_BITS = 16
 SLOT_WORDS = 32
 KEPT_WORDS = 24
@@ -240,7 +240,7 @@ class HmacLane(wiring.Component):
             {
                 "job": In(stream.Signature(auth_job_layout(slots=slots))),
                 "i": In(stream.Signature(auth_octet_layout())),
-                "tag": Out(stream.Signature(TAG_BITS)),
+                "tag": Out(OctetSignature()),
                 "address": Out(range(slots * SLOT_WORDS)),
                 "data": In(WORD_BITS),
                 "expand": In(1),
@@ -351,11 +351,17 @@ class HmacLane(wiring.Component):
         ]
         m.d.sync += [loads[1].eq(loads[0]), loads[2].eq(loads[1])]
 
+        # The last four words stand first in the end; a tag leaves octet by octet.
+        tag = Signal(8 * TAG_OCTETS)
+        tag_octet = Signal(range(TAG_OCTETS))
+        m.d.comb += self.tag.payload.eq(tag)
         with m.If(core.sum_stb & (source == _Source.DIGEST)):
             octets = Cat(core.sum.word_select(octet, 8) for octet in reversed(range(4)))
-            m.d.sync += self.tag.payload.eq(Cat(octets, self.tag.payload))
-        with m.If(self.tag.ready):
-            m.d.sync += self.tag.valid.eq(0)
+            m.d.sync += tag.eq(Cat(octets, tag))
+        with m.If(self.tag.valid & self.tag.ready):
+            m.d.sync += [tag.eq(tag >> 8), tag_octet.eq(tag_octet + 1)]
+            with m.If(tag_octet == TAG_OCTETS - 1):
+                m.d.sync += self.tag.valid.eq(0)
 
         def load(name, then, *, slot, part, region, key=0):
             with m.State(name):
@@ -493,9 +499,10 @@ class HmacUnit(wiring.Component):
     *Lanes*: `i_n` takes an octet a cycle while the lane's memory has room, closed for some cycles
     behind each message for its padding. A lane does its jobs in order; two may wait beside the one
     under way, and their octets too. A message of m octets, at most 65,471, takes
-    68 * (ceil((m + 9) / 64) + 1) + 46 cycles from tag to tag if its octets are there. A tag not
-    taken stops its lane before the next tag, no sooner. After each tag nothing of the message or
-    the key stays in the lane's registers; octets stay in its FIFO. SEC: HMAC.STATE_CLEARED.
+    68 * (ceil((m + 9) / 64) + 1) + 46 cycles from tag to tag if its octets are there. A tag is
+    16 octets at `tag_n`; one not taken stops its lane before the next tag, no sooner. After each
+    tag nothing of the message or the key stays in the lane's registers; octets stay in its FIFO.
+    SEC: HMAC.STATE_CLEARED.
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
     A slot's key has 8 words; all must be written before each expansion.
@@ -560,7 +567,7 @@ class HmacUnit(wiring.Component):
             ports |= {
                 f"job_{n}": In(stream.Signature(auth_job_layout(slots=slots))),
                 f"i_{n}": In(stream.Signature(auth_octet_layout())),
-                f"tag_{n}": Out(stream.Signature(TAG_BITS)),
+                f"tag_{n}": Out(OctetSignature()),
             }
         super().__init__(ports)
 

@@ -21,6 +21,7 @@ AuthBeat = data.StructLayout({"data": 8, "last": 1})
 _CIPHER_DEPTH = 4
 _AUTH_DEPTH = 8
 _CBC_IV_OCTETS = 16
+_TAG_OCTETS = 16
 
 
 class _Turns:
@@ -79,7 +80,8 @@ class EngineShare(wiring.Component):
 
     A user must bring the octets of an accepted job, and take its results, without waiting for
     anything of the other user. The inbound ports `main` and `outer` may wait for each other: they
-    are the two messages of one packet. (With one lane a packet must not need both at once.)
+    are the two messages of one packet. Their user brings a packet's jobs, and takes its tags, in
+    one order. (With one lane a packet must not need both at once.)
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ class EngineShare(wiring.Component):
         self._lanes = lanes
         self._slots = slots
         job = stream.Signature(cipher_job_layout(slots=slots))
-        tag = stream.Signature(128)
+        tag = OctetSignature()
         auth_job, auth_beat = stream.Signature(AuthJob), stream.Signature(AuthBeat)
         ports: dict[str, wiring.Member] = {}
         for user in CIPHER_USERS:
@@ -157,6 +159,7 @@ class EngineShare(wiring.Component):
         taken = _Turns(m, "taken", octets_bits=octets_bits)
         given = _Turns(m, "given", octets_bits=octets_bits)
         m.submodules.tags = tags = SyncFIFO(width=1, depth=_CIPHER_DEPTH)
+        tag_octet = Signal(range(_TAG_OCTETS))
 
         # A job goes into a register; in the next cycle its octets and tag are promised to its user.
         turn = Signal()  # of the outbound user
@@ -219,8 +222,10 @@ class EngineShare(wiring.Component):
             buffer.i.payload.eq(
                 Array(getattr(self, f"{u}_i").payload for u in CIPHER_USERS)[taken.owner]
             ),
-            tags.r_en.eq(self.tag.valid & self.tag.ready),
+            tags.r_en.eq(self.tag.valid & self.tag.ready & (tag_octet == _TAG_OCTETS - 1)),
         ]
+        with m.If(self.tag.valid & self.tag.ready):
+            m.d.sync += tag_octet.eq(tag_octet + 1)
 
     def _share_lanes(self, m):
         ports = range(len(AUTH_PORTS))
@@ -307,24 +312,20 @@ class EngineShare(wiring.Component):
                 ),
             ]
 
-        # A register for the tags of each port: whoever needs two takes both at once.
         first = data.View(order_layout, order.r_data)
-        held = [Signal(128, name=f"tag_of_{port}") for port in AUTH_PORTS]
-        holds = Signal(len(AUTH_PORTS))
-        may_come = Signal()
+        tag_octet = Signal(range(_TAG_OCTETS))
         come = Signal()
-        lane_tag_now = Signal(128)
+        valid, octet, ready = Signal(), Signal(8), Signal()
         m.d.comb += [
-            may_come.eq(order.r_rdy & ~holds.bit_select(first.port, 1)),
-            come.eq(may_come & Array(lane_tag.valid for lane_tag in lane_tags)[first.lane]),
-            lane_tag_now.eq(Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]),
-            order.r_en.eq(come),
+            valid.eq(Array(lane_tag.valid for lane_tag in lane_tags)[first.lane] & order.r_rdy),
+            octet.eq(Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]),
+            ready.eq(Array(tag.ready for tag in tags)[first.port]),
+            come.eq(valid & ready),
+            order.r_en.eq(come & (tag_octet == _TAG_OCTETS - 1)),
         ]
+        with m.If(come):
+            m.d.sync += tag_octet.eq(tag_octet + 1)
         for n, lane_tag in enumerate(lane_tags):
-            m.d.comb += lane_tag.ready.eq(may_come & (first.lane == n))
-        for n in ports:
-            with m.If(come & (first.port == n)):
-                m.d.sync += [held[n].eq(lane_tag_now), holds[n].eq(1)]
-            with m.Elif(tags[n].ready):
-                m.d.sync += holds[n].eq(0)
-            m.d.comb += [tags[n].valid.eq(holds[n]), tags[n].payload.eq(held[n])]
+            m.d.comb += lane_tag.ready.eq(order.r_rdy & ready & (first.lane == n))
+        for n, tag in enumerate(tags):
+            m.d.comb += [tag.valid.eq(valid & (first.port == n)), tag.payload.eq(octet)]

@@ -82,7 +82,7 @@ class ShareBench(Bench):
                 source(f"{user}_job"),
                 source(f"{user}_i", OctetSource),
                 sink(f"{user}_o", OctetSink),
-                sink(f"{user}_tag"),
+                sink(f"{user}_tag", OctetSink),
             )
             for user in USERS
         }
@@ -90,14 +90,18 @@ class ShareBench(Bench):
             sink("job"),
             sink("i", OctetSink),
             source("o", OctetSource),
-            source("tag"),
+            source("tag", OctetSource),
         )
         self.ports = {
-            port: (source(f"{port}_auth_job"), source(f"{port}_auth_i"), sink(f"{port}_auth_tag"))
+            port: (
+                source(f"{port}_auth_job"),
+                source(f"{port}_auth_i"),
+                sink(f"{port}_auth_tag", OctetSink),
+            )
             for port in PORTS
         }
         self.lanes = [
-            (sink(f"lane_job_{n}"), sink(f"lane_i_{n}"), source(f"lane_tag_{n}"))
+            (sink(f"lane_job_{n}"), sink(f"lane_i_{n}"), source(f"lane_tag_{n}", OctetSource))
             for n in range(LANES)
         ]
         self.cipher_order: list[int] = []
@@ -118,7 +122,7 @@ class ShareBench(Bench):
                 octets += bytes([await i.receive()])
             o.send(turned(job, octets))
             if unpack(job)["mode"] != CBC:
-                tags.put(digest(job, octets))
+                tags.send(digest(job, octets).to_bytes(16, "little"))
 
     async def run_lane(self, n):
         jobs, i, tags = self.lanes[n]
@@ -131,7 +135,7 @@ class ShareBench(Bench):
                 last = bool(beat & LAST)
             # More work of one lane than of the other.
             await self.cycles(self.rng.randrange(200))
-            tags.put(digest(job, octets))
+            tags.send(digest(job, octets).to_bytes(16, "little"))
             self.lane_of[digest(job, octets)] = n
 
     def random_job(self):
@@ -167,8 +171,8 @@ class ShareBench(Bench):
             got = await with_timeout(o.receive_octets(len(expected)), LIMIT_US, "us")
             assert got == expected, f"{user} job {number}"
             if unpack(job)["mode"] != CBC:
-                tag = await with_timeout(tags.receive(), LIMIT_US, "us")
-                assert tag == digest(job, octets), f"{user} tag {number}"
+                tag = await with_timeout(tags.receive_octets(16), LIMIT_US, "us")
+                assert int.from_bytes(tag, "little") == digest(job, octets), f"{user} tag {number}"
 
     async def auth_user(self, port, count, octets_max=200):
         jobs, i, tags = self.ports[port]
@@ -182,8 +186,8 @@ class ShareBench(Bench):
             i.put(octets[-1] | LAST)
             expected.append(digest(job, octets))
         for number, tag in enumerate(expected):
-            got = await with_timeout(tags.receive(), LIMIT_US, "us")
-            assert got == tag, f"{port} tag {number}"
+            got = await with_timeout(tags.receive_octets(16), LIMIT_US, "us")
+            assert int.from_bytes(got, "little") == tag, f"{port} tag {number}"
 
 
 @cocotb.test()
@@ -250,9 +254,10 @@ async def lanes_run_at_once(dut):
         bench.ports[port][1].put(3 | LAST)
     for _, i, tags in bench.lanes[:2]:
         assert await with_timeout(i.receive(), LIMIT_US, "us") == 3 | LAST
-        tags.put(5)
+        tags.send(bytes([5] * 16))
     for port in ("main", "outer"):
-        assert await with_timeout(bench.ports[port][2].receive(), LIMIT_US, "us") == 5
+        tag = await with_timeout(bench.ports[port][2].receive_octets(16), LIMIT_US, "us")
+        assert tag == bytes([5] * 16)
     for jobs, _, _ in bench.lanes:
         jobs.take_all()
     await bench.finish()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import cocotb
 from cocotb.triggers import with_timeout
 
-from verif.cocotb.drivers import PATTERNS, StreamSink, StreamSource, bench_parameters, pattern
+from verif.cocotb.drivers import PATTERNS, OctetSink, StreamSource, bench_parameters, pattern
 from verif.cocotb.key_port import KeyBench
 
 LIMIT_US = 400
@@ -90,7 +90,7 @@ class HmacBench(KeyBench):
             StreamSource(self, f"i_{lane}", idle=pattern(idle, self.rng)) for lane in self.lanes
         ]
         self.tags = [
-            StreamSink(self, f"tag_{lane}", backpressure=pattern(backpressure, self.rng))
+            OctetSink(self, f"tag_{lane}", backpressure=pattern(backpressure, self.rng))
             for lane in self.lanes
         ]
 
@@ -103,8 +103,7 @@ class HmacBench(KeyBench):
 
     async def tag(self, lane):
         """Waits for the next tag."""
-        value = await with_timeout(self.tags[lane].receive(), LIMIT_US, "us")
-        return value.to_bytes(TAG_OCTETS, "little")
+        return await with_timeout(self.tags[lane].receive_octets(TAG_OCTETS), LIMIT_US, "us")
 
     async def load_key(self, slot, key, sha_1=False):
         """Writes a key, zeros behind it, and expands it. What follows a key of SHA-1 is ignored."""
@@ -241,7 +240,8 @@ async def check_pace(bench, sha_1):
                 bench.ask(lane, 1, bytes(length))
             for _ in range(5):
                 await bench.tag(lane)
-            gaps = {after - before for before, after in pairwise(bench.tags[lane].cycles_of_beats)}
+            firsts = list(bench.tags[lane].cycles_of_beats)[::TAG_OCTETS]
+            gaps = {after - before for before, after in pairwise(firsts)}
             cocotb.log.info("RESULT hmac: sha_1=%d, %d octets, %s cycles", sha_1, length, gaps)
             assert gaps == {message_cycles(length, sha_1)}, (length, gaps)
 

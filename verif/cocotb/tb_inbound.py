@@ -77,7 +77,7 @@ class CipherUnit(Driver):
         self.jobs = StreamSink(bench, "cipher_job", backpressure=jobs or pattern_of())
         self.octets = OctetSink(bench, "cipher_i", backpressure=pattern_of())
         self.out = OctetSource(bench, "cipher_o", idle=pattern_of())
-        self.tag = StreamSource(bench, "cipher_tag", idle=pattern_of())
+        self.tag = OctetSource(bench, "cipher_tag", idle=pattern_of())
         self.job: Any = None
         self.text = bytearray()
         super().__init__(bench)
@@ -102,10 +102,10 @@ class CipherUnit(Driver):
         if job.mode.value == CIPHERS["gcm"]:
             plaintext, tag = gcm(sa.key, nonce, text, aad)
             self.out.send(plaintext)
-            self.tag.put(int.from_bytes(tag, "little"))
+            self.tag.send(tag.ljust(16, b"\0"))
         elif job.mode.value == CIPHERS["gmac"]:
             tag = AESGCM(sa.key).encrypt(nonce, b"", aad + text)
-            self.tag.put(int.from_bytes(tag, "little"))
+            self.tag.send(tag.ljust(16, b"\0"))
         else:
             cipher = Cipher(algorithms.AES(sa.key), modes.CBC(text[:16])).decryptor()
             self.out.send(cipher.update(text[16:]) + cipher.finalize())
@@ -121,7 +121,7 @@ class HmacPort(Driver):
         self.name = name
         self.jobs = StreamSink(bench, f"{name}_auth_job", backpressure=pattern_of())
         self.octets = StreamSink(bench, f"{name}_auth_i", backpressure=pattern_of())
-        self.tag = StreamSource(bench, f"{name}_auth_tag", idle=pattern_of())
+        self.tag = OctetSource(bench, f"{name}_auth_tag", idle=pattern_of())
         self.text = bytearray()
         super().__init__(bench)
 
@@ -141,7 +141,7 @@ class HmacPort(Driver):
             else:
                 assert sha_1 == (sa.kind.hash == "sha1")
                 tag = keyed(sa.kind.hash, sa.auth, bytes(self.text))
-            self.tag.put(int.from_bytes(tag, "little"))
+            self.tag.send(tag.ljust(16, b"\0"))
             self.text.clear()
 
 

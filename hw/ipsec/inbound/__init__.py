@@ -15,6 +15,7 @@ from hw.ipsec.inbound.verdict import InboundVerdict
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, MessageMeta, SaView, TakenMeta
 from hw.ipsec.window import ReplayWindow
 from hw.stream import OctetSignature, PacketSignature
+from hw.word_queue import WordQueue
 from spec.counters import COUNTER_COUNT
 from spec.sa import BANKS, REPLAY_WINDOW
 
@@ -67,7 +68,7 @@ class InboundPath(wiring.Component):
         self._replay_window = replay_window
         auth_job = stream.Signature(auth_job_layout(slots=4 * BANKS))
         auth_octet = stream.Signature(auth_octet_layout())
-        tag = stream.Signature(128)
+        tag = OctetSignature()
         super().__init__(
             {
                 "meta": In(stream.Signature(TakenMeta)),
@@ -116,7 +117,7 @@ class InboundPath(wiring.Component):
         m.submodules.plain = plain = PlainPath()
         m.submodules.verdict = verdict = InboundVerdict()
         m.submodules.window = window = ReplayWindow(windows=2 * BANKS, window=self._replay_window)
-        m.submodules.pending = pending = SyncFIFO(width=Pending.size, depth=_PENDING)
+        m.submodules.pending = pending = WordQueue(Pending, depth=_PENDING)
         m.submodules.icvs = icvs = SyncFIFO(width=8, depth=_ICV_OCTETS)
 
         for inner, outer in (
@@ -144,18 +145,16 @@ class InboundPath(wiring.Component):
         wiring.connect(m, feeder.direct, plain.direct)
         wiring.connect(m, plain.finding, verdict.finding)
         wiring.connect(m, verdict.decision, plain.decision)
-        for queue, source, sink in (
-            (pending, feeder.pending, verdict.pending),
-            (icvs, feeder.icv, verdict.icv),
-        ):
-            m.d.comb += [
-                queue.w_data.eq(source.payload),
-                queue.w_en.eq(source.valid),
-                source.ready.eq(queue.w_rdy),
-                sink.payload.eq(queue.r_data),
-                sink.valid.eq(queue.r_rdy),
-                queue.r_en.eq(sink.ready),
-            ]
+        wiring.connect(m, feeder.pending, pending.i)
+        wiring.connect(m, pending.o, verdict.pending)
+        m.d.comb += [
+            icvs.w_data.eq(feeder.icv.payload),
+            icvs.w_en.eq(feeder.icv.valid),
+            feeder.icv.ready.eq(icvs.w_rdy),
+            verdict.icv.payload.eq(icvs.r_data),
+            verdict.icv.valid.eq(icvs.r_rdy),
+            icvs.r_en.eq(verdict.icv.ready),
+        ]
 
         m.d.comb += [
             front.banks.eq(self.banks),

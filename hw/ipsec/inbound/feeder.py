@@ -205,26 +205,27 @@ class InboundFeeder(wiring.Component):
                 m.d.comb += self.pending.valid.eq(1)
                 with m.If(self.pending.ready):
                     m.next = "HEADER"
-                    with m.If(by_main):
-                        m.next = "MAIN JOB"
-                    with m.Elif(job.both):
-                        m.next = "OUTER JOB"
-                    with m.Elif(by_cipher):
-                        m.next = "CIPHER JOB"
-            # Lanes first: who holds a lane waits for the cipher unit, but never the other way.
-            with m.State("MAIN JOB"):
-                m.d.comb += self.main_job.valid.eq(1)
-                with m.If(self.main_job.ready):
-                    m.next = "HEADER"
                     with m.If(job.both):
                         m.next = "OUTER JOB"
-                    with m.Elif(is_cbc):
+                    with m.Elif(by_main):
+                        m.next = "MAIN JOB"
+                    with m.Elif(by_cipher):
                         m.next = "CIPHER JOB"
+            # Lanes first: who holds a lane waits for the cipher unit, but never the other way. The
+            # tags are taken in the order of the ICVs in the packet.
             with m.State("OUTER JOB"):
                 m.d.comb += self.outer_job.valid.eq(1)
                 with m.If(self.outer_job.ready):
                     m.next = "HEADER"
-                    with m.If(by_cipher | is_cbc):
+                    with m.If(by_main):
+                        m.next = "MAIN JOB"
+                    with m.Elif(by_cipher):
+                        m.next = "CIPHER JOB"
+            with m.State("MAIN JOB"):
+                m.d.comb += self.main_job.valid.eq(1)
+                with m.If(self.main_job.ready):
+                    m.next = "HEADER"
+                    with m.If(is_cbc):
                         m.next = "CIPHER JOB"
             with m.State("CIPHER JOB"):
                 m.d.comb += self.cipher_job.valid.eq(1)

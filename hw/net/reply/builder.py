@@ -98,10 +98,10 @@ class ReplyBuilder(wiring.Component):
                 "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * BANKS))),
                 "cipher_i": Out(OctetSignature()),
                 "cipher_o": In(OctetSignature()),
-                "cipher_tag": In(stream.Signature(128)),
+                "cipher_tag": In(OctetSignature()),
                 "auth_job": Out(stream.Signature(auth_job_layout(slots=4 * BANKS))),
                 "auth_i": Out(stream.Signature(auth_octet_layout())),
-                "auth_tag": In(stream.Signature(128)),
+                "auth_tag": In(OctetSignature()),
                 "o": Out(PacketSignature()),
                 "commit": Out(1),
                 "discard": Out(1),
@@ -259,25 +259,16 @@ class ReplyBuilder(wiring.Component):
             self.auth_i.payload.last.eq(is_last),
             self.cipher_i.payload.eq(octet),
         ]
-        # A tag goes to its place octet by octet, and is taken with the last one.
-        tag_octet = Signal(range(_TAG_OCTETS + 1))
+        # A tag goes to its place octet by octet.
+        tag_octet = Signal(range(_TAG_OCTETS))
         tag_at = Signal(9)
-        tag_data = Signal(8)
-        tag_stb = Signal()
         tag_end = Signal(range(_TAG_OCTETS + 1))
         by_lane = Signal()
-        tag_there = Signal()
-        m.d.comb += tag_there.eq(Mux(by_lane, self.auth_tag.valid, self.cipher_tag.valid))
         m.d.sync += [
             self.commit.eq(0),
             self.discard.eq(0),
             self.o.valid.eq(0),
             self.o.payload.first.eq(0),
-            tag_data.eq(
-                Mux(by_lane, self.auth_tag.payload, self.cipher_tag.payload).word_select(
-                    tag_octet[:4], 8
-                )
-            ),
         ]
         first = Signal()
         wait = Signal(4)
@@ -403,25 +394,28 @@ class ReplyBuilder(wiring.Component):
                     tag_octet.eq(0),
                     tag_at.eq(Mux(outer_pass, layout.at_ah_icv, end)),
                     tag_end.eq(Mux(outer_pass, sizes.ah_icv, sizes.icv)),
-                    tag_stb.eq(0),
                 ]
-                with m.If(tag_there):
-                    m.next = "tag octets"
+                m.next = "tag octets"
             with m.State("tag octets"):
-                m.d.comb += [patch_stb.eq(tag_stb), patch_part.eq(tag_at), patch_data.eq(tag_data)]
-                m.d.sync += [tag_octet.eq(tag_octet + 1), tag_stb.eq(1)]
-                with m.If(tag_stb):
-                    m.d.sync += tag_at.eq(tag_at + 1)
-                with m.If(tag_octet == tag_end):
-                    m.d.comb += [
-                        self.auth_tag.ready.eq(by_lane),
-                        self.cipher_tag.ready.eq(~by_lane),
-                    ]
-                    m.next = "finish headers"
-                    with m.If(~outer_pass):
-                        m.d.sync += end.eq(tag_at + 1)
-                        with m.If(both):
-                            m.next = "ah"
+                m.d.comb += [
+                    self.auth_tag.ready.eq(by_lane),
+                    self.cipher_tag.ready.eq(~by_lane),
+                    patch_part.eq(tag_at),
+                    patch_data.eq(Mux(by_lane, self.auth_tag.payload, self.cipher_tag.payload)),
+                ]
+                with m.If(Mux(by_lane, self.auth_tag.valid, self.cipher_tag.valid)):
+                    m.d.sync += tag_octet.eq(tag_octet + 1)
+                    with m.If(tag_octet < tag_end):
+                        m.d.comb += patch_stb.eq(1)
+                        m.d.sync += tag_at.eq(tag_at + 1)
+                    with m.If(tag_octet == _TAG_OCTETS - 1):
+                        m.next = "tag end"
+            with m.State("tag end"):
+                m.next = "finish headers"
+                with m.If(~outer_pass):
+                    m.d.sync += end.eq(tag_at)
+                    with m.If(both):
+                        m.next = "ah"
             # AH: over the whole packet, whose changing parts are zero until then.
             with m.State("ah"):
                 m.d.sync += [

@@ -233,9 +233,9 @@ class FrameLayout(wiring.Component):
             "encapsulated_octets": octets_of(encapsulated_octets),
             "port_secured": octets_of(Const(headers.PORT_RMCP_SECURED, 16)),
             "port_clear": octets_of(Const(headers.PORT_RMCP_CLEAR, 16)),
-            "udp_octets": [Const(0, 8), sizes.udp],
+            "udp_octets": [0, Cat(sizes.udp, Const(0, 1))],
             "payload": [reply.payload.word_select(n, 8) for n in range(PAYLOAD_OCTETS)],
-            "trailer": [sizes.pad, carried],
+            "trailer": [Cat(sizes.pad, Const(0, 4)), carried],
         }
         octets = []
         for name, count in FIELDS:
