@@ -1,4 +1,4 @@
-"""Bench of the whole NIC: one Presence Ping in every form, and all answers into a pcap with keys."""
+"""Bench of the whole NIC: a Presence Ping in every form, and all answers into a pcap."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from verif.cocotb.drivers import Bench, PacketSink, PacketSource, bench_paramete
 from verif.cocotb.nic_port import INPUT_PINS, Registers, Tap
 from verif.fuzz import sealing
 from verif.fuzz.generator import covered_v4
-from verif.fuzz.sealing import HOST_MAC, HOST_V4, HOST_V6, SUITES, STATION_MAC, STATION_V4, Sa
+from verif.fuzz.sealing import HOST_MAC, HOST_V4, HOST_V6, STATION_MAC, STATION_V4, SUITES, Sa
 from verif.judges.sent import Association, Form, Sent, save
 
 TAGS = (b"", b"\x81\x00\xa0\x05", b"\x88\xa8\x60\x11\x81\x00\x20\x07")
@@ -41,7 +41,12 @@ class Pair:
     def draw(rng: random.Random, suite: int, spi: int, **options: Any) -> "Pair":
         """Two SAs that differ in their keys alone."""
         start = HIGH << 32 | 100 if options["esn"] else 0
-        spis = {"spi": spi, "spi_out": spi + 1, "ah_spi": spi + 2, "ah_spi_out": spi + 3}
+        spis: dict[str, Any] = {
+            "spi": spi,
+            "spi_out": spi + 1,
+            "ah_spi": spi + 2,
+            "ah_spi_out": spi + 3,
+        }
         inbound, outbound = (
             Sa(suite, sequence=start, outer=start, seed=rng.getrandbits(32), **spis, **options)
             for _ in range(2)

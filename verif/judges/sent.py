@@ -12,6 +12,8 @@ from verif.fuzz.sealing import SUITES, Kind
 
 PCAP = "sent.pcap"
 KEYS = "sent.json"
+HEADERS, CONTENT, ESP_ICV, AH_ICV = "headers", "content", "ESP ICV", "AH ICV"
+"""What may be judged of a frame: all before the payload, the RMCP message, and each ICV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,21 @@ class Sent:
     sa: Association | None = None
 
     @property
+    def parts(self) -> frozenset[str]:
+        """What there is to judge."""
+        kind = None if self.sa is None else self.sa.kind
+        return frozenset(
+            name
+            for name, there in (
+                (HEADERS, True),
+                (CONTENT, True),
+                (ESP_ICV, kind is not None and kind.esp),
+                (AH_ICV, kind is not None and kind.ah),
+            )
+            if there
+        )
+
+    @property
     def label(self) -> str:
         """Suite and form, for a person."""
         form = self.form
@@ -108,6 +125,22 @@ class Sent:
         mode = "transport" if form.inner_v6 is None else f"tunnel(v{6 if form.inner_v6 else 4})"
         how = f"{'UDP' if form.encap else 'plain'}{' ESN' if self.sa.esn else ''}"
         return f"{self.sa.name} {mode} v{6 if form.v6 else 4} {how} tags={form.tags}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge says of a frame.
+
+    Parameters
+    ----------
+    judged : frozenset of str
+        The parts it looked at.
+    faults : tuple of str
+        What is wrong with them; nothing if all is right.
+    """
+
+    judged: frozenset[str]
+    faults: tuple[str, ...] = ()
 
 
 def write_pcap(path: Path, frames: Sequence[bytes]) -> None:
