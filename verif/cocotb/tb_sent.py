@@ -171,8 +171,9 @@ class Nic:
             await self.bench.cycles(STEP_CYCLES)
             if self.wire_tx.count:
                 break
-        (frame,) = self.wire_tx.take_all()
-        assert not frame.err, request.hex()
+        frames = self.wire_tx.take_all()
+        assert [frame.err for frame in frames] == [False], f"{len(frames)} to {request.hex()}"
+        (frame,) = frames
         octets = frame.data.ljust(FRAME_MIN_OCTETS, b"\0")  # as the MAC does it
         tags = TAGS[form.tags].hex()
         self.sent.append(Sent(octets=octets, form=form, tags=tags, message=message.hex(), sa=sa))

@@ -24,7 +24,7 @@ def right(sa: Association, iv: bytes, covered: bytes, tag: bytes) -> bool:
 
 
 def esp_is_right(sa: Association, esp: bytes) -> bool:
-    """ENCR_NULL_AUTH_AES_GMAC: SPI, number, IV, payload, padding and trailer (RFC 4543 3.3)."""
+    """ENCR_NULL_AUTH_AES_GMAC: SPI, number, IV, payload and trailer (RFC 4543 3.3, Figure 4)."""
     high = sa.high.to_bytes(4, "big") if sa.esn else b""
     iv = esp[8 : 8 + IV_OCTETS]
     covered = esp[:4] + high + esp[4:-TAG_OCTETS]
@@ -34,8 +34,9 @@ def esp_is_right(sa: Association, esp: bytes) -> bool:
 def ah_is_right(sa: Association, packet: bytes) -> bool:
     """AUTH_AES_GMAC: all of the packet, what may change and the tag as zeros (RFC 4543 4).
 
-    What may change is said in RFC 4302 3.3.3.1. The IV stands before the tag, and is covered as it
-    is. Over IPv6 four octets of padding follow the tag (RFC 4543 erratum 3643), covered too.
+    What may change is said in RFC 4302 3.3.3.1. The IV stands before the tag, is no part of the ICV
+    (RFC 4543 3.4, Figure 5), and so is covered as it is. Over IPv6 four octets of padding follow
+    the tag (RFC 4543 erratum 3643), covered too.
     """
     fields = bytearray(packet)
     if sa.v6:

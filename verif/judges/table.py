@@ -83,10 +83,10 @@ def table(judged: Judged) -> str:
             if cells.setdefault((key, name), cell) != cell:
                 cells[key, name] = "FAULT"
     width = max(len(name) for name, _ in frames)
-    lines = [LEGEND, f"{'suite':{width}}  {'form':24}  frames  {'':1}A      B      C"]
+    lines = [LEGEND, f"{'suite':{width}}  {'form':25}  frames   A      B      C"]
     for key, count in frames.items():
         said = "  ".join(f"{cells[key, name]:5}" for name in JUDGES)
-        lines.append(f"{key[0]:{width}}  {key[1]:24}  {count:6}   {said}".rstrip())
+        lines.append(f"{key[0]:{width}}  {key[1]:25}  {count:6}   {said}".rstrip())
     lines.append(f"{sum(frames.values())} frames in {len(frames)} forms")
     for name in JUDGES:
         counts = Counter(part for _, verdicts in judged for part in verdicts[name].judged)
