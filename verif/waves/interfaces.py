@@ -1,10 +1,9 @@
 """The pictures: each interface of a packet's way, in the order of docs/packet_walk.md."""
 
-from verif.waves.picture import Bits, Group, Picture, StreamLanes
+from hw.host.registers import READ_CYCLES
+from verif.waves.picture import Bit, Number, Picture, StreamLanes
 
 __all__ = ["PICTURES"]
-
-_STROBES = ("w_stb", "r_stb")
 
 PICTURES = {
     "passed": Picture(
@@ -13,7 +12,7 @@ PICTURES = {
         (
             StreamLanes("wire_rx"),
             StreamLanes("parser.frame"),
-            Bits("host_buffer.commit"),
+            Bit("host_buffer.commit"),
             StreamLanes("host_tx"),
         ),
     ),
@@ -23,7 +22,7 @@ PICTURES = {
         (
             StreamLanes("wire_rx"),
             StreamLanes("parser.body"),
-            Bits("taken_buffer.commit"),
+            Bit("taken_buffer.commit"),
             StreamLanes("taken_meta", ("kind", "header_octets", "octets")),
         ),
     ),
@@ -53,13 +52,13 @@ PICTURES = {
             StreamLanes("inbound_tag", ()),
             StreamLanes("message", ("protected", "octets")),
             StreamLanes("plain"),
-            Bits("pin_reset"),
+            Bit("pin_reset"),
         ),
     ),
     "reply": Picture(
         "ping",
         "a Presence Ping becomes a reply",
-        (StreamLanes("plain"), StreamLanes("reply", ("kind", "octets"))),
+        (StreamLanes("plain"), StreamLanes("reply", ("bank", "octets"))),
     ),
     "cipher_out": Picture(
         "ping",
@@ -76,7 +75,7 @@ PICTURES = {
         "the answer leaves",
         (
             StreamLanes("builder.o"),
-            Bits("send_buffer.commit"),
+            Bit("send_buffer.commit"),
             StreamLanes("send_buffer"),
             StreamLanes("wire_tx"),
         ),
@@ -85,15 +84,11 @@ PICTURES = {
         "bus",
         "HOST_IP is written, and read",
         (
-            Group(
-                "bus",
-                _STROBES,
-                (
-                    ("addr", 3, 0, _STROBES),
-                    ("w_data", 8, 0, ("w_stb",)),
-                    ("r_data", 8, 3, ("r_stb",)),
-                ),
-            ),
+            Bit("bus.w_stb"),
+            Bit("bus.r_stb"),
+            Number("bus.addr", 3, ("bus.w_stb", "bus.r_stb")),
+            Number("bus.w_data", 8, ("bus.w_stb",)),
+            Number("bus.r_data", 8, ("bus.r_stb",), READ_CYCLES),
         ),
         scale=2,
     ),

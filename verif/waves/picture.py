@@ -8,7 +8,7 @@ from amaranth.lib import data
 
 from verif.waves.signals import STREAMS
 
-__all__ = ["Bits", "Group", "Picture", "Recording", "StreamLanes", "columns", "draw"]
+__all__ = ["Bit", "Number", "Picture", "Recording", "StreamLanes", "columns", "draw"]
 
 Recording = Mapping[str, Sequence[int]]
 """Value of each signal, cycle by cycle."""
@@ -25,7 +25,7 @@ FIRST_LAST = {(0, 0): "=", (1, 0): "3", (0, 1): "4", (1, 1): "5"}
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One line of a picture; with `events`, the picture shows every cycle in which it changes."""
+    """One line of a picture, which lasts from the first change of one with `events` to the last."""
 
     name: str
     cells: Sequence[Cell]
@@ -55,13 +55,13 @@ class StreamLanes:
         stream = STREAMS[self.name]
         valid, payload = (recording[f"{self.name}.{part}"] for part in ("valid", "payload"))
         ready = recording[f"{self.name}.ready"] if stream.has_ready else [1] * len(valid)
-        lanes = [Lane("valid", [(str(bit), "", 0) for bit in valid])]
+        lanes = [Lane(f"{self.name}.valid", [(str(bit), "", 0) for bit in valid])]
         if stream.has_ready and self.ready:
             shown = [
                 (str(bit), "", 0) if offered else NO_MEANING
                 for bit, offered in zip(ready, valid, strict=True)
             ]
-            lanes.append(Lane("ready", shown, events=False))
+            lanes.append(Lane(f"{self.name}.ready", shown, events=False))
         for field in self.fields:
             cells: list[Cell] = []
             beat = 1
@@ -70,7 +70,7 @@ class StreamLanes:
                     (*_shown(stream.layout, field, value), beat) if offered else NO_MEANING
                 )
                 beat += offered & taken
-            lanes.append(Lane(field, cells))
+            lanes.append(Lane(f"{self.name}.{field}", cells))
         return lanes
 
 
@@ -93,7 +93,7 @@ def _field(layout: data.StructLayout, name: str, value: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Bits:
+class Bit:
     """Lane of a single bit."""
 
     name: str
@@ -104,37 +104,34 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Lanes of signals that belong together; of a number the signal that says when it counts.
+class Number:
+    """Lane of a number that counts in some cycles.
 
     Parameters
     ----------
     name
-        Before the dot of each signal's name.
-    bits
-        Single bits.
-    numbers
-        Name, digits in hexadecimal, and how many cycles before which bit was 1.
+        Of the signal.
+    digits
+        In hexadecimal.
+    strobes
+        It counts when one of these bits is 1.
+    late
+        It counts so many cycles later.
     """
 
     name: str
-    bits: tuple[str, ...]
-    numbers: tuple[tuple[str, int, int, tuple[str, ...]], ...]
+    digits: int
+    strobes: tuple[str, ...]
+    late: int = 0
 
     def lanes(self, recording: Recording) -> list[Lane]:
-        """The lanes."""
-        found = [
-            Lane(bit, [(str(value), "", 0) for value in recording[f"{self.name}.{bit}"]])
-            for bit in self.bits
-        ]
-        for number, digits, late, strobes in self.numbers:
-            cells: list[Cell] = []
-            for cycle, value in enumerate(recording[f"{self.name}.{number}"]):
-                asked = cycle - late
-                counts = asked >= 0 and any(recording[f"{self.name}.{s}"][asked] for s in strobes)
-                cells.append(("=", f"{value:0{digits}x}", cycle + 1) if counts else NO_MEANING)
-            found.append(Lane(number, cells))
-        return found
+        """The lane."""
+        cells: list[Cell] = []
+        for cycle, value in enumerate(recording[self.name]):
+            asked = cycle - self.late
+            counts = asked >= 0 and any(recording[strobe][asked] for strobe in self.strobes)
+            cells.append(("=", f"{value:0{self.digits}x}", cycle + 1) if counts else NO_MEANING)
+        return [Lane(self.name, cells)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +152,7 @@ class Picture:
 
     scene: str
     title: str
-    parts: tuple[StreamLanes | Bits | Group, ...]
+    parts: tuple[StreamLanes | Bit | Number, ...]
     scale: int = 1
 
 
@@ -202,8 +199,7 @@ def draw(picture: Picture, recording: Recording, *, zero: int) -> str:
     zero
         The cycle of the recording that is called 0.
     """
-    groups = [(part.name, part.lanes(recording)) for part in picture.parts]
-    lanes = [lane for _, group in groups for lane in group]
+    lanes = [lane for part in picture.parts for lane in part.lanes(recording)]
     cycles = range(len(lanes[0].cells))
     events = [
         cycle
@@ -218,17 +214,9 @@ def draw(picture: Picture, recording: Recording, *, zero: int) -> str:
     lines = ["{", f'  "head": {json.dumps({"text": picture.title})},']
     if picture.scale > 1:
         lines.append(f'  "config": {json.dumps({"hscale": picture.scale})},')
-    lines += ['  "signal": [', f"    {json.dumps(_lane(ruler, shown))},"]
-    texts = []
-    for (name, group), part in zip(groups, picture.parts, strict=True):
-        rows = [json.dumps(_lane(lane, shown)) for lane in group]
-        if isinstance(part, Bits):
-            texts.append(f"    {rows[0]}")
-        else:
-            texts.append(
-                ",\n".join([f"    [{json.dumps(name)}", *(f"      {row}" for row in rows)]) + "]"
-            )
-    return "\n".join([*lines, ",\n".join(texts), "  ]", "}"]) + "\n"
+    rows = [json.dumps(_lane(lane, shown)) for lane in (ruler, *lanes)]
+    signal = ",\n".join(f"    {row}" for row in rows)
+    return "\n".join([*lines, '  "signal": [', signal, "  ]", "}"]) + "\n"
 
 
 def _kind(cells: Sequence[Cell], cycle: int) -> tuple[str, bool]:
