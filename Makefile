@@ -80,8 +80,9 @@ fuzz: setup ## Generated frames into gateware and model at once (COUNT=20000, SE
 latency: setup ## Measure the cycles from a reset command to its pin and of a passed frame (build/latency.json)
 	$(PY) -m pytest -q -s verif/cocotb/test_latency.py
 
-docs: setup ## Write the reference of registers, headers, suites and counters to build/docs
+docs: setup ## Write the reference of spec/ and the pictures of the packet's walk to build/docs
 	$(PY) -m docs.reference
+	$(PY) -m verif.waves --svg build/docs
 
 # The lock names versions and hashes, and no registry. uv is only needed here, and is kept out of .venv.
 lock: setup ## Bring requirements.lock up to date with pyproject.toml (UPGRADE=1: newest versions)
