@@ -63,15 +63,18 @@ replay: setup ## Run recorded IPsec frames through the gateware and the model (V
 	@[ -n "$(VECTORS)" ] || { echo "Please name a file: make replay VECTORS=verif/vectors/linux61_xfrm.json" >&2; exit 2; }
 	$(PY) -m verif.replay '$(VECTORS)'
 
-bench: setup ## Run the bench of a block or of all (BLOCK=name, SEED=n, WAVES=1), or measure (PART=datapath or cores)
+bench: setup ## Run the bench of a block or of all (BLOCK=name, SEED=n, WAVES=1), or measure (PART=datapath, lanes or cores)
 ifeq ($(PART),)
 	$(PY) -m pytest -v -s $(if $(BLOCK),verif/cocotb/test_$(BLOCK).py,verif/cocotb)
 else ifeq ($(PART),datapath)
 	$(PY) -m verif.bench datapath
+else ifeq ($(PART),lanes)
+	$(PY) -m verif.bench lanes
+	$(PY) -m boards.cores hmac-1 hmac-2 hmac-4 hmac-8
 else ifeq ($(PART),cores)
 	$(PY) -m boards.cores
 else
-	@echo "bench: no part is called '$(PART)'; there are datapath and cores" >&2; exit 2
+	@echo "bench: no part is called '$(PART)'; there are datapath, lanes and cores" >&2; exit 2
 endif
 
 fuzz: setup ## Generated frames into gateware and model at once (COUNT=20000, SEED=n)

@@ -83,6 +83,8 @@ CORES = (
     Core("sha256", "hw.crypto.sha256:Sha256Core", 64, 68),
     Core("hmac-1", "hw.crypto.hmac:HmacUnit", 64, 68, {"lanes": 1}),
     Core("hmac-2", "hw.crypto.hmac:HmacUnit", 128, 68, {"lanes": 2}),
+    Core("hmac-4", "hw.crypto.hmac:HmacUnit", 256, 68, {"lanes": 4}),
+    Core("hmac-8", "hw.crypto.hmac:HmacUnit", 512, 68, {"lanes": 8}),
     Core("window", "hw.ipsec.window:ReplayWindow", 0, 1),
 )
 

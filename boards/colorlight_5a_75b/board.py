@@ -15,8 +15,8 @@ SHA_LANES = 1
 """With two the NIC fills 85 % of this FPGA, and is not placed in reasonable time."""
 CLOCKS = (
     Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
-    Clock("wire_rx", r"wire_phy\..*rx_clk", PACKET_HZ / 1e6),
-    Clock("host_rx", r"host_phy\..*rx_clk", PACKET_HZ / 1e6),
+    Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
+    Clock("host_rx", r"host_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
 )
 NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6")
 

@@ -84,12 +84,12 @@ class KeyReadSignature(wiring.Signature):
 class AesCore(wiring.Component):
     """AES-128 and AES-256, either direction, with round keys from the key store.
 
-    Contract: results come in the order of the requests. A lone AES-256 block is at `o` 45 cycles
-    after the first cycle in which its request was valid, an AES-128 block 33 cycles. A request is
+    Contract: results come in the order of the requests. A lone AES-256 block is at `o` 46 cycles
+    after the first cycle in which its request was valid, an AES-128 block 34 cycles. A request is
     taken at most every 16 cycles, and results follow at that rate, with up to three blocks in
-    flight. While a result waits for `o.ready` the whole core stands still. A request of the other
-    key size waits until the core is empty, which keeps the order. Idle stages hold zeros: no block
-    stays behind.
+    flight and one at `o`. When another is finished before that one was taken, the whole core stands
+    still. A request of the other key size waits until the core is empty, which keeps the order.
+    Idle stages hold zeros, and so does `o`: no block stays behind.
 
     Parameters
     ----------
@@ -154,12 +154,16 @@ class AesCore(wiring.Component):
         # Not reset: three idle turns of the core put zeros there anyway.
         state = Signal(BLOCK_BITS, reset_less=True)
         advance = Signal()
-        m.d.comb += [
-            self.o.valid.eq(at_state.busy & at_state.done),
-            self.o.payload.block.eq(state),
-            self.o.payload.tag.eq(at_state.tag),
-            advance.eq(~self.o.valid | self.o.ready),
-        ]
+        # Registers alone say whether the core goes on: all of it hangs on that.
+        m.d.comb += advance.eq(~(at_state.busy & at_state.done) | ~self.o.valid)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), self.o.payload.block.eq(0)]
+        with m.If(at_state.busy & at_state.done & ~self.o.valid):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.o.payload.block.eq(state),
+                self.o.payload.tag.eq(at_state.tag),
+            ]
 
         # A request is claimed when its round key 0 is looked up, and taken two turns later, when
         # that key is there: so it need not be stored on the way, since a valid request does not

@@ -214,26 +214,24 @@ class CipherEngine(wiring.Component):
     def _keystream(
         self, m: Module, step: Signal, use_up: Signal, empty: Signal
     ) -> tuple[Signal, Signal]:
-        """The block in use and the one after it.
+        """The block in use; the one after it waits at the core.
 
         `step` uses the first octet of the block, `use_up` ends its use whatever is left of it.
         """
         keystream = Signal(BLOCK_BITS)
         keystream_valid = Signal()
-        ahead = Signal(BLOCK_BITS)
-        ahead_valid = Signal()
-        m.d.comb += [self.result.ready.eq(~ahead_valid), empty.eq(~keystream_valid & ~ahead_valid)]
-        with m.If(~keystream_valid | use_up):
+        m.d.comb += [
+            self.result.ready.eq(~keystream_valid | use_up),
+            empty.eq(~keystream_valid & ~self.result.valid),
+        ]
+        # What the core shows while it has no result is zero.
+        with m.If(self.result.ready):
             m.d.sync += [
-                keystream.eq(ahead),
-                keystream_valid.eq(ahead_valid),
-                ahead.eq(0),
-                ahead_valid.eq(0),
+                keystream.eq(self.result.payload.block),
+                keystream_valid.eq(self.result.valid),
             ]
         with m.Elif(step):
             m.d.sync += keystream.eq(keystream >> 8)
-        with m.If(self.result.valid & self.result.ready):
-            m.d.sync += [ahead.eq(self.result.payload.block), ahead_valid.eq(1)]
         return keystream, keystream_valid
 
     def _prepare(

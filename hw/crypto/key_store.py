@@ -52,7 +52,7 @@ class KeyStore(wiring.Component):
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
 
-    *Expand*: takes 283 cycles for AES-128 and 367 for AES-256, and as many more as the AES core
+    *Expand*: takes 284 cycles for AES-128 and 368 for AES-256, and as many more as the AES core
     is busy with other blocks; with `decrypt` 495 and 679 cycles, whatever the AES core does.
     `done` pulses at its end. A strobe while `busy` is ignored. Writing the key of a slot that is
     being expanded spoils that slot. A slot serves the one direction it was expanded for, and has

@@ -6,7 +6,16 @@ from verif.cocotb.runner import run
 SLOTS = 4
 # One test looks at them, past all ports.
 SECRET_REGISTERS = [
-    *("keystream", "ahead", "y", "product", "factor", "next_factor", "collected", "chain_block"),
+    *(
+        "keystream",
+        "o__payload",
+        "y",
+        "product",
+        "factor",
+        "next_factor",
+        "collected",
+        "chain_block",
+    ),
     "made_tag",
     *("state", "aes_word", "side_word"),
 ]

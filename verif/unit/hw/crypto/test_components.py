@@ -111,4 +111,4 @@ def test_keys_can_only_be_written() -> None:
         if member.flow is Out and path[-1] not in ("ready", "valid")
     }
     assert rtlil.convert(unit)
-    assert outputs == {"o": 8, "tag": 128, "busy": 1, "zeroising": 1, "done": 1}
+    assert outputs == {"o": 8, "tag": 8, "busy": 1, "zeroising": 1, "done": 1}
