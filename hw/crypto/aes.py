@@ -156,14 +156,14 @@ class AesCore(wiring.Component):
         advance = Signal()
         # Registers alone say whether the core goes on: all of it hangs on that.
         m.d.comb += advance.eq(~(at_state.busy & at_state.done) | ~self.o.valid)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), self.o.payload.block.eq(0)]
         with m.If(at_state.busy & at_state.done & ~self.o.valid):
             m.d.sync += [
                 self.o.valid.eq(1),
                 self.o.payload.block.eq(state),
                 self.o.payload.tag.eq(at_state.tag),
             ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), self.o.payload.block.eq(0)]
 
         # A request is claimed when its round key 0 is looked up, and taken two turns later, when
         # that key is there: so it need not be stored on the way, since a valid request does not

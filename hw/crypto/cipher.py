@@ -478,7 +478,7 @@ class CipherEngine(wiring.Component):
             ]
         with m.If(full & ~request):
             m.d.sync += [block.eq(collected), request.eq(1), full.eq(0)]
-        with m.Elif(ports["taken"]):
+        with m.If(request & ports["taken"]):
             m.d.sync += [request.eq(0), block.eq(0)]
         with m.If(takes & at_end & (job.encrypt | ~is_iv)):
             m.d.sync += full.eq(1)

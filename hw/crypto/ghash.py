@@ -91,8 +91,8 @@ class Ghash(wiring.Component):
             m.d.sync += [next_factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
         with m.If(self.begin | self.clear):
             m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0), z.eq(0), stb.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += factor.eq(0)
         with m.If(self.begin):
             m.d.sync += [factor.eq(next_factor), next_factor.eq(0), loaded.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += factor.eq(0)
         return m

@@ -5,6 +5,7 @@ Rates are those of a packet clock of 125 MHz, in which an octet time is a cycle.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def measure_lanes(*, lanes: Sequence[int] = LANES, out: Path = OUT) -> list[dict
             frames=2,
             parts=2,
             out=out.with_suffix(f".{count}.json"),
-            nic=lambda count=count: Nic(clock_hz=CLOCK_HZ, sha_lanes=count),
+            nic=partial(Nic, clock_hz=CLOCK_HZ, sha_lanes=count),
             name=f"bench_lanes_{count}",
         )
         for name, entry in report["suites"].items():
