@@ -5,32 +5,13 @@ from typing import Any
 import cocotb
 
 from spec.counters import Counter
-from spec.sa import SadResult
 from verif.cocotb.drivers import bench_parameters
+from verif.cocotb.nic_fuzz import act
 from verif.cocotb.nic_pair import NicPair
-from verif.fuzz import Advance, BusWrite, Frame, ZeroiseInput, frames
+from verif.fuzz import Frame, frames
 
 BUFFERS = {Counter.DROP_HOST_FULL, Counter.DROP_OVERLOAD}
 """Reached only by a flood, which other benches make: a frame at a time fills no buffer."""
-
-
-async def act(pair: NicPair, action: Any) -> None:
-    """Does an action to both, and compares verdict, counters, frames and messages."""
-    match action:
-        case BusWrite("SA_COMMAND", _, value):
-            result = await pair.registers.command(value)
-            pair.sync()
-            pair.model.bus_write("SA_COMMAND", value)
-            said = SadResult(pair.model.bus_read("SA_RESULT"))
-            assert result is said, f"command {value}: {result!r}, model {said!r}"
-        case BusWrite(name, index, value):
-            await pair.write(name, value, index)
-        case Frame(octets, err):
-            await pair.wire(octets, err=err)
-        case ZeroiseInput(True):
-            await pair.zeroise()
-        case Advance(ms):
-            await pair.pass_ms(ms)
 
 
 @cocotb.test()
