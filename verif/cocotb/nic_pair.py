@@ -216,13 +216,17 @@ class NicPair:
     def begin(self, frame: bytes, err: bool = False) -> None:
         """Gives a frame to the model, and to the gateware's queue."""
         self.sync()
+        self.learn(frame, err)
+        self.wire_rx.send(frame, err=err)
+
+    def learn(self, frame: bytes, err: bool = False) -> None:
+        """Gives a frame to the model alone."""
         self._keep(self.model.wire_receive(frame, err))
         message = self.model.message
         if message is not None:
             self.messages.append(message)
         if err:
             self._spoiled.append(frame)
-        self.wire_rx.send(frame, err=err)
 
     def host(self, frame: bytes, *, err: bool = False) -> None:
         """A frame from the host; of ETHERTYPE_LOCAL, so that it is known again on the wire."""
@@ -309,7 +313,10 @@ class NicPair:
 
     @staticmethod
     def _kind(frame: bytes) -> int:
-        return int.from_bytes(frame[12:14], "big")
+        at = 12
+        while frame[at : at + 2] in (b"\x81\0", b"\x88\xa8"):
+            at += 4
+        return int.from_bytes(frame[at : at + 2], "big")
 
     def _of(self, kind: int | None, frames: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]]:
         if kind is not None:

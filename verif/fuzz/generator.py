@@ -605,6 +605,10 @@ class Generator:
         (make,) = self.rng.choices(
             [make for _, make in self.recipes], [weight for weight, _ in self.recipes]
         )
+        return self.made(make)
+
+    def made(self, make: Callable[[], bytes]) -> Frame:
+        """The next frame, of this recipe."""
         octets = make()[:1522]
         if make == self.good:
             self.sent.append(octets)
