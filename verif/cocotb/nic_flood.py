@@ -115,6 +115,8 @@ class Flood:
         if kind == "host" and rng.random() < 0.7:
             frame = ethernet(0x9000, rng.randbytes(rng.choice((66, 300, 1500))))
             return frame, rng.random() < 0.1
+        if kind == "taken" and rng.random() < 0.2:
+            return self.generator.arp().ljust(LEAST, b"\0"), False
         if kind == "taken" and rng.random() < 0.7:
             return self.generator.good().ljust(LEAST, b"\0"), False
         made = self.generator.frame()

@@ -98,8 +98,7 @@ class NicPair:
     def sync(self) -> None:
         """Lets the model's clock catch up with the gateware's."""
         late = (self.bench.cycle - self._began) // CYCLES_PER_MS - self.model.now_ms
-        if late > 0:
-            self._keep(self.model.advance(late))
+        self._keep(self.model.advance(max(late, 0)))
 
     async def pass_ms(self, milliseconds: int) -> None:
         """Lets time pass on both."""
@@ -298,7 +297,7 @@ class NicPair:
         self.compare_host(frames)
         heard = self.tap.messages
         assert heard == self.messages, f"at the tap: {self._first_difference(heard, self.messages)}"
-        self.tap.messages.clear()
+        heard.clear()
         self.messages.clear()
 
     def compare_host(self, frames: list[Frame]) -> None:
@@ -344,11 +343,11 @@ class NicPair:
 
     async def differences(self) -> str:
         """In which counters the two differ; nothing if in none."""
-        counters = await self.registers.counters()
+        model = self.model.counters
         return ", ".join(
-            f"{counter.name} {value} instead of {self.model.counters[counter]}"
-            for counter, value in counters.items()
-            if value != self.model.counters[counter]
+            f"{counter.name} {value} instead of {model[counter]}"
+            for counter, value in (await self.registers.counters()).items()
+            if value != model[counter]
         )
 
     async def check(self) -> None:
