@@ -4,6 +4,7 @@ Crossed over when the wire pauses and when the host and the inbound path take no
 """
 
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import cocotb
@@ -16,7 +17,7 @@ from spec.headers import AH, ESP, PROTOCOL_AH, PROTOCOL_ESP, UDP
 from spec.sa import BankState
 from verif.cocotb.drivers import PATTERNS, Bench, Driver, PacketSink, pattern
 from verif.cocotb.nic_port import WireSource
-from verif.cocotb.parser_unit import VerdictBits
+from verif.cocotb.parser_unit import DEPTH, VerdictBits
 from verif.fuzz import BusWrite, Frame
 from verif.fuzz.generator import BUILT_IN, Generator
 from verif.fuzz.run import apply
@@ -40,7 +41,9 @@ KINDS = {
     "others": ("vlans", "runt", "others"),
 }
 """Recipes of the generator."""
-RUNS, FRAMES = 3, 16
+BACKPRESSURE = (*PATTERNS, "stopped")
+"""The last one takes nothing before the last frame has come."""
+RUNS, FRAMES = 3, 24
 """SAs, and frames under each."""
 SETTLE_CYCLES = 60
 STROBES = tuple(name for name, _ in VerdictBits)
@@ -104,14 +107,21 @@ class Unit:
         self.bench = bench = Bench(dut)
         self.rng = rng = bench.rng
         self.wire = WireSource(bench, idle=pattern(idle, rng))
-        self.host = PacketSink(bench, "host", backpressure=pattern(backpressure, rng))
-        self.taken = PacketSink(bench, "taken", backpressure=pattern(backpressure, rng))
+        self.host = PacketSink(bench, "host")
+        self.taken = PacketSink(bench, "taken")
+        self.backpressure = backpressure
+        self.take(backpressure)
         self.verdicts = Verdicts(bench)
         self.model = NicModel()
         self.passed: list[bytes] = []
         self.bodies: list[tuple[int, bytes]] = []
         self.counts = dict.fromkeys(Counter, 0)
-        self.patient = backpressure == "none"
+
+    def take(self, name: str) -> None:
+        """Chooses when the sinks pause."""
+        for sink in (self.host, self.taken):
+            stopped = name == "stopped"
+            sink.backpressure = repeat(True) if stopped else pattern(name, self.rng)
 
     def configure(self, os_up: bool, clear_open: bool) -> View:
         """Shows the model's state to the device."""
@@ -169,7 +179,7 @@ class Unit:
             assert strobes["host_commit"] == 0, "one of ours was let out"
         if counter is not Counter.DROP_FRAME:
             assert strobes["host_commit"] == isinstance(decision, Pass), strobes
-        if self.patient:
+        if self.backpressure == "none":
             assert not any(seen.lost.values()), "lost without need"
         if counter is Counter.PASSED:
             self.passed.append(octets)
@@ -231,6 +241,7 @@ class Unit:
 
     async def run(self, frames: list[Frame], view: View) -> None:
         """Sends frames, and checks each."""
+        self.take(self.backpressure)
         for frame in frames:
             self.wire.send(frame.octets, err=frame.err)
         await self.wire.drained()
@@ -243,6 +254,9 @@ class Unit:
             except AssertionError as error:
                 raise AssertionError(f"{frame.what}: {error}: {frame.octets.hex()}") from error
         seen.clear()
+        if self.backpressure == "stopped":
+            self.take("none")
+            await self.bench.cycles(DEPTH + SETTLE_CYCLES)
 
     async def finish(self) -> None:
         """All that was released has left, and nothing else."""
@@ -295,7 +309,7 @@ def ah_fields(parsed: Parsed) -> dict[str, int]:
 
 
 @cocotb.test()
-@cocotb.parametrize(kind=list(KINDS), idle=list(PATTERNS), backpressure=list(PATTERNS))
+@cocotb.parametrize(kind=list(KINDS), idle=list(PATTERNS), backpressure=list(BACKPRESSURE))
 async def as_the_model_says(dut: Any, kind: str, idle: str, backpressure: str) -> None:
     """Frames of a kind, under one SA and two."""
     unit = Unit(dut, idle, backpressure)
