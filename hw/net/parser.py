@@ -40,6 +40,8 @@ _UNIT_OCTETS = 8
 _UNITS_MAX = headers.EXTENSION_OCTETS_MAX // _UNIT_OCTETS
 _SEGMENTS_LEFT = 3
 _VLAN_OCTETS = VLAN.octets
+_AH_WORDS_WITH_IV = (AH.octets + GCM_IV.octets + 16) // 4 - 2
+"""AH's length field from which on an IV stands before the ICV: that of AES-GMAC alone."""
 
 FrameFields = data.StructLayout(
     {
@@ -185,6 +187,8 @@ class FrameParser(wiring.Component):
         following = Signal(8)
         ah_left = Signal(10)
         inner_esp = Signal()
+        # What AH of AES-GMAC carries may call itself ESP: it has no say over the IV then.
+        iv_in_ah = captures[AH].length >= _AH_WORDS_WITH_IV
         chain_fault = Signal()
         # Of a header that is not whole yet nothing is said.
         in_chain = walk == Walk.EXTENSION
@@ -362,7 +366,7 @@ class FrameParser(wiring.Component):
                             m.d.sync += known.esp_spi.eq(Cat(octet, known.esp_spi[:24]))
                         with m.Elif(at < ESP.octets):
                             m.d.sync += known.esp_sequence.eq(Cat(octet, known.esp_sequence[:24]))
-                    with m.If(at >= ESP.octets):
+                    with m.If((at >= ESP.octets) & ~(inner_esp & iv_in_ah)):
                         m.d.sync += known.iv.eq(Cat(known.iv[8:], octet))
                     with m.If(at == ESP.octets + GCM_IV.octets - 1):
                         m.d.sync += walk.eq(Walk.BODY)

@@ -98,8 +98,7 @@ class NicPair:
     def sync(self) -> None:
         """Lets the model's clock catch up with the gateware's."""
         late = (self.bench.cycle - self._began) // CYCLES_PER_MS - self.model.now_ms
-        if late > 0:
-            self._keep(self.model.advance(late))
+        self._keep(self.model.advance(max(late, 0)))
 
     async def pass_ms(self, milliseconds: int) -> None:
         """Lets time pass on both."""
@@ -216,13 +215,17 @@ class NicPair:
     def begin(self, frame: bytes, err: bool = False) -> None:
         """Gives a frame to the model, and to the gateware's queue."""
         self.sync()
+        self.learn(frame, err)
+        self.wire_rx.send(frame, err=err)
+
+    def learn(self, frame: bytes, err: bool = False) -> None:
+        """Gives a frame to the model alone."""
         self._keep(self.model.wire_receive(frame, err))
         message = self.model.message
         if message is not None:
             self.messages.append(message)
         if err:
             self._spoiled.append(frame)
-        self.wire_rx.send(frame, err=err)
 
     def host(self, frame: bytes, *, err: bool = False) -> None:
         """A frame from the host; of ETHERTYPE_LOCAL, so that it is known again on the wire."""
@@ -294,7 +297,7 @@ class NicPair:
         self.compare_host(frames)
         heard = self.tap.messages
         assert heard == self.messages, f"at the tap: {self._first_difference(heard, self.messages)}"
-        self.tap.messages.clear()
+        heard.clear()
         self.messages.clear()
 
     def compare_host(self, frames: list[Frame]) -> None:
@@ -309,7 +312,10 @@ class NicPair:
 
     @staticmethod
     def _kind(frame: bytes) -> int:
-        return int.from_bytes(frame[12:14], "big")
+        at = 12
+        while frame[at : at + 2] in (b"\x81\0", b"\x88\xa8"):
+            at += 4
+        return int.from_bytes(frame[at : at + 2], "big")
 
     def _of(self, kind: int | None, frames: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]]:
         if kind is not None:
@@ -337,11 +343,11 @@ class NicPair:
 
     async def differences(self) -> str:
         """In which counters the two differ; nothing if in none."""
-        counters = await self.registers.counters()
+        model = self.model.counters
         return ", ".join(
-            f"{counter.name} {value} instead of {self.model.counters[counter]}"
-            for counter, value in counters.items()
-            if value != self.model.counters[counter]
+            f"{counter.name} {value} instead of {model[counter]}"
+            for counter, value in (await self.registers.counters()).items()
+            if value != model[counter]
         )
 
     async def check(self) -> None:

@@ -103,6 +103,25 @@ def covered_v4(packet: bytes) -> bytes:
     return bytes(head)
 
 
+def covered_headers(
+    sa: Sa, octets: int, options: bytes, extensions: tuple[tuple[int, bytes], ...]
+) -> bytes:
+    """What stands before AH of so many octets as AH covers it."""
+    if not sa.v6:
+        return covered_v4(ipv4(AH, bytes(octets), options=options))
+    masked = tuple(
+        (
+            kind,
+            body.replace(bytes.fromhex("3e0401020304"), bytes.fromhex("3e0400000000")).replace(
+                b"\x3e\x04wxyz", b"\x3e\x04\0\0\0\0"
+            ),
+        )
+        for kind, body in extensions
+    )
+    whole = ipv6(AH, bytes(octets), extensions=masked, hops=0)
+    return whole[: len(whole) - octets]
+
+
 class Generator:
     """Draws actions for a NIC that is fresh from reset.
 
@@ -150,9 +169,9 @@ class Generator:
 
     # --- what is loaded -----------------------------------------------------------------------
 
-    def begin(self) -> Iterator[Action]:
-        """A NIC with its host's addresses, and an SA or none."""
-        rng = self.rng
+    @staticmethod
+    def empty() -> Iterator[Action]:
+        """A NIC with its host's addresses, and no SA."""
         yield ZeroiseInput(level=True)
         yield ZeroiseInput(level=False)
         yield BusWrite("HOST_MAC_HI", 0, int.from_bytes(HOST_MAC[:2], "big"))
@@ -161,6 +180,11 @@ class Generator:
         for i in range(4):
             value = int.from_bytes(HOST_V6[4 * i : 4 * i + 4], "big")
             yield BusWrite("HOST_IP6", i, value)
+
+    def begin(self) -> Iterator[Action]:
+        """A NIC with its host's addresses, and an SA or none."""
+        rng = self.rng
+        yield from self.empty()
         self.sas = []
         self.sent = []
         if rng.random() < 0.08:
@@ -279,31 +303,13 @@ class Generator:
             how |= ah or {}
             number = outer if kind.both else number
             length = len(sa.ah(b"", protocol, behind, number, v6=sa.v6, **how))
-            covered = self.covered(sa, length, options, extensions)
+            covered = covered_headers(sa, length, options, extensions)
             behind = sa.ah(covered, protocol, behind, number, v6=sa.v6, **how)
             protocol = AH
         elif rng.random() < 0.3:
             source = rng.choice((4500, rng.randrange(1, 1 << 16)))
             protocol, behind = UDP, udp(behind, source, 4500)
         return self.network(sa.v6, protocol, behind, options, extensions, flags)
-
-    def covered(
-        self, sa: Sa, octets: int, options: bytes, extensions: tuple[tuple[int, bytes], ...]
-    ) -> bytes:
-        """What stands before AH as AH covers it."""
-        if not sa.v6:
-            return covered_v4(ipv4(AH, bytes(octets), options=options))
-        masked = tuple(
-            (
-                kind,
-                body.replace(bytes.fromhex("3e0401020304"), bytes.fromhex("3e0400000000")).replace(
-                    b"\x3e\x04wxyz", b"\x3e\x04\0\0\0\0"
-                ),
-            )
-            for kind, body in extensions
-        )
-        whole = ipv6(AH, bytes(octets), extensions=masked, hops=0)
-        return whole[: len(whole) - octets]
 
     def network(
         self,
@@ -599,6 +605,10 @@ class Generator:
         (make,) = self.rng.choices(
             [make for _, make in self.recipes], [weight for weight, _ in self.recipes]
         )
+        return self.made(make)
+
+    def made(self, make: Callable[[], bytes]) -> Frame:
+        """The next frame, of this recipe."""
         octets = make()[:1522]
         if make == self.good:
             self.sent.append(octets)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from spec.counters import Counter
 from spec.suites import Suite
+from verif.fuzz.coverage import BUFFERS
 from verif.fuzz.generator import Action, Advance, BusWrite, Frame, ZeroiseInput, frames
 from verif.model import NicModel
 
-UNREACHABLE = (Counter.DROP_HOST_FULL, Counter.DROP_OVERLOAD)
+UNREACHABLE = BUFFERS
 """The model has no buffers that fill up."""
 
 
