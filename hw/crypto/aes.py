@@ -84,8 +84,8 @@ class KeyReadSignature(wiring.Signature):
 class AesCore(wiring.Component):
     """AES-128 and AES-256, either direction, with round keys from the key store.
 
-    Contract: results come in the order of the requests. A lone AES-256 block is at `o` 46 cycles
-    after the first cycle in which its request was valid, an AES-128 block 34 cycles. A request is
+    Contract: results come in the order of the requests. A lone AES-256 block is at `o` 47 cycles
+    after the first cycle in which its request was valid, an AES-128 block 35 cycles. A request is
     taken at most every 16 cycles, and results follow at that rate, with up to three blocks in
     flight and one at `o`. When another is finished before that one was taken, the whole core stands
     still. A request of the other key size waits until the core is empty, which keeps the order.
@@ -154,39 +154,52 @@ class AesCore(wiring.Component):
         # Not reset: three idle turns of the core put zeros there anyway.
         state = Signal(BLOCK_BITS, reset_less=True)
         advance = Signal()
-        # Registers alone say whether the core goes on: all of it hangs on that.
-        m.d.comb += advance.eq(~(at_state.busy & at_state.done) | ~self.o.valid)
-        with m.If(at_state.busy & at_state.done & ~self.o.valid):
+        # Registers alone say whether the core goes on: all of it hangs on that. What was taken is
+        # wiped a cycle later, for `o.ready` comes late.
+        was_taken = Signal()
+        m.d.comb += advance.eq(~(at_state.busy & at_state.done) | ~(self.o.valid | was_taken))
+        m.d.sync += was_taken.eq(self.o.valid & self.o.ready)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(at_state.busy & at_state.done & ~self.o.valid & ~was_taken):
             m.d.sync += [
                 self.o.valid.eq(1),
                 self.o.payload.block.eq(state),
                 self.o.payload.tag.eq(at_state.tag),
             ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), self.o.payload.block.eq(0)]
+        with m.If(was_taken):
+            m.d.sync += self.o.payload.block.eq(0)
 
         # A request is claimed when its round key 0 is looked up, and taken two turns later, when
         # that key is there: so it need not be stored on the way, since a valid request does not
         # change.
+        # Whether it may be claimed is known a cycle ahead, for the way to the keys is long.
         spacing = Signal(range(SPACING_CYCLES))
         free = Signal()
+        eligible = Signal()
         claim = Signal()
-        in_order = Signal()
-        others = Signal()
+        is_empty = Signal()
         size = Signal()
         first = Signal(4)
+        slot = Signal.like(request.slot)
         m.d.comb += [
-            first.eq(
-                Mux(request.decrypt, Mux(request.aes256, ROUNDS_256, ROUNDS_128), 0),
-            ),
             free.eq(~at_state.busy | at_state.done),
-            others.eq(at_latch.busy | at_output.busy),
-            in_order.eq((request.aes256 == size) | ~others),
-            claim.eq(free & self.i.valid & (spacing == 0) & in_order),
+            is_empty.eq(free & ~at_latch.busy & ~at_output.busy),
+            claim.eq(free & eligible),
             self.key.enable.eq(advance),
-            self.key.valid.eq(~free | claim),
-            self.key.slot.eq(Mux(free, request.slot, at_state.slot)),
+            self.key.valid.eq(~free | eligible),
+            self.key.slot.eq(Mux(free, slot, at_state.slot)),
             self.key.index.eq(Mux(free, first, at_state.index)),
+        ]
+        m.d.sync += [
+            eligible.eq(
+                self.i.valid
+                & ~(claim & advance)
+                & (spacing[1:] == 0)
+                & ((request.aes256 == size) | is_empty)
+            ),
+            first.eq(Mux(request.decrypt, Mux(request.aes256, ROUNDS_256, ROUNDS_128), 0)),
+            slot.eq(request.slot),
             self.i.ready.eq(at_output.busy & at_output.load & advance),
         ]
         with m.If(advance):
@@ -204,7 +217,7 @@ class AesCore(wiring.Component):
                     at_latch.aes256.eq(request.aes256),
                     at_latch.decrypt.eq(request.decrypt),
                     at_latch.index.eq(first),
-                    at_latch.slot.eq(request.slot),
+                    at_latch.slot.eq(slot),
                     at_latch.tag.eq(request.tag),
                 ]
             with m.If(claim):

@@ -31,7 +31,7 @@ OCTETS_BITS = 11
 COUNTER_BITS = 8
 # Cycles from the strobe of a read of H to its word, and from the last octet given to the hash.
 H_READ_CYCLES = 2
-HASH_DRAIN_CYCLES = 1
+HASH_DRAIN_CYCLES = 2
 DELAY_OCTETS = 128
 """Ciphertext of CBC that waits for its plaintext: what is collected, three blocks in the core, and
 those before and behind it."""
@@ -79,7 +79,7 @@ class CipherEngine(wiring.Component):
     given is a nonce, and its ciphertext the IV (SP 800-38A appendix C).
 
     None of the octets is dropped or made up, whatever the pace of the other ports; `o` may stall,
-    and then `i` stalls. An octet a cycle, but for CBC encryption, about 68 cycles a block. A short
+    and then `i` stalls. An octet a cycle, but for CBC encryption, about 84 cycles a block. A short
     packet of GCM, up to 16 octets of text, takes 55 cycles where the next job is there in time.
 
     The hash is always over the ciphertext: on decryption the user compares `tag` with the one
@@ -203,7 +203,12 @@ class CipherEngine(wiring.Component):
             with m.If(blocks_left == 1):
                 m.d.sync += counter.eq(1)
             with m.If(blocks_left == 0):
-                m.d.sync += [requesting.eq(0), counter.eq(0), job.nonce.eq(0), blocks_left.eq(0)]
+                m.d.sync += [requesting.eq(0), counter.eq(0), blocks_left.eq(0)]
+        # No job is accepted so soon.
+        was_requesting = Signal()
+        m.d.sync += was_requesting.eq(requesting)
+        with m.If(was_requesting & ~requesting):
+            m.d.sync += job.nonce.eq(0)
         with m.If(accept & ~is_cbc):
             m.d.sync += [
                 requesting.eq(1),
@@ -246,8 +251,8 @@ class CipherEngine(wiring.Component):
             self.h.slot.eq(job.slot),
             self.h.stb.eq(begun),
             ghash.h.eq(self.h.word),
-            prepared.eq(ghash.ready & ~reading & ~begun),
         ]
+        m.d.sync += prepared.eq(ghash.ready & ~reading & ~begun)
         with m.If(begun):
             m.d.sync += [reading.eq(1), wait.eq(H_READ_CYCLES - 1)]
         with m.Elif(reading):
@@ -272,8 +277,11 @@ class CipherEngine(wiring.Component):
         ports["octet"] = Signal(8, name="text_octet")
         step, use_up = ports["step"], ports["use_up"]
         position = Signal(range(BLOCK_OCTETS))
+        at_end = Signal()  # of a block, as `position` says
         octets_left = Signal(OCTETS_BITS)
-        wait = Signal(range(HASH_DRAIN_CYCLES + 1))
+        last = Signal()  # the octet of the text that comes next
+        ciphers = Signal()  # text is encrypted or decrypted now
+        wait = Signal(range(HASH_DRAIN_CYCLES))
         # Of the job under way: the next one may be in `job` already.
         encrypt, gmac = Signal(), Signal()
         aad = Signal(8 * AAD_OCTETS_MAX)
@@ -282,13 +290,28 @@ class CipherEngine(wiring.Component):
 
         hashed = Signal(8)
         hashed_stb = Signal()
-        m.d.comb += [ghash.stb.eq(hashed_stb), ghash.octet.eq(hashed)]
+        begins, tag_made = Signal(), Signal()
+        # All that goes to the hash goes a cycle later.
+        m.d.sync += [
+            ghash.begin.eq(begins),
+            ghash.clear.eq(tag_made),
+            ghash.stb.eq(hashed_stb),
+            ghash.octet.eq(hashed),
+        ]
         with m.If(hashed_stb):
-            m.d.sync += position.eq(position + 1)
+            m.d.sync += [position.eq(position + 1), at_end.eq(position == BLOCK_OCTETS - 2)]
         with m.If(step | (self.i.valid & ports["ready"] & gmac)):
-            m.d.sync += octets_left.eq(octets_left - 1)
-        at_end = position == BLOCK_OCTETS - 1
-        m.d.comb += ports["octet"].eq(self.i.payload ^ keystream[:8])
+            m.d.sync += [octets_left.eq(octets_left - 1), last.eq(octets_left == 2)]
+        m.d.comb += [
+            ports["octet"].eq(self.i.payload ^ keystream[:8]),
+            step.eq(ciphers & self.i.valid & keystream_valid & out.i.ready),
+            ports["put"].eq(step),
+        ]
+        drained = Signal()  # the hash is whole
+        m.d.comb += [
+            tag_made.eq(drained & keystream_valid & ~self.tag.valid),
+            use_up.eq((step & (at_end | last)) | tag_made),
+        ]
         # A finished tag leaves octet by octet, while the next job goes on.
         tag = Signal(BLOCK_BITS, name="made_tag")
         tag_octet = Signal(range(BLOCK_OCTETS))
@@ -297,6 +320,8 @@ class CipherEngine(wiring.Component):
             m.d.sync += [tag.eq(tag >> 8), tag_octet.eq(tag_octet + 1)]
             with m.If(tag_octet == BLOCK_OCTETS - 1):
                 m.d.sync += self.tag.valid.eq(0)
+        with m.If(tag_made):
+            m.d.sync += [tag.eq(ghash.y ^ keystream), self.tag.valid.eq(1)]
 
         with m.FSM(name="text"):
             with m.State("IDLE"):
@@ -309,7 +334,7 @@ class CipherEngine(wiring.Component):
                     octets_left.eq(job.octets),
                 ]
                 with m.If(waiting & prepared):
-                    m.d.comb += ghash.begin.eq(1)
+                    m.d.comb += begins.eq(1)
                     m.d.sync += waiting.eq(0)
                     m.next = "AAD"
             with m.State("AAD"):
@@ -324,11 +349,11 @@ class CipherEngine(wiring.Component):
                     with m.If(~gmac & at_end):
                         m.next = "SIZES"
             with m.State("SIZES"):
+                m.d.sync += [last.eq(octets_left == 1), ciphers.eq(~gmac & (octets_left != 0))]
                 m.next = "TEXT"
                 with m.If(octets_left == 0):
                     m.next = "ALIGN"
             with m.State("TEXT"):
-                last = octets_left == 1
                 with m.If(gmac):
                     m.d.comb += [
                         ports["ready"].eq(1),
@@ -340,13 +365,11 @@ class CipherEngine(wiring.Component):
                 with m.Else():
                     m.d.comb += [
                         ports["ready"].eq(keystream_valid & out.i.ready),
-                        step.eq(self.i.valid & ports["ready"]),
-                        ports["put"].eq(step),
                         hashed_stb.eq(step),
                         hashed.eq(Mux(encrypt, ports["octet"], self.i.payload)),
-                        use_up.eq(step & (at_end | last)),
                     ]
                     with m.If(step & last):
+                        m.d.sync += ciphers.eq(0)
                         m.next = "ALIGN"
             with m.State("ALIGN"):
                 with m.If(position == 0):
@@ -355,7 +378,7 @@ class CipherEngine(wiring.Component):
                     m.d.comb += hashed_stb.eq(1)
             with m.State("LENGTHS"):  # in bits, as two big-endian numbers of 8 octets
                 m.d.comb += hashed_stb.eq(1)
-                m.d.sync += wait.eq(HASH_DRAIN_CYCLES)
+                m.d.sync += wait.eq(HASH_DRAIN_CYCLES - 1)
                 with m.Switch(position):
                     with m.Case(6):
                         m.d.comb += hashed.eq(aad_bits[8:])
@@ -367,14 +390,12 @@ class CipherEngine(wiring.Component):
                         m.d.comb += hashed.eq(text_bits)
                         m.next = "TAG"
             with m.State("TAG"):
-                with m.If(wait != 0):
-                    m.d.sync += wait.eq(wait - 1)
-                with m.Elif(keystream_valid & ~self.tag.valid):
-                    m.d.comb += [use_up.eq(1), ghash.clear.eq(1)]
-                    m.d.sync += [tag.eq(ghash.y ^ keystream), self.tag.valid.eq(1)]
+                m.d.sync += [wait.eq(wait - 1), drained.eq(drained | (wait == 0))]
+                with m.If(tag_made):
+                    m.d.sync += drained.eq(0)
                     m.next = "IDLE"
         # Lengths, while the AAD is hashed.
-        with m.If(ghash.begin):
+        with m.If(begins):
             octets = Signal(OCTETS_BITS + 1)
             m.d.comb += octets.eq(job.octets + job.aad_octets)
             m.d.sync += [
@@ -413,54 +434,51 @@ class CipherEngine(wiring.Component):
         is_iv = Signal()
         position, out_position = Signal(range(BLOCK_OCTETS)), Signal(range(BLOCK_OCTETS))
         in_left, out_left = Signal(OCTETS_BITS), Signal(OCTETS_BITS)
-        write_at, read_at = Signal(range(DELAY_OCTETS)), Signal(range(DELAY_OCTETS))
+        write_at, read_at, read_next = (Signal(range(DELAY_OCTETS)) for _ in range(3))
         level = Signal(range(DELAY_OCTETS + 1))
         room = Signal()
         takes, gives = Signal(), Signal()
         at_end = position == BLOCK_OCTETS - 1
-        out_at_end = out_position == BLOCK_OCTETS - 1
+        out_at_end = Signal()
         first = Signal()  # the first block of an encryption, before which there is no ciphertext
 
-        can_take = chaining & ~(full & request) & (in_left != 0)
-        m.d.sync += room.eq(level < DELAY_OCTETS - 3)
-        with m.If(job.encrypt):
-            # A step takes an octet and gives one, but at the beginning and at the end.
-            m.d.comb += [
-                ports["ready"].eq(
-                    can_take & (first | (keystream_valid & out.i.ready)),
-                ),
-                takes.eq(self.i.valid & ports["ready"]),
-                gives.eq(
-                    chaining
-                    & keystream_valid
-                    & out.i.ready
-                    & ~first
-                    & (takes | (in_left == 0))
-                    & (out_left != 0)
-                ),
-                ports["octet"].eq(keystream[:8]),
-            ]
-        with m.Else():
-            m.d.comb += [
-                ports["ready"].eq(can_take & room),
-                takes.eq(self.i.valid & ports["ready"]),
-                gives.eq(chaining & keystream_valid & out.i.ready),
-                ports["octet"].eq(keystream[:8] ^ read.data),
-            ]
+        # Encryption gives an octet of ciphertext in one cycle, and takes that of the text which
+        # meets it in the next; only at the beginning there is none, and at the end no text.
+        mask = Signal(8)
+        has_mask = Signal()
+        has_more = Signal()  # octets to take
+        delayed_octet = Signal(8, reset_less=True)
+        m.d.comb += [
+            ports["ready"].eq(
+                chaining & ~(full & request) & has_more & Mux(job.encrypt, first | has_mask, room)
+            ),
+            takes.eq(self.i.valid & ports["ready"]),
+            gives.eq(chaining & keystream_valid & out.i.ready & (~job.encrypt | ~has_mask)),
+            ports["octet"].eq(keystream[:8] ^ Mux(job.encrypt, 0, delayed_octet)),
+        ]
+        with m.If(gives):
+            m.d.sync += [mask.eq(keystream[:8]), has_mask.eq(has_more)]
+        with m.If(takes & ~first):
+            m.d.sync += has_mask.eq(0)
+        with m.If(takes & (in_left == 1)):
+            m.d.sync += has_more.eq(0)
         entering = Signal(8)
         m.d.comb += [
-            entering.eq(
-                Mux(job.encrypt & ~first, self.i.payload ^ keystream[:8], self.i.payload),
-            ),
+            entering.eq(self.i.payload ^ Mux(job.encrypt & ~first, mask, 0)),
             ports["put"].eq(gives),
             ports["step"].eq(gives),
             ports["use_up"].eq(gives & out_at_end),
             write.en.eq(takes),
             write.addr.eq(write_at),
             write.data.eq(self.i.payload),
-            read.addr.eq(read_at),
+            # That of the next octet: it lies there for long.
+            read.addr.eq(Mux(gives, read_next, read_at)),
         ]
-        m.d.sync += level.eq(level + takes - gives)
+        m.d.sync += [
+            room.eq(level < DELAY_OCTETS - 3),
+            level.eq(level + takes - gives),
+            delayed_octet.eq(read.data),
+        ]
         with m.If(takes):
             m.d.sync += [
                 collected.eq(Cat(collected[8:], entering)),
@@ -473,8 +491,10 @@ class CipherEngine(wiring.Component):
         with m.If(gives):
             m.d.sync += [
                 out_position.eq(out_position + 1),
+                out_at_end.eq(out_position == BLOCK_OCTETS - 2),
                 out_left.eq(out_left - 1),
-                read_at.eq(read_at + 1),
+                read_at.eq(read_next),
+                read_next.eq(read_next + 1),
             ]
         with m.If(full & ~request):
             m.d.sync += [block.eq(collected), request.eq(1), full.eq(0)]
@@ -492,7 +512,10 @@ class CipherEngine(wiring.Component):
                 out_left.eq(Mux(encrypt, octets, octets - BLOCK_OCTETS)),
                 is_iv.eq(~encrypt),
                 first.eq(encrypt),
+                has_more.eq(octets.any()),
+                has_mask.eq(0),
                 read_at.eq(write_at),
+                read_next.eq(write_at + 1),
                 level.eq(0),
             ]
         return ports

@@ -40,7 +40,7 @@ def expand_layout(*, slots: int) -> data.StructLayout:
 class KeyExpansion(wiring.Component):
     """Makes round keys and H of a slot.
 
-    Contract: from `start` to `done` 284 cycles for AES-128 and 368 for AES-256 if each access is
+    Contract: from `start` to `done` 285 cycles for AES-128 and 369 for AES-256 if each access is
     `taken` at once and the AES core is idle; more as they are not. With `decrypt` 495 and 679
     cycles: no request to the AES core, but 28 cycles for each of the middle 9 or 13 round keys. To
     abort it, raise `abort` and, if it is not `holding`, reset it in the same cycle; while it is

@@ -52,14 +52,14 @@ class KeyStore(wiring.Component):
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
 
-    *Expand*: takes 284 cycles for AES-128 and 368 for AES-256, and as many more as the AES core
+    *Expand*: takes 285 cycles for AES-128 and 369 for AES-256, and as many more as the AES core
     is busy with other blocks; with `decrypt` 495 and 679 cycles, whatever the AES core does.
     `done` pulses at its end. A strobe while `busy` is ignored. Writing the key of a slot that is
     being expanded spoils that slot. A slot serves the one direction it was expanded for, and has
     an H for encryption alone.
 
     *Zeroise*: the 16 words of the slot are overwritten with zeros in the 16 cycles that begin with
-    the one after `stb`, later by 16 for each other slot asked for before. `zeroising` is 1
+    the second after `stb`, later by 17 for each other slot asked for before. `zeroising` is 1
     meanwhile. Nothing delays it, strobes are never lost, and an expansion of the slot ends at once,
     without `done`. After reset all slots are zeroised. SEC: CRYPTO.ZEROISE.
 
@@ -131,9 +131,10 @@ class KeyStore(wiring.Component):
         self._serve_aes(m, aes_port, zero_word)
 
         pending = Signal(self._slots, init=(1 << self._slots) - 1)
+        zeroises = Signal()
         zeroise_slot = Signal(range(self._slots))
         zeroise_index = Signal(range(SLOT_WORDS))
-        self._zeroise(m, pending, zeroise_slot, zeroise_index)
+        self._zeroise(m, pending, zeroises, zeroise_slot, zeroise_index)
 
         expansion = self._expand(m, side_port, zero_word)
         new = expansion.write
@@ -142,7 +143,7 @@ class KeyStore(wiring.Component):
         key = self.write
         key_octets = Cat(key.data.word_select(octet, 8) for octet in reversed(range(4)))
         m.d.comb += writer.data.eq(Mux(key.stb, key_octets, new.data).replicate(LANES))
-        with m.If(self.zeroising):
+        with m.If(zeroises):
             m.d.comb += [
                 writer.addr.eq(Cat(zeroise_index, zeroise_slot)),
                 writer.data.eq(0),
@@ -174,18 +175,20 @@ class KeyStore(wiring.Component):
         with m.If(self.aes.enable):
             m.d.sync += [latch.eq(port.data), word.eq(latch)]
 
-    def _zeroise(self, m: Module, pending: Signal, slot: Signal, index: Signal) -> None:
-        held = Signal.like(slot, name="zeroise_held")
-        m.d.sync += held.eq(slot)
-        m.d.comb += [self.zeroising.eq(pending.any()), slot.eq(held)]
-        with m.If(index == 0):  # another slot begins
-            for number in reversed(range(self._slots)):
-                with m.If(pending[number]):
-                    m.d.comb += slot.eq(number)
-        with m.If(self.zeroising):
+    def _zeroise(
+        self, m: Module, pending: Signal, runs: Signal, slot: Signal, index: Signal
+    ) -> None:
+        """One slot after another; all of the write port hangs on `runs`, so it is a register."""
+        m.d.comb += self.zeroising.eq(pending.any())
+        with m.If(runs):
             m.d.sync += index.eq(index + 1)
             with m.If(index == SLOT_WORDS - 1):
-                m.d.sync += pending.bit_select(slot, 1).eq(0)
+                m.d.sync += [runs.eq(0), pending.bit_select(slot, 1).eq(0)]
+        with m.Else():
+            m.d.sync += runs.eq(self.zeroising)
+            for number in reversed(range(self._slots)):
+                with m.If(pending[number]):
+                    m.d.sync += slot.eq(number)
         with m.If(self.zeroise.stb):
             m.d.sync += pending.bit_select(self.zeroise.slot, 1).eq(1)
 
