@@ -24,6 +24,18 @@ _CBC_IV_OCTETS = 16
 _TAG_OCTETS = 16
 
 
+_Tag = data.StructLayout({"octet": 8, "port": range(len(AUTH_PORTS))})
+"""An octet of a tag, and the number of the port that it goes to."""
+
+
+def _give_tag(m: Module, buffer: SkidBuffer, port: int, tag) -> None:
+    """Lets the tags for `port` out of a buffer that all ports share."""
+    is_mine = buffer.o.payload.port == port
+    m.d.comb += [tag.valid.eq(buffer.o.valid & is_mine), tag.payload.eq(buffer.o.payload.octet)]
+    with m.If(is_mine):
+        m.d.comb += buffer.o.ready.eq(tag.ready)
+
+
 class _Turns:
     """Octets that belong to users in turns: a small queue of (owner, octets), and the first of it.
 
@@ -75,7 +87,7 @@ class EngineShare(wiring.Component):
 
     A job that was accepted has its engine: its octets come next, and its results go to its user, in
     the order of the jobs. Users take turns, so none of them starves. Several jobs may be under way
-    in each engine; a job is taken a cycle after it is offered, or a few cycles later if another
+    in each engine; a job is taken two cycles after it is offered, or a few cycles later if another
     user's is first, and reaches the engine in the cycle after that.
 
     A user must bring the octets of an accepted job, and take its results, without waiting for
@@ -161,44 +173,49 @@ class EngineShare(wiring.Component):
         m.submodules.tags = tags = SyncFIFO(width=1, depth=_CIPHER_DEPTH)
         tag_octet = Signal(range(_TAG_OCTETS))
 
-        # A job goes into a register; in the next cycle its octets and tag are promised to its user.
-        turn = Signal()  # of the outbound user
+        # A job is granted in one cycle and goes into a register in the next; then its octets and
+        # tag are promised to its user.
+        preferred = Signal()  # whoever had no turn last, if both have a job
+        turn = Signal()
         owner = Signal()
-        fresh = Signal()
+        granted, fresh, promised = Signal(), Signal(), Signal()
         may = Signal()
-        m.d.comb += may.eq(~self.job.valid & ~fresh & taken.room & given.room & tags.w_rdy)
+        m.d.comb += may.eq(
+            ~self.job.valid & ~fresh & ~promised & taken.room & given.room & tags.w_rdy
+        )
         users = [getattr(self, f"{user}_job") for user in CIPHER_USERS]
-        m.d.sync += fresh.eq(0)
+        m.d.sync += [fresh.eq(granted), promised.eq(fresh)]
         with m.If(self.job.ready):
             m.d.sync += self.job.valid.eq(0)
         for number, user in enumerate(users):
-            m.d.comb += user.ready.eq(may & (turn == number))
-        offered = Signal()
-        m.d.comb += offered.eq(Array(user.valid for user in users)[turn])
-        with m.If(may & offered):
+            m.d.comb += user.ready.eq(granted & (turn == number))
+        first, second = (user.valid for user in users)
+        m.d.sync += [
+            granted.eq(may & (first | second) & ~granted),
+            turn.eq(second & (preferred | ~first)),
+        ]
+        with m.If(granted):
             m.d.sync += [
                 self.job.valid.eq(1),
                 self.job.payload.eq(Array(user.payload.as_value() for user in users)[turn]),
                 owner.eq(turn),
-                fresh.eq(1),
             ]
-        # It may pass to the other one only when there was nothing to take.
-        with m.If(may | ~offered):
-            m.d.sync += turn.eq(~turn)
+            m.d.sync += preferred.eq(~turn)
         job = self.job.payload
-        out_octets = Signal(octets_bits)
-        with m.If(job.mode == CipherMode.GCM):
-            m.d.comb += out_octets.eq(job.octets)
-        with m.Elif(job.mode == CipherMode.CBC):
-            m.d.comb += out_octets.eq(job.octets)
-            with m.If(~job.encrypt):
-                m.d.comb += out_octets.eq(job.octets - _CBC_IV_OCTETS)
-        taken.push(m, stb=fresh, octets=job.octets, owner=owner)
-        given.push(m, stb=fresh, octets=out_octets, owner=owner)
-        m.d.comb += [
-            tags.w_data.eq(owner),
-            tags.w_en.eq(fresh & (job.mode != CipherMode.CBC)),
+        in_octets, out_octets = Signal(octets_bits), Signal(octets_bits)
+        has_tag = Signal()
+        m.d.sync += [
+            in_octets.eq(job.octets),
+            out_octets.eq(job.octets),
+            has_tag.eq(job.mode != CipherMode.CBC),
         ]
+        with m.If(job.mode == CipherMode.GMAC):
+            m.d.sync += out_octets.eq(0)
+        with m.Elif((job.mode == CipherMode.CBC) & ~job.encrypt):
+            m.d.sync += out_octets.eq(job.octets - _CBC_IV_OCTETS)
+        taken.push(m, stb=promised, octets=in_octets, owner=owner)
+        given.push(m, stb=promised, octets=out_octets, owner=owner)
+        m.d.comb += [tags.w_data.eq(owner), tags.w_en.eq(promised & has_tag)]
 
         # Before the engine stands a buffer: its cipher and hash begin with a fresh cycle, and no
         # `ready` goes on from it to whoever reads the packet.
@@ -206,9 +223,18 @@ class EngineShare(wiring.Component):
         wiring.connect(m, buffer.o, wiring.flipped(self.i))
         taken.passed(m, buffer.i.valid & buffer.i.ready)
         given.passed(m, self.o.valid & self.o.ready)
+        # So behind it, for tags.
+        m.submodules.tag_buffer = tag_buffer = SkidBuffer(_Tag)
+        m.d.comb += [
+            tag_buffer.i.payload.octet.eq(self.tag.payload),
+            tag_buffer.i.payload.port.eq(tags.r_data),
+            tag_buffer.i.valid.eq(self.tag.valid & tags.r_rdy),
+            self.tag.ready.eq(tag_buffer.i.ready & tags.r_rdy),
+        ]
         for number, user in enumerate(CIPHER_USERS):
             i, o, tag = (getattr(self, f"{user}_{port}") for port in ("i", "o", "tag"))
-            m.d.comb += [o.payload.eq(self.o.payload), tag.payload.eq(self.tag.payload)]
+            m.d.comb += o.payload.eq(self.o.payload)
+            _give_tag(m, tag_buffer, number, tag)
             with m.If(taken.busy & (taken.owner == number)):
                 m.d.comb += [
                     buffer.i.valid.eq(i.valid),
@@ -216,8 +242,6 @@ class EngineShare(wiring.Component):
                 ]
             with m.If(given.busy & (given.owner == number)):
                 m.d.comb += [o.valid.eq(self.o.valid), self.o.ready.eq(o.ready)]
-            with m.If(tags.r_rdy & (tags.r_data == number)):
-                m.d.comb += [tag.valid.eq(self.tag.valid), self.tag.ready.eq(tag.ready)]
         m.d.comb += [
             buffer.i.payload.eq(
                 Array(getattr(self, f"{u}_i").payload for u in CIPHER_USERS)[taken.owner]
@@ -253,20 +277,21 @@ class EngineShare(wiring.Component):
             # A port that feeds a lane has no other one, or both would take its octets.
             may.eq(is_free.bit_select(lane, 1) & order.w_rdy & ~feeds.bit_select(port, 1)),
             offered.eq(Array(job.valid for job in jobs)[port]),
-            accepted.eq(may & offered),
             entry.port.eq(port),
             entry.lane.eq(lane),
             order.w_data.eq(entry),
             order.w_en.eq(accepted),
         ]
-        # Both hands go round: one past the ports, one past the lanes.
+        # What may be accepted now may be so in the next cycle. Both hands go round: one past the
+        # ports, one past the lanes.
+        m.d.sync += accepted.eq(may & offered & ~accepted)
         with m.If(accepted | ~offered):
             m.d.sync += port.eq(Mux(port == ports[-1], 0, port + 1))
         if self._lanes > 1:
             with m.If(accepted | ~is_free.bit_select(lane, 1)):
                 m.d.sync += lane.eq(Mux(lane == self._lanes - 1, 0, lane + 1))
         for number, job in enumerate(jobs):
-            m.d.comb += job.ready.eq(may & (port == number))
+            m.d.comb += job.ready.eq(accepted & (port == number))
 
         owners, fed, ready = [], [], []
         for n in range(self._lanes):
@@ -315,17 +340,21 @@ class EngineShare(wiring.Component):
         first = data.View(order_layout, order.r_data)
         tag_octet = Signal(range(_TAG_OCTETS))
         come = Signal()
-        valid, octet, ready = Signal(), Signal(8), Signal()
+        m.submodules.lane_tag_buffer = buffer = SkidBuffer(_Tag)
         m.d.comb += [
-            valid.eq(Array(lane_tag.valid for lane_tag in lane_tags)[first.lane] & order.r_rdy),
-            octet.eq(Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]),
-            ready.eq(Array(tag.ready for tag in tags)[first.port]),
-            come.eq(valid & ready),
+            buffer.i.valid.eq(
+                Array(lane_tag.valid for lane_tag in lane_tags)[first.lane] & order.r_rdy
+            ),
+            buffer.i.payload.octet.eq(
+                Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]
+            ),
+            buffer.i.payload.port.eq(first.port),
+            come.eq(buffer.i.valid & buffer.i.ready),
             order.r_en.eq(come & (tag_octet == _TAG_OCTETS - 1)),
         ]
         with m.If(come):
             m.d.sync += tag_octet.eq(tag_octet + 1)
         for n, lane_tag in enumerate(lane_tags):
-            m.d.comb += lane_tag.ready.eq(order.r_rdy & ready & (first.lane == n))
+            m.d.comb += lane_tag.ready.eq(order.r_rdy & buffer.i.ready & (first.lane == n))
         for n, tag in enumerate(tags):
-            m.d.comb += [tag.valid.eq(valid & (first.port == n)), tag.payload.eq(octet)]
+            _give_tag(m, buffer, n, tag)

@@ -21,7 +21,7 @@ from hw.ipsec.layouts import (
     key_slot,
 )
 from hw.net.reply.layout import FrameLayout
-from hw.stream import OctetSignature, PacketSignature
+from hw.stream import OctetSignature, PacketSignature, SkidBuffer
 from spec.headers import GCM_IV, IPV4, IPV6, UDP
 from spec.sa import BANKS
 
@@ -155,15 +155,21 @@ class ReplyBuilder(wiring.Component):
         # The memory's writer: the layout, or a patch, or what comes from the engines.
         patch_stb, patch_data = Signal(), Signal(8)
         patch_part, patch_offset = Signal(9), Signal(4)
+        patches, patch_at, patch_octet = Signal(), Signal(9), Signal(8)
+        m.d.sync += [
+            patches.eq(patch_stb),
+            patch_at.eq(patch_part + patch_offset),
+            patch_octet.eq(patch_data),
+        ]
         stored_at = Signal(9)
         stores = Signal()
         w_en, w_at, w_data = Signal(), Signal(9), Signal(8)
         m.d.comb += [write.en.eq(w_en), write.addr.eq(w_at), write.data.eq(w_data)]
-        m.d.sync += w_en.eq(layout.w_stb | patch_stb | stores)
+        m.d.sync += w_en.eq(layout.w_stb | patches | stores)
         with m.If(layout.w_stb):
             m.d.sync += [w_at.eq(layout.w_at), w_data.eq(layout.w_data)]
-        with m.Elif(patch_stb):
-            m.d.sync += [w_at.eq(patch_part + patch_offset), w_data.eq(patch_data)]
+        with m.Elif(patches):
+            m.d.sync += [w_at.eq(patch_at), w_data.eq(patch_octet)]
         with m.Else():
             m.d.sync += [w_at.eq(stored_at), w_data.eq(self.cipher_o.payload)]
         m.d.comb += [self.cipher_o.ready.eq(1), stores.eq(self.cipher_o.valid)]
@@ -180,6 +186,9 @@ class ReplyBuilder(wiring.Component):
         fetched = Signal(8, reset_less=True)  # as the output register of block RAM is
         has_tail, in_tail = Signal(), Signal()
         tail_left = Signal(range(_HIGH_OCTETS))
+        # Whoever takes the octets is far away.
+        m.submodules.out = out = SkidBuffer(octet_layout)
+        leaves = Signal()
         fetch, takes, there = Signal(), Signal(), Signal()
         high = Signal(8 * _HIGH_OCTETS)
         octet = Signal(8)
@@ -193,10 +202,15 @@ class ReplyBuilder(wiring.Component):
             read.en.eq(1),
             queue.w_en.eq(under_way[1]),
             queue.w_data.eq(Cat(fetched, lasts[1])),
-            octet.eq(Mux(in_tail, high.word_select(tail_left, 8), first_in.data)),
-            is_last.eq(Mux(in_tail, tail_left == 0, first_in.last & ~has_tail)),
-            there.eq(gives & (queue.r_rdy | in_tail)),
-            queue.r_en.eq(takes & ~in_tail),
+            out.i.payload.data.eq(Mux(in_tail, high.word_select(tail_left, 8), first_in.data)),
+            out.i.payload.last.eq(Mux(in_tail, tail_left == 0, first_in.last & ~has_tail)),
+            out.i.valid.eq(queue.r_rdy | in_tail),
+            leaves.eq(out.i.valid & out.i.ready),
+            queue.r_en.eq(leaves & ~in_tail),
+            octet.eq(out.o.payload.data),
+            is_last.eq(out.o.payload.last),
+            there.eq(out.o.valid),
+            out.o.ready.eq(takes),
         ]
         m.d.sync += [
             under_way.eq(Cat(fetch, under_way)),
@@ -205,15 +219,19 @@ class ReplyBuilder(wiring.Component):
         ]
         with m.If(fetch):
             m.d.sync += [read_at.eq(read_at + 1), reading.eq(~at_end)]
-        with m.If(takes):
+        with m.If(leaves):
             with m.If(in_tail):
                 m.d.sync += tail_left.eq(tail_left - 1)
             with m.Elif(first_in.last):
                 m.d.sync += in_tail.eq(has_tail)
-            with m.If(is_last):
-                m.d.sync += [gives.eq(0), in_tail.eq(0)]
+            with m.If(out.i.payload.last):
+                m.d.sync += in_tail.eq(0)
+        with m.If(takes & is_last):
+            m.d.sync += gives.eq(0)
 
-        def region(start, *, with_tail=0):
+        start = Signal(9)  # is known before the region begins
+
+        def region(*, with_tail=0):
             """Begins to read from `start` to `end`, and the tail if there is one."""
             m.d.sync += [
                 read_at.eq(start),
@@ -349,13 +367,15 @@ class ReplyBuilder(wiring.Component):
                         sizes.text + Mux(is_cbc, _TAG_OCTETS, Mux(is_gmac, GCM_IV.octets, 0))
                     ),
                 ]
+                m.d.sync += start.eq(Mux(is_gcm, layout.at_text, layout.at_iv))
                 m.next = "esp job"
                 with m.If(view.cipher == Cipher.NULL):
+                    m.d.sync += start.eq(layout.at_esp)
                     m.next = "esp auth"
             with m.State("esp job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region(Mux(is_gcm, layout.at_text, layout.at_iv))
+                    region()
                     m.next = "esp octets"
             with m.State("esp octets"):
                 m.d.comb += [
@@ -366,7 +386,7 @@ class ReplyBuilder(wiring.Component):
                     m.next = "esp end"
             with m.State("esp end"):
                 # All of the ciphertext is in its place, the last octet in two cycles.
-                m.d.sync += by_lane.eq(0)
+                m.d.sync += [by_lane.eq(0), start.eq(layout.at_esp)]
                 with m.If(by_cipher):
                     m.next = "tag"
                 with m.Elif(stored_at == end):
@@ -377,7 +397,7 @@ class ReplyBuilder(wiring.Component):
             with m.State("esp auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(layout.at_esp, with_tail=view.esn)
+                    region(with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("auth octets"):
                 m.d.comb += [
@@ -421,6 +441,7 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += [
                     outer_pass.eq(1),
                     wait.eq(wait + 1),
+                    start.eq(layout.at_ip),
                     cipher_octets.eq(end - layout.at_ip + Mux(view.esn, _HIGH_OCTETS, 0)),
                 ]
                 with m.If(wait == 3):
@@ -431,12 +452,12 @@ class ReplyBuilder(wiring.Component):
             with m.State("ah auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(layout.at_ip, with_tail=view.esn)
+                    region(with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("ah job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region(layout.at_ip, with_tail=view.esn)
+                    region(with_tail=view.esn)
                     m.next = "esp octets"
             # What may change on the way.
             with m.State("finish headers"):
@@ -477,9 +498,10 @@ class ReplyBuilder(wiring.Component):
             with m.State("encapsulated"):
                 m.d.comb += layout.sum_begin.eq(1)
                 m.d.sync += wait.eq(wait + 1)
+                m.d.sync += start.eq(layout.at_ip + IPV6.octet_offset("source"))
                 with m.If(wait == 3):
                     m.d.sync += wait.eq(0)
-                    region(layout.at_ip + IPV6.octet_offset("source"))
+                    region()
                     m.next = "encapsulated octets"
             with m.State("encapsulated octets"):
                 m.d.comb += [sums.eq(1), takes.eq(there)]
@@ -500,10 +522,10 @@ class ReplyBuilder(wiring.Component):
                     m.d.sync += wait.eq(0)
                     m.next = "settle"
             with m.State("settle"):
-                m.d.sync += wait.eq(wait + 1)
+                m.d.sync += [wait.eq(wait + 1), start.eq(0)]
                 with m.If(wait == 3):
                     m.d.sync += wait.eq(0)
-                    region(0)
+                    region()
                     m.next = "send"
             with m.State("send"):
                 m.d.comb += takes.eq(there)

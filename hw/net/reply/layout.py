@@ -80,7 +80,8 @@ class FrameLayout(wiring.Component):
         Checksums, complete when `done`: of the IPv4 header inside, of the UDP datagram and of the
         outer IPv4 header as it leaves.
     sum_begin, sum_stb, sum_data : Signal, in
-        Sums up octets for `udp_sum` anew: addresses and the datagram of ESP in UDP.
+        Sums up octets for `udp_sum` anew: addresses and the datagram of ESP in UDP. `sum_begin` is
+        held for two cycles at least.
     """
 
     def __init__(self, *, dont_fragment: bool, ttl: int):
@@ -160,12 +161,15 @@ class FrameLayout(wiring.Component):
         }
         holds = Signal(len(When))
         m.d.sync += holds.eq(Cat(conditions[when] for when in When))
-        amounts = {
-            Amount.TAGS: reply.tags << 2,
-            Amount.PAYLOAD: reply.octets,
-            Amount.PADDING: self.sizes.pad,
-            Amount.AH_ICV: self.sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0),
-        }
+        amounts = {amount: Signal(5, name=f"amount_{amount.name}") for amount in Amount if amount}
+        m.d.sync += [
+            amounts[Amount.TAGS].eq(reply.tags << 2),
+            amounts[Amount.PAYLOAD].eq(reply.octets),
+            amounts[Amount.PADDING].eq(self.sizes.pad),
+            amounts[Amount.AH_ICV].eq(
+                self.sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0)
+            ),
+        ]
         fields = self._fields(m, is_arp, has_esp, has_ah, tunnel, encapsulated, both)
         self._run(m, holds, amounts, fields, tunnel)
         return m
@@ -397,7 +401,14 @@ class FrameLayout(wiring.Component):
         changes = (0x4000 if self._dont_fragment else 0) + (self._ttl << 8)
         again = Signal()
         encap_octets = Signal(16)
-        m.d.sync += encap_octets.eq(self.sizes.esp + UDP.octets)
+        # Length and protocol of the pseudo header; `sum_begin` is held for some cycles.
+        pseudo = Signal(16)
+        m.d.sync += [
+            encap_octets.eq(self.sizes.esp + UDP.octets),
+            pseudo.eq(
+                Mux(self.sum_begin, encap_octets, self.sizes.udp) + headers.PROTOCOL_UDP,
+            ),
+        ]
         with m.If(self.begin):
             m.d.sync += again.eq(0)
         with m.If(self.sum_begin):
@@ -434,8 +445,7 @@ class FrameLayout(wiring.Component):
             m.d.sync += Cat(total, carry).eq(total + Mux(adds, word, 0) + carry)
             with m.If(begin):
                 if never_zero:
-                    length = Mux(self.sum_begin, encap_octets, self.sizes.udp)
-                    m.d.sync += total.eq(length + headers.PROTOCOL_UDP)
+                    m.d.sync += total.eq(pseudo)
                 else:
                     m.d.sync += total.eq(start)
                 m.d.sync += [carry.eq(0), odd.eq(0), adds.eq(0)]
