@@ -60,6 +60,7 @@ class Ghash(wiring.Component):
         product = Signal(BLOCK_BITS)
         shift_count = Signal(range(BLOCK_OCTETS))
         position = Signal(range(BLOCK_OCTETS))
+        at_end = Signal()
         loaded = Signal()
 
         # The octet is summed with that of the hash which it meets, and multiplied a cycle later.
@@ -76,8 +77,12 @@ class Ghash(wiring.Component):
 
         with m.If(stb):
             m.d.comb += y_next.eq(self.y >> 8)
-            m.d.sync += [position.eq(position + 1), product.eq(product_next)]
-            with m.If(position == BLOCK_OCTETS - 1):
+            m.d.sync += [
+                position.eq(position + 1),
+                at_end.eq(position == BLOCK_OCTETS - 2),
+                product.eq(product_next),
+            ]
+            with m.If(at_end):
                 m.d.comb += y_next.eq(product_next)
                 m.d.sync += product.eq(0)
         m.d.sync += [self.y.eq(y_next), stb.eq(self.stb), z.eq(self.octet ^ y_next[:8])]
@@ -90,7 +95,8 @@ class Ghash(wiring.Component):
         with m.If(self.load):
             m.d.sync += [next_factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
         with m.If(self.begin | self.clear):
-            m.d.sync += [product.eq(0), self.y.eq(0), position.eq(0), z.eq(0), stb.eq(0)]
+            m.d.sync += [product.eq(0), self.y.eq(0), z.eq(0)]
+            m.d.sync += [position.eq(0), at_end.eq(0), stb.eq(0)]
         with m.If(self.begin):
             m.d.sync += [factor.eq(next_factor), next_factor.eq(0), loaded.eq(0)]
         with m.If(self.clear):

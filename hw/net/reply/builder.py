@@ -290,6 +290,8 @@ class ReplyBuilder(wiring.Component):
         ]
         first = Signal()
         wait = Signal(4)
+        waited = Signal()  # `wait` is 3
+        m.d.sync += waited.eq(wait == 2)
 
         with m.FSM():
             with m.State("idle"):
@@ -391,7 +393,7 @@ class ReplyBuilder(wiring.Component):
                     m.next = "tag"
                 with m.Elif(stored_at == end):
                     m.d.sync += wait.eq(wait + 1)
-                    with m.If(wait == 3):
+                    with m.If(waited):
                         m.d.sync += wait.eq(0)
                         m.next = "esp auth"
             with m.State("esp auth"):
@@ -444,7 +446,7 @@ class ReplyBuilder(wiring.Component):
                     start.eq(layout.at_ip),
                     cipher_octets.eq(end - layout.at_ip + Mux(view.esn, _HIGH_OCTETS, 0)),
                 ]
-                with m.If(wait == 3):
+                with m.If(waited):
                     m.d.sync += wait.eq(0)
                     m.next = "ah auth"
                     with m.If(is_gmac):
@@ -489,7 +491,7 @@ class ReplyBuilder(wiring.Component):
                             patch_data.eq(Mux(ip4, layout.outer_sum[:8], self._ttl)),
                         ]
                 m.d.comb += patch_stb.eq(reply.kind != ReplyKind.ARP)
-                with m.If(wait == 3):
+                with m.If(waited):
                     m.d.sync += wait.eq(0)
                     m.next = "settle"
                     with m.If(protected & reply.encapsulated & reply.v6):
@@ -499,7 +501,7 @@ class ReplyBuilder(wiring.Component):
                 m.d.comb += layout.sum_begin.eq(1)
                 m.d.sync += wait.eq(wait + 1)
                 m.d.sync += start.eq(layout.at_ip + IPV6.octet_offset("source"))
-                with m.If(wait == 3):
+                with m.If(waited):
                     m.d.sync += wait.eq(0)
                     region()
                     m.next = "encapsulated octets"
@@ -523,7 +525,7 @@ class ReplyBuilder(wiring.Component):
                     m.next = "settle"
             with m.State("settle"):
                 m.d.sync += [wait.eq(wait + 1), start.eq(0)]
-                with m.If(wait == 3):
+                with m.If(waited):
                     m.d.sync += wait.eq(0)
                     region()
                     m.next = "send"
