@@ -1,7 +1,9 @@
 """The feeder: a packet as a row of segments, each to those that need it, an octet a cycle."""
 
+from enum import IntEnum
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import cipher_job_layout
@@ -45,7 +47,7 @@ queue of ICVs. `zero`: zeros go there instead, but for ICVs. `is_word`: not of t
 one octet that stands in `octets`; with `zero`, what is left of the packet goes nowhere."""
 
 
-class _Step(enum.Enum):
+class _Step(IntEnum):
     """The segments of a packet, in their order."""
 
     HEADER = 0
@@ -197,7 +199,7 @@ class InboundFeeder(wiring.Component):
         keeps, begins, pends = Signal(), Signal(), Signal()
         to_outer, to_main, to_last = Signal(), Signal(), Signal()
         come = Signal()
-        step = Signal(_Step.REST.value + 1)
+        step = Signal(_Step.REST + 1)
         starts = ~busy & self.job.valid
         pended = pends & self.pending.ready
         outer_done = to_outer & self.outer_job.ready
@@ -234,17 +236,17 @@ class InboundFeeder(wiring.Component):
         with m.If(segments.room):
             m.d.sync += step.eq(step << 1)
         with m.If(to_last & (self.cipher_job.ready | ~to_cipher)):
-            m.d.sync += step[_Step.HEADER.value].eq(1)
+            m.d.sync += step[_Step.HEADER].eq(1)
         with m.If(starts & job.refused):
-            m.d.sync += step[_Step.REST.value].eq(1)
-        m.d.comb += self.job.ready.eq(segments.room & step[_Step.REST.value])
+            m.d.sync += step[_Step.REST].eq(1)
+        m.d.comb += self.job.ready.eq(segments.room & step[_Step.REST])
 
         def at(*steps):
-            return Cat(step[number.value] for number in steps).any()
+            return Cat(step[number] for number in steps).any()
 
         covers_ah = at(_Step.HEADER, _Step.AH_ICV, _Step.AH_PADDING)
-        high_steps = step[_Step.HIGH.value :][:_HIGH_OCTETS]
-        outer_high_steps = step[_Step.OUTER_HIGH.value :][:_HIGH_OCTETS]
+        high_steps = step[_Step.HIGH :][:_HIGH_OCTETS]
+        outer_high_steps = step[_Step.OUTER_HIGH :][:_HIGH_OCTETS]
         highs, outer_highs = high_steps.any(), outer_high_steps.any()
         high_to_cipher = by_cipher & ~esp
         rest = at(_Step.REST)
