@@ -77,9 +77,10 @@ def auth_octet_layout() -> data.StructLayout:
 class _BlockFifo(wiring.Component):
     """Takes a message as octets, pads it, and keeps it as blocks of words in block RAM.
 
-    An octet a cycle; after the last one of a message `i` is closed for 6 to 25 cycles. `blocks`
-    counts whole blocks. `fetch` reads a word, which is at `word` two cycles later, with `last` if
-    it is the last of its message; `take` with the first fetch of a block.
+    An octet a cycle; after the last one of a message `i` is closed for 6 to 25 cycles. `any` says
+    that there is a whole block, and tells of a `take` three cycles later. `fetch` reads a word,
+    which is at `word` two cycles later, with `last` if it is the last of its message; `take` with
+    the first fetch of a block.
 
     Source: FIPS 180-4 5.1.1, 5.2.1.
     """
@@ -114,12 +115,12 @@ class _BlockFifo(wiring.Component):
         used = Signal(bits)
         room = Signal()
         blocks = Signal(range(self._depth // BLOCK_WORDS + 1))
+        taken = Signal()
         m.d.sync += [latch.eq(read.data), out.eq(latch)]
         m.d.comb += [
             read.addr.eq(read_at),
             self.word.eq(out),
             self.last.eq(out[-1]),
-            self.any.eq(blocks != 0),
         ]
         with m.If(self.fetch):
             m.d.sync += read_at.eq(read_at + 1)
@@ -138,36 +139,39 @@ class _BlockFifo(wiring.Component):
         m.d.sync += [
             used.eq(write_at - read_at),
             room.eq(used < self._depth - 8),
-            blocks.eq(blocks + ends - self.take),
+            taken.eq(self.take),
+            blocks.eq(blocks + ends - taken),
+            self.any.eq(blocks != 0),
         ]
 
         octets = Signal(COUNT_BITS)  # of the message
         lane = Signal(2)
-        place = Signal(4)
         mark = Signal()  # the octet 80h is still to come
-        step, octet = Signal(), Signal(8)
+        step, zero, octet = Signal(), Signal(), Signal(8)
         m.d.comb += octet.eq(self.i.payload.data)
         with m.If(step):
             m.d.sync += [word.eq(Cat(octet, word[:24])), lane.eq(lane + 1)]
             with m.If(lane == 3):
-                m.d.sync += [stb.eq(1), place.eq(place + 1)]
+                m.d.sync += stb.eq(1)
         with m.FSM(name="padding"):
             with m.State("DATA"):
                 m.d.comb += [self.i.ready.eq(room), step.eq(room & self.i.valid)]
                 m.d.sync += mark.eq(1)
-                with m.If(step):
+                with m.If(room & self.i.valid):
                     m.d.sync += octets.eq(octets + 1)
                     with m.If(self.i.payload.last):
                         m.next = "PAD"
             with m.State("PAD"):
                 m.d.comb += octet.eq(Cat(Const(0, 7), mark))
-                with m.If(room):
-                    with m.If(mark | (lane != 0)):
-                        m.d.comb += step.eq(1)
+                with m.If(mark | (lane != 0)):
+                    m.d.comb += step.eq(room)
+                    with m.If(room):
                         m.d.sync += mark.eq(0)
-                    with m.Else():
-                        m.d.sync += [stb.eq(1), word.eq(0), place.eq(place + 1)]
-                        with m.If(place == BLOCK_WORDS - 2):
+                with m.Else():
+                    m.d.comb += zero.eq(1)
+                    with m.If(room):
+                        m.d.sync += stb.eq(1)
+                        with m.If((write_at + stb)[:4] == BLOCK_WORDS - 2):
                             m.next = "LENGTH"
             with m.State("LENGTH"):
                 # The block of the key counts as well.
@@ -177,10 +181,11 @@ class _BlockFifo(wiring.Component):
                     stb.eq(1),
                     last.eq(1),
                     word.eq(length << 3),
-                    place.eq(place + 1),
                     octets.eq(0),
                 ]
                 m.next = "DATA"
+        with m.If(zero):
+            m.d.sync += word.eq(0)
         return m
 
 
@@ -278,6 +283,7 @@ class HmacLane(wiring.Component):
         m.submodules.jobs = jobs = SkidBuffer(auth_job_layout(slots=self._slots))
         core = BothCores() if self._sha_1 else Sha256Core()
         clear = Signal()
+        m.d.sync += clear.eq(0)
         m.submodules.core = ResetInserter(clear)(core)
         wiring.connect(m, wiring.flipped(self.i), fifo.i)
         wiring.connect(m, wiring.flipped(self.job), jobs.i)
@@ -287,9 +293,11 @@ class HmacLane(wiring.Component):
         source = Signal(_Source)
         outer_half = Signal()  # of an expansion
         last = Signal()
-        reading = Signal()  # what the core does is a block of the message
-        with m.If(core.go):
-            m.d.sync += reading.eq(fifo.take)
+        reading = Signal()  # what the core does, if anything, is a block of the message
+        takes = Signal()
+        m.d.comb += fifo.take.eq(takes & fifo.any & core.ready)
+        with m.If(core.ready):
+            m.d.sync += reading.eq(takes)
 
         # The words of a block: `core.word` three cycles after `core.index`.
         index_1, index_2 = Signal(4), Signal(4)
@@ -331,22 +339,38 @@ class HmacLane(wiring.Component):
             m.d.sync += made.eq(length)
         with m.Else():
             m.d.sync += made.eq(0)
+        clears, wipes, blank = Signal(), Signal(), Signal()
+        m.d.sync += blank.eq(clears | wipes)
+        with m.If(blank):
+            m.d.sync += made.eq(0)
 
         # Eight words from the store into the core; they arrive two cycles behind their address.
-        count = Signal(5)
-        load_layout = data.StructLayout({"stb": 1, "index": 3, "region": 2, "key": 1})
+        part, fixed = Signal(_Part, init=_Part.FIXED), Signal(range(self._slots), init=1)
+        of_key = (source == _Source.KEY) if self._expands else Const(0)
+        # With an idle address they are zeros, which wipe the core's LUT RAM.
+        count = Signal(4)
+        eighth = Signal()  # of what is counted cycle by cycle
+        m.d.sync += eighth.eq(count[:3] == DIGEST_WORDS - 2)
+        load_layout = data.StructLayout(
+            {"stb": 1, "both": 1, "index": 3, "region": 2, "inner": 1, "outer": 1, "key": 1}
+        )
         loads = [Signal(load_layout, name=f"load_{number}") for number in range(3)]
-        wipe = Signal()
         m.d.comb += [
-            self.address.eq(Cat(Const(0, 3), _Part.FIXED, Const(1, range(self._slots)))),
+            self.address.eq(Cat(count[:3], part, Mux(part == _Part.FIXED, fixed, slot))),
             loads[0].index.eq(count[:3]),
-            core.load.stb.eq(loads[2].stb | wipe),
-            core.load.both.eq(wipe),
+            loads[0].inner.eq(self._expands & (part == _Part.KEY) & ~outer_half),
+            loads[0].outer.eq(self._expands & (part == _Part.KEY) & outer_half),
+            loads[0].key.eq(self._expands & (part == _Part.KEY)),
+            core.load.stb.eq(loads[2].stb),
+            core.load.both.eq(loads[2].both),
             core.load.upper.eq(loads[2].index[2]),
-            core.load.index.eq(Mux(wipe, count[:2], ~loads[2].index[:2])),
-            core.load.region.eq(Mux(wipe, count[2:4], loads[2].region)),
+            core.load.index.eq(~loads[2].index[:2]),
+            core.load.region.eq(loads[2].region),
             core.load.data.eq(
-                Mux(wipe, 0, self.data ^ Mux(loads[2].key, pad, Const(0, WORD_BITS)))
+                self.data
+                ^ (loads[2].inner.replicate(WORD_BITS) & (IPAD & ~OPAD))
+                ^ (loads[2].outer.replicate(WORD_BITS) & (OPAD & ~IPAD))
+                ^ (loads[2].key.replicate(WORD_BITS) & (IPAD & OPAD))
             ),
         ]
         m.d.sync += [loads[1].eq(loads[0]), loads[2].eq(loads[1])]
@@ -363,19 +387,8 @@ class HmacLane(wiring.Component):
             with m.If(tag_octet == TAG_OCTETS - 1):
                 m.d.sync += self.tag.valid.eq(0)
 
-        def load(name, then, *, slot, part, region, key=0):
-            with m.State(name):
-                m.d.comb += [
-                    self.address.eq(Cat(count[:3], part, slot)),
-                    loads[0].stb.eq(1),
-                    loads[0].region.eq(region),
-                    loads[0].key.eq(key),
-                ]
-                m.d.sync += count.eq(count + 1)
-                with m.If(count == DIGEST_WORDS - 1):
-                    m.d.sync += count.eq(0)
-                    m.next = then
-
+        may_end = Signal()
+        m.d.sync += may_end.eq(of_key | ~self.tag.valid)
         with m.FSM(name="lane"):
             with m.State("IDLE"):
                 m.d.sync += [count.eq(0), last.eq(0)]
@@ -388,109 +401,118 @@ class HmacLane(wiring.Component):
                         ]
                         if self._sha_1:
                             m.d.sync += sha_1.eq(self.expand_sha_1)
-                        m.next = "LOAD INITIAL"
+                        m.next = "LOAD"
                 with m.If(jobs.o.valid & ~(self.expand if self._expands else Const(0))):
                     m.d.comb += jobs.o.ready.eq(1)
-                    m.d.sync += [slot.eq(jobs.o.payload.slot), source.eq(_Source.MESSAGE)]
+                    m.d.sync += [
+                        slot.eq(jobs.o.payload.slot),
+                        source.eq(_Source.MESSAGE),
+                        part.eq(_Part.INNER),
+                    ]
                     if self._sha_1:
                         m.d.sync += sha_1.eq(jobs.o.payload.sha_1)
-                    m.next = "LOAD INNER"
-            load("LOAD INNER", "FIRST", slot=slot, part=_Part.INNER, region=Region.START)
+                    m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.comb += [
+                    fixed.eq(Mux(sha_1, SHA1_FIXED_SLOT, 0) if self._sha_1 else 0),
+                    loads[0].stb.eq(1),
+                    loads[0].region.eq(Mux(part == _Part.KEY, Region.DIGEST, Region.START)),
+                ]
+                m.d.sync += count.eq(count + 1)
+                with m.If(eighth):
+                    m.d.sync += [count.eq(0), part.eq(_Part.FIXED)]
+                    with m.Switch(part):
+                        with m.Case(_Part.INNER):
+                            m.next = "FIRST"
+                        with m.Case(_Part.OUTER):
+                            m.next = "BLOCKS"
+                        if self._expands:
+                            with m.Case(_Part.FIXED):
+                                m.d.sync += part.eq(_Part.KEY)
+                            with m.Case(_Part.KEY):
+                                m.next = "KEY WAIT"
             with m.State("FIRST"):
+                m.d.comb += [core.go.eq(fifo.any), core.fresh.eq(1), takes.eq(1)]
                 with m.If(fifo.any):
-                    m.d.comb += [core.go.eq(1), core.fresh.eq(1), fifo.take.eq(1)]
                     m.next = "FIRST WAIT"
             with m.State("FIRST WAIT"):  # until the core has read its start
                 m.d.sync += count.eq(count + 1)
-                with m.If(count == 15):
-                    m.d.sync += count.eq(0)
-                    m.next = "LOAD OUTER"
-            load("LOAD OUTER", "BLOCKS", slot=slot, part=_Part.OUTER, region=Region.START)
+                with m.If(eighth & count[3]):
+                    m.d.sync += [count.eq(0), part.eq(_Part.OUTER)]
+                    m.next = "LOAD"
             with m.State("BLOCKS"):
-                with m.If(core.ready):
-                    with m.If(last):
-                        m.d.comb += [core.go.eq(1), core.finish.eq(1)]
-                        m.next = "INNER FINISH"
-                    with m.Elif(fifo.any):
-                        m.d.comb += [core.go.eq(1), fifo.take.eq(1)]
+                m.d.comb += [core.go.eq(last | fifo.any), core.finish.eq(last), takes.eq(~last)]
+                with m.If(core.ready & last):
+                    m.next = "INNER FINISH"
             with m.State("INNER FINISH"):
+                m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
                 with m.If(core.ready):
-                    m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
                     m.d.sync += source.eq(_Source.DIGEST)
                     m.next = "OUTER"
             with m.State("OUTER"):
-                with m.If(core.ready & ~self.tag.valid):
-                    m.d.comb += [core.go.eq(1), core.finish.eq(1)]
+                m.d.comb += [core.go.eq(may_end), core.finish.eq(1)]
+                with m.If(core.ready & may_end):
                     m.next = "OUTER FINISH"
             with m.State("OUTER FINISH"):
                 with m.If(core.ready):
-                    m.d.sync += self.tag.valid.eq(1)
                     m.next = "CLEAR"
+                    if self._expands:
+                        with m.If(of_key):
+                            m.next = "STORE"
+                    with m.If(~of_key):
+                        m.d.sync += self.tag.valid.eq(1)
             with m.State("CLEAR"):
-                m.d.comb += [clear.eq(count == 0), wipe.eq(1)]
-                m.d.sync += [count.eq(count + 1), made.eq(0)]
-                with m.If(count == 15):
+                m.d.comb += [
+                    loads[0].stb.eq(1),
+                    loads[0].both.eq(1),
+                    clears.eq(1),
+                    loads[0].region.eq(count[2:]),
+                ]
+                m.d.sync += [clear.eq(count == 0), count.eq(count + 1)]
+                with m.If(eighth & count[3]):
                     m.d.sync += [count.eq(0), source.eq(_Source.MESSAGE)]
                     m.next = "IDLE"
             if self._expands:
-                fixed = Const(0, range(self._slots))
-                if self._sha_1:
-                    fixed = Mux(sha_1, Const(SHA1_FIXED_SLOT, range(self._slots)), fixed)
-                self._expand_states(m, core, load, count, slot, fixed, outer_half, index_2, made)
+                self._expand_states(m, core, count, outer_half, index_2, made, wipes)
         return m
 
-    def _expand_states(self, m, core, load, count, slot, fixed, outer_half, index_2, made) -> None:
-        load(
-            "LOAD INITIAL",
-            "LOAD KEY",
-            slot=fixed,
-            part=_Part.FIXED,
-            region=Region.START,
-        )
-        load("LOAD KEY", "KEY WAIT", slot=slot, part=_Part.KEY, region=Region.DIGEST, key=1)
+    def _expand_states(self, m, core, count, outer_half, index_2, made, wipes) -> None:
         with m.State("KEY WAIT"):
             m.d.sync += count.eq(count + 1)
             with m.If(count == 3):
                 m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
                 m.d.sync += count.eq(0)
-                m.next = "KEY BLOCK"
-        with m.State("KEY BLOCK"):
-            with m.If(core.ready):
-                m.d.comb += [core.go.eq(1), core.finish.eq(1)]
-                m.next = "KEY FINISH"
-        with m.State("KEY FINISH"):
-            with m.If(core.ready):
-                m.next = "STORE"
+                m.next = "OUTER"
 
-        # A word waits in `made`, for the way to the block RAM is long.
-        def store(name, part):
-            with m.State(name):
-                m.d.comb += [
-                    self.store.stb.eq(settle.all() & ~self.aborted),
-                    self.store.part.eq(part),
-                    self.store.index.eq(count[:3]),
-                ]
-                m.d.sync += index_2.eq(count[:3])
-                if part is _Part.KEY:
-                    m.d.sync += made.eq(0)
-                with m.If(~settle.all()):
-                    m.d.sync += settle.eq(settle + 1)
-                with m.Elif(self.store.taken | self.aborted):
-                    m.d.sync += [settle.eq(0), count.eq(count + 1)]
-                    with m.If(count == DIGEST_WORDS - 1):
-                        m.d.sync += count.eq(0)
-                        yield
-
+        # A word waits in `made`, for the way to the block RAM is long. After both midstates zeros
+        # follow, over the key.
         settle = Signal(2)
-        m.d.comb += self.store.data.eq(made)
-        for _ in store("STORE", Mux(outer_half, _Part.OUTER, _Part.INNER)):
-            m.d.sync += outer_half.eq(1)
-            m.next = "LOAD INITIAL"
-            with m.If(outer_half):
-                m.next = "WIPE KEY"
-        for _ in store("WIPE KEY", _Part.KEY):
-            m.d.comb += self.expand_end.eq(1)
-            m.next = "CLEAR"
+        offered, at_last = Signal(), Signal()
+        m.d.comb += [
+            self.store.stb.eq(offered & ~self.aborted),
+            self.store.part.eq(Mux(wipes, _Part.KEY, Mux(outer_half, _Part.OUTER, _Part.INNER))),
+            self.store.index.eq(count[:3]),
+            self.store.data.eq(made),
+        ]
+        m.d.sync += [
+            offered.eq(offered & ~self.store.taken & ~self.aborted),
+            at_last.eq(count[:3] == DIGEST_WORDS - 1),
+        ]
+        with m.State("STORE"):
+            m.d.sync += index_2.eq(count[:3])
+            with m.If(~settle.all()):
+                m.d.sync += settle.eq(settle + 1)
+                with m.If(settle == 1):
+                    m.d.sync += offered.eq(1)
+            with m.Elif(~offered):
+                m.d.sync += [settle.eq(0), count.eq(count + 1)]
+                with m.If(at_last):
+                    m.d.sync += [count.eq(0), outer_half.eq(1), wipes.eq(outer_half & ~wipes)]
+                    with m.If(~outer_half):
+                        m.next = "LOAD"
+                    with m.If(wipes):
+                        m.d.comb += self.expand_end.eq(1)
+                        m.next = "CLEAR"
 
 
 class HmacUnit(wiring.Component):
@@ -512,9 +534,9 @@ class HmacUnit(wiring.Component):
     `busy` is ignored.
 
     *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the one
-    after `stb`, later by 24 for each other slot asked for before; `zeroising` meanwhile. Never
-    lost, and an expansion of that slot writes nothing more and ends without `done`. After reset
-    all slots are zeroised. SEC: CRYPTO.ZEROISE.
+    after `stb`, later by 24 for each one asked for before and not done; `zeroising` meanwhile.
+    Never lost, and an expansion of that slot writes nothing more and ends without `done`. After
+    reset all slots are zeroised. SEC: CRYPTO.ZEROISE.
 
     There is no way out for a key or midstate. SEC: SAD.KEY_WRITE_ONLY.
 
@@ -625,10 +647,9 @@ class HmacUnit(wiring.Component):
             m.d.sync += [latch.eq(port.data), word.eq(latch)]
             m.d.comb += [port.addr.eq(lane.address), lane.data.eq(word)]
 
-        pending = Signal(self._slots, init=(1 << self._slots) - 1)
         zeroise_slot = Signal(range(self._slots))
         zeroise_index = Signal(range(KEPT_WORDS))
-        self._zeroise(m, pending, zeroise_slot, zeroise_index)
+        self._zeroise(m, zeroise_slot, zeroise_index)
 
         maker = lanes[0]
         expanding, expand_slot, aborted = Signal(), Signal(range(self._slots)), Signal()
@@ -673,17 +694,24 @@ class HmacUnit(wiring.Component):
             ]
         return m
 
-    def _zeroise(self, m: Module, pending: Signal, slot: Signal, index: Signal) -> None:
-        held = Signal.like(slot, name="zeroise_held")
-        m.d.sync += held.eq(slot)
-        m.d.comb += [self.zeroising.eq(pending.any()), slot.eq(held)]
-        with m.If(index == 0):  # another slot begins
+    def _zeroise(self, m: Module, slot: Signal, index: Signal) -> None:
+        active, free = Signal(init=1), Signal()
+        pending = Signal(self._slots, init=(1 << self._slots) - 2)
+        begins = pending.any() | self.zeroise.stb
+        m.d.comb += self.zeroising.eq(active)
+        m.d.sync += [free.eq(index == KEPT_WORDS - 2), index.eq(index + 1)]
+        with m.If(free):  # no slot is under way, or its last word is written
+            m.d.sync += [
+                active.eq(begins),
+                free.eq(~begins),
+                slot.eq(self.zeroise.slot),
+                index.eq(0),
+            ]
             for number in reversed(range(self._slots)):
                 with m.If(pending[number]):
-                    m.d.comb += slot.eq(number)
-        with m.If(self.zeroising):
-            m.d.sync += index.eq(index + 1)
-            with m.If(index == KEPT_WORDS - 1):
-                m.d.sync += [index.eq(0), pending.bit_select(slot, 1).eq(0)]
-        with m.If(self.zeroise.stb):
-            m.d.sync += pending.bit_select(self.zeroise.slot, 1).eq(1)
+                    m.d.sync += slot.eq(number)
+        for number in range(self._slots):
+            with m.If(free & ~pending[:number].any()):
+                m.d.sync += pending[number].eq(0)
+            with m.If(active & self.zeroise.stb & (self.zeroise.slot == number)):
+                m.d.sync += pending[number].eq(1)

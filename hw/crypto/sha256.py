@@ -13,7 +13,9 @@ a[t - 3] being d[t]:
 - a[t + 1] = T1[t] + S0(a) + Maj(a, b, c), another cycle later.
 
 A chaining value goes into the chains the same way, a word a cycle, and so do the four sums of each
-chain after the last round. It lies in LUT RAM meanwhile.
+chain after the last round. It lies in LUT RAM meanwhile. Such a word uses the adders of a round: it
+stands for d[t] in `ahead_sum`, with K[t] + W[t] = 0, so that h[t] is added to it; and for ~e[t + 1]
+in T1, which becomes ~(word + d[t]). For this all of it stands still between two blocks.
 
 Source: FIPS 180-4 4.1.2, 4.2.2, 5.3.3, 6.2.2.
 """
@@ -50,7 +52,7 @@ BLOCK_CYCLES = CHAIN_WORDS + ROUNDS
 """From the start of a block to that of the next: four words of the chaining value, 64 rounds."""
 
 FINISH_CYCLES = 10
-"""From the start of a finish until the digest can be read and the next block started."""
+"""From the start of a finish until the next block can start; a cycle later the digest is there."""
 
 
 def _primes(number: int) -> list[int]:
@@ -112,9 +114,10 @@ class Sha256Core(wiring.Component):
     Contract: a `go` while `ready` starts a block, or with `finish` adds up the last one. Word s of
     the block must be at `word` three cycles after the one in which `index` = s (the first time,
     `index` = 0 is in the cycle after `go`). Blocks may follow each other each 68 cycles. `go` when
-    not `ready` is ignored. Ten cycles after a finish began its digest is in region DIGEST.
+    not `ready` is ignored. After a finish comes a block with `fresh`. Eleven cycles after a finish
+    began its digest is in region DIGEST.
 
-    Loads may be made at any time but in cycles 1 to 9 after a `go`.
+    Loads may be made at any time but in cycles 1 to 10 after a `go`.
 
     Attributes
     ----------
@@ -155,37 +158,32 @@ class Sha256Core(wiring.Component):
 
         # `index` runs LEAD_CYCLES and one ahead of the words; what it means is decoded early.
         index, running, finishing, fresh = self.index, self.running, Signal(), Signal()
-        at_end = Signal()
-        m.d.comb += self.ready.eq(~running | at_end)
-        m.d.sync += at_end.eq(
-            running & (index == Mux(finishing, FINISH_CYCLES - 2, BLOCK_CYCLES - 2))
-        )
+        ready = Signal(init=1)
+        m.d.comb += self.ready.eq(ready)
+        m.d.sync += ready.eq(index == Mux(finishing, FINISH_CYCLES - 2, BLOCK_CYCLES - 2))
         with m.If(running):
             m.d.sync += index.eq(index + 1)
-        with m.If(self.ready):
+        with m.If(ready):
             m.d.sync += [
-                index.eq(0),
+                ready.eq(~self.go),
                 running.eq(self.go),
                 finishing.eq(self.finish),
                 fresh.eq(self.fresh),
-                at_end.eq(0),
+                index.eq(0),
             ]
-        step_layout = data.StructLayout(
-            {"active": 1, "push": 1, "place": 2, "fresh": 1, "finish": 1}
-        )
+        step_layout = data.StructLayout({"push": 1, "place": 2, "fresh": 1, "finish": 1})
         decoded = Signal(step_layout)
         m.d.comb += [
             decoded.push.eq(running & (index < CHAIN_WORDS)),
-            decoded.active.eq(running & (~finishing | (index < CHAIN_WORDS))),
             decoded.place.eq(index[:2]),
             decoded.fresh.eq(fresh),
             decoded.finish.eq(finishing),
         ]
         steps = [decoded]
-        for number in range(1, 6):
+        for number in range(1, 7):
             steps.append(Signal(step_layout, name=f"step_{number}"))
-            m.d.sync += steps[-1].eq(steps[-2])
-        upper_step, lower_step = steps[3], steps[5]
+            with m.If(running):
+                m.d.sync += steps[-1].eq(steps[-2])
         from_outside = Signal()
         outside_delay = Signal(2)
         m.d.comb += from_outside.eq(outside_delay[1])
@@ -218,35 +216,54 @@ class Sha256Core(wiring.Component):
         kw, hkw, ahead_sum, t1 = (
             Signal(WORD_BITS, name=name) for name in ("kw", "hkw", "ahead_sum", "t1")
         )
-        m.d.sync += [
-            kw.eq(k + w[15]),
-            hkw.eq(kw + f),
-            ahead_sum.eq(hkw + a),
-            t1.eq(e - c),
-        ]
+        upper_word = self._words(m, "upper", steps[2], steps[4], e)
+        lower_word = self._words(m, "lower", steps[4], steps[6], a)
+        with m.If(running):
+            m.d.sync += [
+                kw.eq(k + w[15]),
+                hkw.eq(kw + f),
+                ahead_sum.eq(hkw + Mux(steps[2].push, upper_word, a)),
+                t1.eq(Mux(steps[4].push, ~lower_word, e) - c),
+            ]
         big_1 = Signal(WORD_BITS)
         choose = Signal(WORD_BITS)
         big_0 = Signal(WORD_BITS)
         majority = Signal(WORD_BITS)
+        upper_push, lower_push = (steps[number].push.replicate(WORD_BITS) for number in (3, 5))
         m.d.comb += [
-            big_1.eq(_rotated(e, 6) ^ _rotated(e, 11) ^ _rotated(e, 25)),
-            choose.eq((e & f) | (~e & g)),
-            big_0.eq(_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)),
-            majority.eq((a & b) | (a & c) | (b & c)),
+            big_1.eq((_rotated(e, 6) ^ _rotated(e, 11) ^ _rotated(e, 25)) & ~upper_push),
+            choose.eq(((e & f) | (~e & g)) & ~upper_push),
+            big_0.eq((_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)) & ~lower_push),
+            majority.eq(((a & b) | (a & c) | (b & c)) & ~lower_push),
         ]
         upper_round = sum_of_three(m, "upper", ahead_sum, big_1, choose)
-        lower_round = sum_of_three(m, "lower", t1, big_0, majority)
-        self._chain(m, "upper", upper_step, (e, f, g, h), upper_round)
-        lower_sum = self._chain(m, "lower", lower_step, (a, b, c, d), lower_round)
+        lower_round = sum_of_three(m, "lower", t1 ^ lower_push, big_0, majority)
+        with m.If(running):
+            m.d.sync += [
+                e.eq(upper_round),
+                a.eq(lower_round),
+                *(after.eq(before) for before, after in pairwise((a, b, c, d))),
+                *(after.eq(before) for before, after in pairwise((e, f, g, h))),
+            ]
+        # Nothing is added to the words with which a fresh block begins.
+        with m.If(decoded.push):
+            m.d.sync += kw.eq(0)
+        with m.If(steps[1].push & steps[1].fresh):
+            m.d.sync += hkw.eq(0)
+        with m.If(steps[3].push & steps[3].fresh & ~steps[3].place[1]):
+            m.d.sync += [letter.eq(0) for letter in (a, b, c, d)]
         m.d.comb += [
-            self.sum.eq(lower_sum),
-            self.sum_stb.eq(lower_step.push & lower_step.finish),
+            self.sum.eq(a),
+            self.sum_stb.eq(steps[6].push & steps[6].finish),
             self.digest.eq(Mux(self.digest_index[2], self._upper_digest, self._lower_digest)),
         ]
         return m
 
-    def _chain(self, m: Module, name: str, step, chain, round_word) -> Signal:
-        """One of the chains with its words in LUT RAM; returns what is pushed."""
+    def _words(self, m: Module, name: str, step, written, first) -> Signal:
+        """The words of one of the chains in LUT RAM; returns the one for `step`.
+
+        What `written` pushed is `first` of the chain now.
+        """
         words = memory.Memory(
             shape=WORD_BITS, depth=16, init=[], attrs={"ram_style": "distributed"}
         )
@@ -255,28 +272,20 @@ class Sha256Core(wiring.Component):
         read = words.read_port(domain="comb")
         digest = words.read_port(domain="comb")
         setattr(self, f"_{name}_digest", digest.data)
-        first, _, _, last = chain
-        pushed = Signal(WORD_BITS, name=f"{name}_pushed")
-        added = Signal(WORD_BITS, name=f"{name}_added")
+        load = self.load
         m.d.comb += [
             read.addr.eq(Cat(step.place, step.fresh, Const(0, 1))),
             digest.addr.eq(Cat(~self.digest_index[:2], Const(Region.DIGEST, 2))),
-            added.eq(Mux(step.fresh, 0, last)),
-            pushed.eq(read.data + added),
-        ]
-        with m.If(step.active):
-            m.d.sync += [first.eq(Mux(step.push, pushed, round_word))]
-            m.d.sync += [after.eq(before) for before, after in pairwise(chain)]
-        load = self.load
-        m.d.comb += [
-            write.en.eq(step.push | (load.stb & (load.both | (load.upper == (name == "upper"))))),
+            write.en.eq(
+                written.push | (load.stb & (load.both | (load.upper == (name == "upper"))))
+            ),
             write.addr.eq(
                 Mux(
-                    step.push,
-                    Cat(step.place, Const(0, 1), step.finish),
+                    written.push,
+                    Cat(written.place, Const(0, 1), written.finish),
                     Cat(load.index, load.region),
                 )
             ),
-            write.data.eq(Mux(step.push, pushed, load.data)),
+            write.data.eq(Mux(written.push, first, load.data)),
         ]
-        return pushed
+        return read.data

@@ -23,7 +23,7 @@ EXPAND_CYCLES = {False: 293, True: 327}
 FIPS_180_4_INITIAL = 0x6A09E667
 FIPS_180_4_SHA1_INITIAL = 0x67452301
 SHA1_INITIAL_SLOT = 2
-RESTING_SUMS = [0x428A2F98, 0x5A827999]  # the first round constants, FIPS 180-4 4.2.1 and 4.2.2
+RESTING_SUMS = [0, 0x5A827999]  # SHA-1: the first round constant, FIPS 180-4 4.2.1
 BORDERS = [1, 2, 3, 4, 54, 55, 56, 57, 62, 63, 64, 65, 118, 119, 120, 127, 128, 129, 300, 1500]
 
 # RFC 4231 4.2, 4.3, 4.4, 4.5, 4.7, 4.8: key, data, first 128 bits of HMAC-SHA-256.

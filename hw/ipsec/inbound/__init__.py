@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import cipher_job_layout
@@ -22,7 +21,6 @@ from spec.sa import BANKS, REPLAY_WINDOW
 __all__ = ["InboundPath"]
 
 _PENDING = 8
-_ICV_OCTETS = 64
 
 
 class InboundPath(wiring.Component):
@@ -118,7 +116,6 @@ class InboundPath(wiring.Component):
         m.submodules.verdict = verdict = InboundVerdict()
         m.submodules.window = window = ReplayWindow(windows=2 * BANKS, window=self._replay_window)
         m.submodules.pending = pending = WordQueue(Pending, depth=_PENDING)
-        m.submodules.icvs = icvs = SyncFIFO(width=8, depth=_ICV_OCTETS)
 
         for inner, outer in (
             (front.meta, self.meta),
@@ -147,14 +144,7 @@ class InboundPath(wiring.Component):
         wiring.connect(m, verdict.decision, plain.decision)
         wiring.connect(m, feeder.pending, pending.i)
         wiring.connect(m, pending.o, verdict.pending)
-        m.d.comb += [
-            icvs.w_data.eq(feeder.icv.payload),
-            icvs.w_en.eq(feeder.icv.valid),
-            feeder.icv.ready.eq(icvs.w_rdy),
-            verdict.icv.payload.eq(icvs.r_data),
-            verdict.icv.valid.eq(icvs.r_rdy),
-            icvs.r_en.eq(verdict.icv.ready),
-        ]
+        wiring.connect(m, feeder.icv, verdict.icv)
 
         m.d.comb += [
             front.banks.eq(self.banks),

@@ -1,8 +1,9 @@
 """The feeder: a packet as a row of segments, each to those that need it, an octet a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from enum import IntEnum
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import cipher_job_layout
@@ -11,6 +12,7 @@ from hw.headers import octets_of
 from hw.ipsec.inbound.job import InboundJob, Pending
 from hw.ipsec.inbound.plain import Begin
 from hw.ipsec.layouts import TOKENS, Cipher, auth_slot, key_slot
+from hw.ring import Ring
 from hw.stream import OctetSignature, PacketBeat, PacketSignature, SkidBuffer
 from spec.headers import AH, ESP, GCM_IV
 from spec.sa import BANKS
@@ -23,6 +25,7 @@ _CBC_IV_OCTETS = 16
 _PADDING_OCTETS = 4
 _HIGH_OCTETS = 4
 _SEGMENTS = 16
+_ICV_OCTETS = 64
 
 _Segment = data.StructLayout(
     {
@@ -36,13 +39,27 @@ _Segment = data.StructLayout(
         "outer_last": 1,
         "zero": 1,
         "is_word": 1,
-        "drain": 1,
-        "word": 32,
     }
 )
-"""Octets of a packet, or of `word`, and where they go: to the cipher unit, the two messages to be
+"""Octets of a packet, at least two, and where they go: to the cipher unit, the two messages to be
 hashed (`*_last`: the last octet of this segment is the message's), the plaintext as it is, the
-queue of ICVs. `zero`: zeros go there instead, but for ICVs. `drain`: what is left of the packet."""
+queue of ICVs. `zero`: zeros go there instead, but for ICVs. `is_word`: not of the packet, but the
+one octet that stands in `octets`; with `zero`, what is left of the packet goes nowhere."""
+
+
+class _Step(IntEnum):
+    """The segments of a packet, in their order."""
+
+    HEADER = 0
+    AH_ICV = 1
+    AH_PADDING = 2
+    ESP_HEADER = 3
+    ESP_IV = 4
+    TEXT = 5
+    HIGH = 6  # and three more
+    ESP_ICV = HIGH + _HIGH_OCTETS
+    OUTER_HIGH = ESP_ICV + 1  # and three more
+    REST = OUTER_HIGH + _HIGH_OCTETS
 
 
 class InboundFeeder(wiring.Component):
@@ -50,7 +67,7 @@ class InboundFeeder(wiring.Component):
 
     A job is handed on at once - to the plaintext path, the verdict and the engines, in this order
     and HMAC messages first - while the packet before it is still fed; `job` is held for about
-    15 cycles. The octets pass one a cycle, two cycles more from one packet to the next; those that
+    30 cycles. The octets pass one a cycle, two cycles more from one packet to the next; those that
     nobody needs and those of refused packets as fast. All takers of a segment go at the pace of the
     slowest.
 
@@ -98,7 +115,7 @@ class InboundFeeder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.segments = segments = SyncFIFO(width=_Segment.size, depth=_SEGMENTS)
+        m.submodules.segments = segments = Ring(_Segment, depth=_SEGMENTS)
         self._plan(m, segments)
         self._move(m, segments)
         return m
@@ -106,33 +123,57 @@ class InboundFeeder(wiring.Component):
     def _plan(self, m, segments):
         """Hands a job on, and writes its segments."""
         job = self.job.payload
-        esp = ~job.clear & (~job.ah | job.both)
-        by_cipher, by_main = Signal(), Signal()
         is_gmac = job.cipher == Cipher.GMAC
         is_gcm = job.cipher == Cipher.GCM
         is_cbc = job.cipher == Cipher.CBC
-        direct = job.clear | ~(is_gcm | is_cbc)
-        m.d.comb += [
+        # What follows from the job, a cycle behind it: it is not used before the second.
+        clear, both, esn = Signal(), Signal(), Signal()
+        esp, ah, by_cipher, by_main = (Signal() for _ in range(4))
+        gcm, gmac = Signal(), Signal()
+        direct, deciphered, to_cipher = Signal(), Signal(), Signal()
+        first_octets, text_octets, all_text_octets = Signal(8), Signal(11), Signal(11)
+        m.d.sync += [
+            clear.eq(job.clear),
+            both.eq(job.both),
+            esn.eq(job.esn),
+            esp.eq(~job.clear & (~job.ah | job.both)),
+            ah.eq(~job.clear & job.ah),
             by_cipher.eq(~job.clear & (is_gcm | is_gmac)),
             by_main.eq(~job.clear & ~(is_gcm | is_gmac)),
+            gcm.eq(is_gcm),
+            gmac.eq(is_gmac),
+            direct.eq(job.clear | ~(is_gcm | is_cbc)),
+            deciphered.eq(~job.clear & is_cbc),
+            to_cipher.eq(~job.clear & (is_gcm | is_gmac | is_cbc)),
+            text_octets.eq(job.text_octets),
+            all_text_octets.eq(text_octets + Mux(deciphered, _CBC_IV_OCTETS, 0)),
         ]
+        # A message in clear, or ESP, without a header before it does not exist.
+        with m.If(~ah):
+            m.d.sync += first_octets.eq(job.header_octets)
+        with m.Elif(gmac & ~both):
+            m.d.sync += first_octets.eq(job.header_octets + AH.octets + GCM_IV.octets)
+        with m.Else():
+            m.d.sync += first_octets.eq(job.header_octets + AH.octets)
 
         token = Signal(range(TOKENS))
         begin, pending = self.begin.payload, self.pending.payload
         m.d.comb += [
             begin.direct.eq(direct),
-            begin.octets.eq(job.text_octets),
+            begin.octets.eq(text_octets),
             begin.esp.eq(esp),
             begin.tunnel.eq(job.tunnel),
-            begin.clear.eq(job.clear),
+            begin.clear.eq(clear),
             begin.next_header.eq(job.next_header),
             begin.token.eq(token),
             *(
                 pending[name].eq(job[name])
                 for name, _ in Pending
-                if name not in ("by_cipher", "token")
+                if name not in ("by_cipher", "both", "clear", "token")
             ),
             pending.by_cipher.eq(by_cipher),
+            pending.both.eq(both),
+            pending.clear.eq(clear),
             pending.token.eq(token),
             self.keep_token.eq(job.token),
         ]
@@ -144,212 +185,195 @@ class InboundFeeder(wiring.Component):
             work.slot.eq(key_slot(job.bank, 0)),
             work.aes256.eq(job.aes256),
             work.nonce.eq(Cat(octets_of(job.salt), job.iv)),
-            work.aad.eq(Cat(spi, Mux(job.esn, Cat(high), Cat(low)), low)),
-            work.aad_octets.eq(Mux(esp, Mux(job.esn, 12, 8), 0)),
+            work.aad.eq(Cat(spi, Mux(esn, Cat(high), Cat(low)), low)),
+            work.aad_octets.eq(Mux(esp, Mux(esn, 12, 8), 0)),
             work.octets.eq(job.cipher_octets),
             self.main_job.payload.slot.eq(auth_slot(job.bank, 0, 0)),
             self.main_job.payload.sha_1.eq(job.sha_1),
             self.outer_job.payload.slot.eq(auth_slot(job.bank, 0, 1)),
         ]
 
-        # A segment is made in one cycle and written in the next.
+        # One hand-over after the other. Lanes first: who holds a lane waits for the cipher unit,
+        # but never the other way. The tags are taken in the order of the ICVs in the packet.
+        busy = Signal()
+        keeps, begins, pends = Signal(), Signal(), Signal()
+        to_outer, to_main, to_last = Signal(), Signal(), Signal()
+        come = Signal()
+        step = Signal(_Step.REST + 1)
+        starts = ~busy & self.job.valid
+        pended = pends & self.pending.ready
+        outer_done = to_outer & self.outer_job.ready
+        m.d.comb += [
+            self.keep.eq(keeps & self.keep_ready),
+            self.begin.valid.eq(begins),
+            self.pending.valid.eq(pends),
+            self.outer_job.valid.eq(to_outer),
+            self.main_job.valid.eq(to_main),
+            self.cipher_job.valid.eq(to_last & to_cipher),
+            come.eq((pended & ~both) | outer_done),
+        ]
+        m.d.sync += [
+            keeps.eq((keeps & ~self.keep_ready) | (starts & ~job.refused)),
+            begins.eq((begins & ~self.begin.ready) | (keeps & self.keep_ready)),
+            pends.eq((pends & ~self.pending.ready) | (begins & self.begin.ready)),
+            to_outer.eq((to_outer & ~self.outer_job.ready) | (pended & both)),
+            to_main.eq((to_main & ~self.main_job.ready) | (come & by_main)),
+            to_last.eq(
+                (to_last & to_cipher & ~self.cipher_job.ready)
+                | (to_main & self.main_job.ready)
+                | (come & ~by_main)
+            ),
+        ]
+        with m.If(keeps):
+            m.d.sync += token.eq(self.kept)
+        with m.If(starts):
+            m.d.sync += busy.eq(1)
+        with m.If(self.job.ready):
+            m.d.sync += busy.eq(0)
+
+        # One step a cycle, whether it has a segment or not. The segment is made in this cycle and
+        # written in the next.
+        with m.If(segments.room):
+            m.d.sync += step.eq(step << 1)
+        with m.If(to_last & (self.cipher_job.ready | ~to_cipher)):
+            m.d.sync += step[_Step.HEADER].eq(1)
+        with m.If(starts & job.refused):
+            m.d.sync += step[_Step.REST].eq(1)
+        m.d.comb += self.job.ready.eq(segments.room & step[_Step.REST])
+
+        def at(*steps):
+            return Cat(step[number] for number in steps).any()
+
+        covers_ah = at(_Step.HEADER, _Step.AH_ICV, _Step.AH_PADDING)
+        high_steps = step[_Step.HIGH :][:_HIGH_OCTETS]
+        outer_high_steps = step[_Step.OUTER_HIGH :][:_HIGH_OCTETS]
+        highs, outer_highs = high_steps.any(), outer_high_steps.any()
+        high_to_cipher = by_cipher & ~esp
+        rest = at(_Step.REST)
         segment = Signal(_Segment)
         stb = Signal()
-        may = Signal()
-        m.d.comb += [
-            segments.w_data.eq(segment),
-            segments.w_en.eq(stb),
-            may.eq(~stb | segments.w_rdy),
+        m.d.comb += [segments.entry.eq(segment), segments.stb.eq(stb)]
+        m.d.sync += [
+            stb.eq(
+                segments.room
+                & (
+                    at(_Step.HEADER, _Step.TEXT, _Step.REST)
+                    | (at(_Step.AH_ICV) & ah)
+                    | (at(_Step.AH_PADDING) & ah & job.padded)
+                    | (at(_Step.ESP_HEADER, _Step.ESP_ICV) & esp)
+                    | (at(_Step.ESP_IV) & esp & gmac)
+                    | (highs & esn & (by_main | high_to_cipher))
+                    | (outer_highs & esn & both)
+                )
+            ),
+            segment.cipher.eq(
+                (covers_ah & high_to_cipher)
+                | at(_Step.ESP_IV)
+                | (at(_Step.TEXT) & to_cipher)
+                | (highs & by_cipher)
+            ),
+            segment.main.eq(
+                by_main & ((covers_ah & ~esp) | at(_Step.ESP_HEADER, _Step.TEXT) | highs)
+            ),
+            segment.main_last.eq((at(_Step.TEXT) & ~esn) | high_steps[-1]),
+            segment.outer_last.eq((at(_Step.ESP_ICV) & ~esn) | outer_high_steps[-1]),
+            segment.outer.eq(both & ~(highs | rest)),
+            segment.direct.eq(at(_Step.TEXT) & direct),
+            segment.icv.eq(at(_Step.AH_ICV, _Step.ESP_ICV)),
+            segment.zero.eq(at(_Step.AH_ICV, _Step.REST)),
+            segment.is_word.eq(highs | outer_highs | rest),
         ]
-        with m.If(segments.w_rdy):
-            m.d.sync += stb.eq(0)
-        icv_octets = Mux(job.sha_1 & ~(job.both & job.ah), _SHA_1_OCTETS, _TAG_OCTETS)
-
-        def put(octets, following, *, when=1, **fields):
-            """One state: the segment, where there is one, and the state after it."""
-            with m.If(may):
-                m.next = following
-                with m.If(when):
-                    m.d.sync += [
-                        stb.eq(1),
-                        segment.eq(0),
-                        segment.octets.eq(octets),
-                        *(segment[name].eq(value) for name, value in fields.items()),
-                    ]
-
-        ah = job.ah & ~job.clear
-        # Whoever covers AH.
-        covers = {
-            "main": ah & ~job.both & by_main,
-            "cipher": ah & ~job.both & by_cipher,
-            "outer": job.both,
-        }
-        high_to_main = job.esn & by_main
-        high_to_cipher = job.esn & by_cipher & ah & ~job.both
-        with m.FSM(name="plan"):
-            with m.State("IDLE"):
-                with m.If(self.job.valid):
-                    m.next = "KEEP"
-                    with m.If(job.refused):
-                        m.next = "DRAIN"
-            with m.State("KEEP"):
-                m.d.comb += self.keep.eq(self.keep_ready)
-                m.d.sync += token.eq(self.kept)
-                with m.If(self.keep_ready):
-                    m.next = "BEGIN"
-            with m.State("BEGIN"):
-                m.d.comb += self.begin.valid.eq(1)
-                with m.If(self.begin.ready):
-                    m.next = "PENDING"
-            with m.State("PENDING"):
-                m.d.comb += self.pending.valid.eq(1)
-                with m.If(self.pending.ready):
-                    m.next = "HEADER"
-                    with m.If(job.both):
-                        m.next = "OUTER JOB"
-                    with m.Elif(by_main):
-                        m.next = "MAIN JOB"
-                    with m.Elif(by_cipher):
-                        m.next = "CIPHER JOB"
-            # Lanes first: who holds a lane waits for the cipher unit, but never the other way. The
-            # tags are taken in the order of the ICVs in the packet.
-            with m.State("OUTER JOB"):
-                m.d.comb += self.outer_job.valid.eq(1)
-                with m.If(self.outer_job.ready):
-                    m.next = "HEADER"
-                    with m.If(by_main):
-                        m.next = "MAIN JOB"
-                    with m.Elif(by_cipher):
-                        m.next = "CIPHER JOB"
-            with m.State("MAIN JOB"):
-                m.d.comb += self.main_job.valid.eq(1)
-                with m.If(self.main_job.ready):
-                    m.next = "HEADER"
-                    with m.If(is_cbc):
-                        m.next = "CIPHER JOB"
-            with m.State("CIPHER JOB"):
-                m.d.comb += self.cipher_job.valid.eq(1)
-                with m.If(self.cipher_job.ready):
-                    m.next = "HEADER"
-            with m.State("HEADER"):
-                more = Mux(ah, Mux(is_gmac & ~job.both, AH.octets + GCM_IV.octets, AH.octets), 0)
-                put(job.header_octets + more, "AH ICV", **covers)
-                # A message in clear, or ESP, without a header before it does not exist.
-                with m.If(may & ~ah):
-                    m.next = "ESP HEADER"
-            with m.State("AH ICV"):
-                put(icv_octets, "AH PADDING", zero=1, icv=1, **covers)
-            with m.State("AH PADDING"):
-                put(_PADDING_OCTETS, "ESP HEADER", when=job.padded, **covers)
-            with m.State("ESP HEADER"):
-                octets = Mux(is_gcm, ESP.octets + GCM_IV.octets, ESP.octets)
-                put(octets, "ESP IV", when=esp, main=by_main, outer=job.both)
-            with m.State("ESP IV"):
-                put(GCM_IV.octets, "TEXT", when=esp & is_gmac, cipher=1, outer=job.both)
-            with m.State("TEXT"):
-                put(
-                    job.text_octets + Mux(is_cbc & ~job.clear, _CBC_IV_OCTETS, 0),
-                    "HIGH",
-                    cipher=~job.clear & (by_cipher | is_cbc),
-                    main=by_main,
-                    main_last=~high_to_main,
-                    outer=job.both,
-                    direct=direct,
-                )
-            with m.State("HIGH"):
-                put(
-                    _HIGH_OCTETS,
-                    "ESP ICV",
-                    when=high_to_main | high_to_cipher,
-                    main=by_main,
-                    main_last=1,
-                    cipher=by_cipher,
-                    is_word=1,
-                    word=Cat(high),
-                )
-            with m.State("ESP ICV"):
-                put(
-                    Mux(job.sha_1, _SHA_1_OCTETS, _TAG_OCTETS),
-                    "OUTER HIGH",
-                    when=esp,
-                    outer=job.both,
-                    outer_last=~job.esn,
-                    icv=1,
-                )
-            with m.State("OUTER HIGH"):
-                put(
-                    _HIGH_OCTETS,
-                    "DRAIN",
-                    when=job.both & job.esn,
-                    outer=1,
-                    outer_last=1,
-                    is_word=1,
-                    word=Cat(octets_of(job.outer_high)),
-                )
-            with m.State("DRAIN"):
-                put(0, "IDLE", drain=1)
-                with m.If(may):
-                    m.d.comb += self.job.ready.eq(1)
+        icv_octets = Mux(job.sha_1, _SHA_1_OCTETS, _TAG_OCTETS)
+        choices = [
+            (at(_Step.HEADER), first_octets),
+            (at(_Step.AH_ICV), Mux(both, _TAG_OCTETS, icv_octets)),
+            (at(_Step.AH_PADDING), Const(_PADDING_OCTETS)),
+            (at(_Step.ESP_HEADER), Mux(gcm, ESP.octets + GCM_IV.octets, ESP.octets)),
+            (at(_Step.ESP_IV), Const(GCM_IV.octets)),
+            (at(_Step.TEXT), all_text_octets),
+            (at(_Step.ESP_ICV), icv_octets),
+            *zip(high_steps, high, strict=True),
+            *zip(outer_high_steps, octets_of(job.outer_high), strict=True),
+        ]
+        octets = Const(0, 11)
+        for chosen, value in choices:
+            octets = octets | Mux(chosen, value, 0)
+        m.d.sync += segment.octets.eq(octets)
 
     def _move(self, m, segments):
         """One octet a cycle from the packet to all who need it."""
         m.submodules.source = source = SkidBuffer(PacketBeat)
+        m.submodules.icvs = icvs = Ring(8, depth=_ICV_OCTETS)
         wiring.connect(m, wiring.flipped(self.i), source.i)
-        sinks = {}
-        for name in ("cipher", "main", "outer", "direct", "icv"):
-            shape = auth_octet_layout() if name in ("main", "outer") else 8
-            m.submodules[f"{name}_buffer"] = sinks[name] = SkidBuffer(shape)
-            wiring.connect(m, sinks[name].o, wiring.flipped(getattr(self, name)))
-
-        now = Signal(_Segment)
-        active, is_last = Signal(), Signal()
-        ended = Signal()  # the packet's last octet has gone by
-        goes, done = Signal(), Signal()
+        wiring.connect(m, icvs.o, wiring.flipped(self.icv))
         beat = source.o.payload
-        takers_are_ready = Signal()
+        following = segments.o.payload
+
+        # What the segment is, and what of it is left.
+        now = Signal(_Segment)
+        idle, takes, gives, drains = Signal(init=1), Signal(), Signal(), Signal()
+        is_last = Signal()
+        ended = Signal()  # the packet's last octet has gone by
+        has_spare, stall = Signal(), Signal()
+        goes, load = Signal(), Signal()
         m.d.comb += [
-            takers_are_ready.eq(
-                Cat(~now[name] | sink.i.ready for name, sink in sinks.items()).all()
-            ),
-            goes.eq(active & ~now.drain & takers_are_ready & (now.is_word | source.o.valid)),
+            stall.eq(has_spare | (now.icv & ~icvs.room)),
+            goes.eq(~stall & ((takes & source.o.valid) | gives)),
+            load.eq(idle | (goes & is_last) | (drains & ended)),
+            source.o.ready.eq((takes & ~stall) | (drains & ~ended)),
+            segments.o.ready.eq(load),
         ]
-        with m.If(now.drain):
-            m.d.comb += [
-                source.o.ready.eq(active & ~ended),
-                done.eq(active & (ended | (source.o.valid & beat.last))),
-            ]
-        with m.Else():
-            m.d.comb += [source.o.ready.eq(goes & ~now.is_word), done.eq(goes & is_last)]
         with m.If(source.o.valid & source.o.ready & beat.last):
             m.d.sync += ended.eq(1)
-        with m.If(now.drain & done):
+        with m.If(drains & ended):
             m.d.sync += ended.eq(0)
-
         with m.If(goes):
+            m.d.sync += [now.octets.eq(now.octets - 1), is_last.eq(now.octets == 2)]
+        with m.If(load):
             m.d.sync += [
-                now.octets.eq(now.octets - 1),
-                is_last.eq(now.octets == 2),
-                now.word.eq(now.word >> 8),
-            ]
-        following = data.View(_Segment, segments.r_data)
-        with m.If(~active | done):
-            m.d.comb += segments.r_en.eq(1)
-            m.d.sync += [
-                active.eq(segments.r_rdy),
                 now.eq(following),
-                is_last.eq(following.octets == 1),
+                is_last.eq(following.is_word),
+                idle.eq(~segments.o.valid),
+                takes.eq(segments.o.valid & ~following.is_word),
+                gives.eq(segments.o.valid & following.is_word & ~following.zero),
+                drains.eq(segments.o.valid & following.is_word & following.zero),
             ]
         octet, covered = Signal(8), Signal(8)
+        icv, icv_stb = Signal(8), Signal()
         m.d.comb += [
-            octet.eq(Mux(now.is_word, now.word[:8], beat.data)),
+            octet.eq(Mux(gives, now.octets[:8], beat.data)),
             covered.eq(Mux(now.zero, 0, octet)),
+            icvs.entry.eq(icv),
+            icvs.stb.eq(icv_stb),
         ]
-        for name, sink in sinks.items():
-            m.d.comb += sink.i.valid.eq(goes & now[name])
-            if name in ("main", "outer"):
-                m.d.comb += [
-                    sink.i.payload.data.eq(covered),
-                    sink.i.payload.last.eq(is_last & now[f"{name}_last"]),
-                ]
-            else:
-                m.d.comb += sink.i.payload.eq(octet if name == "icv" else covered)
+        m.d.sync += [icv.eq(beat.data), icv_stb.eq(goes & now.icv)]
+
+        # The octet stands before all its takers until each has it; one more waits behind it.
+        takers = (self.cipher, self.main, self.outer, self.direct)
+        to, spare_to = Signal(len(takers)), Signal(len(takers))
+        shown, spare = Signal(10), Signal(10)
+        new, new_to = Signal.like(shown), Signal.like(to)
+        next_to = Signal.like(to)
+        free = Signal()
+        ready = Cat(taker.ready for taker in takers)
+        m.d.comb += [
+            new.eq(Cat(covered, is_last & now.main_last, is_last & now.outer_last)),
+            new_to.eq(Mux(goes, Cat(now.cipher, now.main, now.outer, now.direct), 0)),
+            next_to.eq(Mux(has_spare, spare_to, new_to)),
+            free.eq(~(to & ~ready).any()),
+        ]
+        m.d.sync += to.eq((to & ~ready) | Mux(free, next_to, 0))
+        with m.If(free):
+            m.d.sync += [shown.eq(Mux(has_spare, spare, new)), has_spare.eq(0)]
+        with m.Elif(goes):
+            m.d.sync += has_spare.eq(1)
+        with m.If(~has_spare):
+            m.d.sync += [spare.eq(new), spare_to.eq(new_to)]
+        for number, taker in enumerate(takers):
+            m.d.comb += taker.valid.eq(to[number])
+        m.d.comb += [
+            self.cipher.payload.eq(shown[:8]),
+            self.direct.payload.eq(shown[:8]),
+            Cat(self.main.payload.data, self.main.payload.last).eq(shown[:9]),
+            Cat(self.outer.payload.data, self.outer.payload.last).eq(Cat(shown[:8], shown[9])),
+        ]

@@ -86,31 +86,49 @@ class InboundVerdict(wiring.Component):
         m.d.sync += stays.eq(life.receives & (life.epoch == packet.epoch))
 
         # ICV against tag, octet by octet, that of AH around ESP first; all octets of both whatever
-        # they are. An ICV of 12 octets is followed by zeros, as its tag is.
+        # they are. An ICV of 12 octets is followed by zeros, as its tag is. An octet of either
+        # waits in a register for that of the other.
+        asks_outer, asks_main, asks_cipher = Signal(), Signal(), Signal()
         octet_at = Signal(range(_TAG_OCTETS))
-        in_outer = Signal()
-        zero = Signal()
-        tag, icv_octet = Signal(8), Signal(8)
-        tag_valid, compares = Signal(), Signal()
+        tag, tag_valid, zero = Signal(8), Signal(), Signal()
+        icv, icv_valid = Signal(8), Signal()
+        place, takes, takes_last = Signal(), Signal(), Signal()
+        compares = Signal()
         difference, difference_stb = Signal(8), Signal()
         differs = Signal()
+        sources = (
+            (asks_outer, self.outer_tag),
+            (asks_main, self.main_tag),
+            (asks_cipher, self.cipher_tag),
+        )
         m.d.comb += [
-            zero.eq(packet.sha_1 & ~in_outer & (octet_at >= _SHA_1_OCTETS)),
-            icv_octet.eq(Mux(zero, 0, self.icv.payload)),
+            compares.eq(tag_valid & (icv_valid | zero)),
+            place.eq(~tag_valid | icv_valid | zero),
+            takes.eq(place & Cat(asks & source.valid for asks, source in sources).any()),
+            takes_last.eq(takes & (octet_at == _TAG_OCTETS - 1)),
+            *(source.ready.eq(asks & place) for asks, source in sources),
+            self.icv.ready.eq(~icv_valid | (tag_valid & ~zero)),
         ]
-        for chosen, source in (
-            (in_outer, self.outer_tag),
-            (~in_outer & packet.by_cipher, self.cipher_tag),
-            (~in_outer & ~packet.by_cipher, self.main_tag),
-        ):
-            with m.If(chosen):
-                m.d.comb += [
-                    tag.eq(source.payload),
-                    tag_valid.eq(source.valid),
-                    source.ready.eq(compares),
-                ]
+        with m.If(place):
+            for asks, source in sources:
+                with m.If(asks):
+                    m.d.sync += tag.eq(source.payload)
+            m.d.sync += [
+                tag_valid.eq(takes),
+                zero.eq(packet.sha_1 & ~asks_outer & (octet_at >= _SHA_1_OCTETS)),
+            ]
+        with m.If(takes):
+            m.d.sync += octet_at.eq(octet_at + 1)
+        with m.If(takes_last):
+            m.d.sync += [
+                asks_outer.eq(0),
+                asks_main.eq(asks_outer & ~packet.by_cipher),
+                asks_cipher.eq(asks_outer & packet.by_cipher),
+            ]
+        with m.If(self.icv.ready):
+            m.d.sync += [icv.eq(self.icv.payload), icv_valid.eq(self.icv.valid)]
         m.d.sync += [
-            difference.eq(icv_octet ^ tag),
+            difference.eq(Mux(zero, 0, icv) ^ tag),
             difference_stb.eq(compares),
             differs.eq(differs | (difference_stb & difference.any())),
         ]
@@ -127,7 +145,6 @@ class InboundVerdict(wiring.Component):
 
         found = self.finding.payload
         good = Signal()
-        reason = Signal(range(COUNTER_COUNT))
         meta = self.decision.payload.meta
         m.d.comb += [
             self.decision.payload.good.eq(good),
@@ -140,46 +157,37 @@ class InboundVerdict(wiring.Component):
             meta.octets.eq(found.octets),
         ]
 
+        m.d.sync += self.count.eq(0)
+
         def drop(why):
-            m.d.sync += [good.eq(0), reason.eq(why)]
+            m.d.sync += [good.eq(0), self.count[why].eq(1)]
             m.next = "DECIDE"
 
+        given = self.pending.payload
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.pending.ready.eq(1)
                 m.d.sync += [
-                    packet.eq(self.pending.payload),
-                    in_outer.eq(self.pending.payload.both),
+                    packet.eq(given),
                     differs.eq(0),
                     good.eq(1),
                 ]
                 with m.If(self.pending.valid):
-                    m.next = "ICV"
-                    with m.If(self.pending.payload.clear):
-                        m.next = "CLEAR"
-            with m.State("CLEAR"):
-                with m.If(self.finding.valid):
-                    m.next = "DECIDE"
-            with m.State("ICV"):
-                m.d.comb += [
-                    compares.eq(tag_valid & (self.icv.valid | zero)),
-                    self.icv.ready.eq(tag_valid & ~zero),
-                ]
-                m.d.sync += outer.eq(packet.both)
-                with m.If(compares):
-                    m.d.sync += octet_at.eq(octet_at + 1)
-                    with m.If(octet_at == _TAG_OCTETS - 1):
-                        m.d.sync += in_outer.eq(0)
-                        with m.If(~in_outer):
-                            m.next = "COMPARE"
+                    m.d.sync += [
+                        asks_outer.eq(given.both),
+                        asks_main.eq(~given.both & ~given.clear & ~given.by_cipher),
+                        asks_cipher.eq(~given.both & ~given.clear & given.by_cipher),
+                    ]
+                    m.next = "COMPARE"
             with m.State("COMPARE"):
-                with m.If(self.finding.valid):
-                    m.next = "COMPARED"
-            with m.State("COMPARED"):
-                with m.If(~stays):
-                    drop(Counter.DROP_UNKNOWN_SPI)
-                with m.Else():
-                    m.next = "RECHECK"
+                m.d.sync += outer.eq(packet.both)
+                with m.If(~(asks_outer | asks_main | asks_cipher | tag_valid) & self.finding.valid):
+                    with m.If(packet.clear):
+                        m.next = "DECIDE"
+                    with m.Elif(~stays):
+                        drop(Counter.DROP_UNKNOWN_SPI)
+                    with m.Else():
+                        m.next = "RECHECK"
             with m.State("RECHECK"):
                 m.d.comb += self.window_recheck.eq(1)
                 with m.If(self.window_taken):
@@ -200,15 +208,15 @@ class InboundVerdict(wiring.Component):
                         m.next = "UPDATE"
             with m.State("UPDATE"):
                 # The window of a bank is loaded anew only long after the bank stopped to receive.
+                # So what is asked of it in the cycle that learns so does no harm.
+                m.d.comb += self.window_update.eq(1)
                 with m.If(~stays):
                     drop(Counter.DROP_UNKNOWN_SPI)
-                with m.Else():
-                    m.d.comb += self.window_update.eq(1)
-                    with m.If(self.window_taken):
-                        m.d.sync += outer.eq(0)
-                        with m.If(~outer):
-                            m.d.comb += self.prove_stb.eq(1)
-                            m.next = "INSIDE"
+                with m.Elif(self.window_taken):
+                    m.d.sync += outer.eq(0)
+                    with m.If(~outer):
+                        m.d.comb += self.prove_stb.eq(1)
+                        m.next = "INSIDE"
             with m.State("INSIDE"):
                 m.next = "DECIDE"
                 with m.If(~found.padding_ok):
@@ -222,11 +230,6 @@ class InboundVerdict(wiring.Component):
             with m.State("DECIDE"):
                 m.d.comb += self.decision.valid.eq(1)
                 with m.If(self.decision.ready):
-                    m.d.comb += [
-                        self.finding.ready.eq(1),
-                        self.count.eq(
-                            Cat(~good & (reason == number) for number in range(COUNTER_COUNT))
-                        ),
-                    ]
+                    m.d.comb += self.finding.ready.eq(1)
                     m.next = "IDLE"
         return m
