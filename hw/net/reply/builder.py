@@ -1,7 +1,7 @@
 """One reply after another: laid out in a small memory, protected there, and sent."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -35,6 +35,15 @@ _SHA_1_OCTETS = 12
 _HIGH_OCTETS = 4
 _QUEUE = 8
 _TTL = 64
+
+
+class _Sink(enum.Enum):
+    """Where the octets of a region go."""
+
+    CIPHER = 0
+    LANE = 1
+    SUM = 2
+    OUT = 3
 
 
 class ReplyBuilder(wiring.Component):
@@ -155,10 +164,12 @@ class ReplyBuilder(wiring.Component):
         # The memory's writer: the layout, or a patch, or what comes from the engines.
         patch_stb, patch_data = Signal(), Signal(8)
         patch_part, patch_offset = Signal(9), Signal(4)
-        patches, patch_at, patch_octet = Signal(), Signal(9), Signal(8)
+        patches, patch_octet = Signal(), Signal(8)
+        patched_part, patched_offset = Signal(9), Signal(4)
         m.d.sync += [
             patches.eq(patch_stb),
-            patch_at.eq(patch_part + patch_offset),
+            patched_part.eq(patch_part),
+            patched_offset.eq(patch_offset),
             patch_octet.eq(patch_data),
         ]
         stored_at = Signal(9)
@@ -169,7 +180,7 @@ class ReplyBuilder(wiring.Component):
         with m.If(layout.w_stb):
             m.d.sync += [w_at.eq(layout.w_at), w_data.eq(layout.w_data)]
         with m.Elif(patches):
-            m.d.sync += [w_at.eq(patch_at), w_data.eq(patch_octet)]
+            m.d.sync += [w_at.eq(patched_part + patched_offset), w_data.eq(patch_octet)]
         with m.Else():
             m.d.sync += [w_at.eq(stored_at), w_data.eq(self.cipher_o.payload)]
         m.d.comb += [self.cipher_o.ready.eq(1), stores.eq(self.cipher_o.valid)]
@@ -231,9 +242,12 @@ class ReplyBuilder(wiring.Component):
 
         start = Signal(9)  # is known before the region begins
 
-        def region(*, with_tail=0):
+        goes_to = Signal(_Sink)
+
+        def region(sink, *, with_tail=0):
             """Begins to read from `start` to `end`, and the tail if there is one."""
             m.d.sync += [
+                goes_to.eq(sink),
                 read_at.eq(start),
                 reading.eq(1),
                 gives.eq(1),
@@ -241,12 +255,30 @@ class ReplyBuilder(wiring.Component):
                 tail_left.eq(_HIGH_OCTETS - 1),
             ]
 
-        # The sums of the outer UDP datagram of IPv6.
-        sums = Signal()
+        # Whose octets these are stands in a register, for the takers are far away.
+        first = Signal()
         m.d.comb += [
-            layout.sum_stb.eq(sums & there),
+            self.cipher_i.valid.eq(there & (goes_to == _Sink.CIPHER)),
+            self.auth_i.valid.eq(there & (goes_to == _Sink.LANE)),
+            # The sums of the outer UDP datagram of IPv6.
+            layout.sum_stb.eq(there & (goes_to == _Sink.SUM)),
             layout.sum_data.eq(octet),
         ]
+        with m.Switch(goes_to):
+            with m.Case(_Sink.CIPHER):
+                m.d.comb += takes.eq(there & self.cipher_i.ready)
+            with m.Case(_Sink.LANE):
+                m.d.comb += takes.eq(there & self.auth_i.ready)
+            with m.Default():
+                m.d.comb += takes.eq(there)
+        m.d.sync += [
+            self.o.valid.eq(there & (goes_to == _Sink.OUT)),
+            self.o.payload.data.eq(octet),
+            self.o.payload.first.eq(first),
+            self.o.payload.last.eq(is_last),
+        ]
+        with m.If(there & (goes_to == _Sink.OUT)):
+            m.d.sync += first.eq(0)
 
         # Jobs.
         is_gcm, is_gmac = view.cipher == Cipher.GCM, view.cipher == Cipher.GMAC
@@ -285,10 +317,7 @@ class ReplyBuilder(wiring.Component):
         m.d.sync += [
             self.commit.eq(0),
             self.discard.eq(0),
-            self.o.valid.eq(0),
-            self.o.payload.first.eq(0),
         ]
-        first = Signal()
         wait = Signal(4)
         waited = Signal()  # `wait` is 3
         m.d.sync += waited.eq(wait == 2)
@@ -377,13 +406,9 @@ class ReplyBuilder(wiring.Component):
             with m.State("esp job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region()
+                    region(_Sink.CIPHER)
                     m.next = "esp octets"
             with m.State("esp octets"):
-                m.d.comb += [
-                    self.cipher_i.valid.eq(there),
-                    takes.eq(there & self.cipher_i.ready),
-                ]
                 with m.If(~gives):
                     m.next = "esp end"
             with m.State("esp end"):
@@ -399,13 +424,9 @@ class ReplyBuilder(wiring.Component):
             with m.State("esp auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(with_tail=view.esn)
+                    region(_Sink.LANE, with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("auth octets"):
-                m.d.comb += [
-                    self.auth_i.valid.eq(there),
-                    takes.eq(there & self.auth_i.ready),
-                ]
                 with m.If(~gives):
                     m.next = "auth tag"
             with m.State("auth tag"):
@@ -454,12 +475,12 @@ class ReplyBuilder(wiring.Component):
             with m.State("ah auth"):
                 m.d.comb += self.auth_job.valid.eq(1)
                 with m.If(self.auth_job.ready):
-                    region(with_tail=view.esn)
+                    region(_Sink.LANE, with_tail=view.esn)
                     m.next = "auth octets"
             with m.State("ah job"):
                 m.d.comb += self.cipher_job.valid.eq(1)
                 with m.If(self.cipher_job.ready):
-                    region(with_tail=view.esn)
+                    region(_Sink.CIPHER, with_tail=view.esn)
                     m.next = "esp octets"
             # What may change on the way.
             with m.State("finish headers"):
@@ -503,10 +524,9 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += start.eq(layout.at_ip + IPV6.octet_offset("source"))
                 with m.If(waited):
                     m.d.sync += wait.eq(0)
-                    region()
+                    region(_Sink.SUM)
                     m.next = "encapsulated octets"
             with m.State("encapsulated octets"):
-                m.d.comb += [sums.eq(1), takes.eq(there)]
                 with m.If(~gives):
                     m.d.sync += wait.eq(wait + 1)
                     with m.If(wait == 5):
@@ -527,18 +547,9 @@ class ReplyBuilder(wiring.Component):
                 m.d.sync += [wait.eq(wait + 1), start.eq(0)]
                 with m.If(waited):
                     m.d.sync += wait.eq(0)
-                    region()
+                    region(_Sink.OUT)
                     m.next = "send"
             with m.State("send"):
-                m.d.comb += takes.eq(there)
-                m.d.sync += [
-                    self.o.valid.eq(there),
-                    self.o.payload.data.eq(octet),
-                    self.o.payload.first.eq(first),
-                    self.o.payload.last.eq(is_last),
-                ]
-                with m.If(there):
-                    m.d.sync += first.eq(0)
                 with m.If(~gives):
                     m.next = "sent"
             with m.State("sent"):
