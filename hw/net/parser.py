@@ -1,7 +1,7 @@
 """The walk down a frame: one octet per cycle, fields captured as they pass."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import HeaderCapture
@@ -76,34 +76,31 @@ AddressOctet = data.StructLayout({"stb": 1, "is_source": 1, "index": 4, "data": 
 """An octet of an IP address, as `hw.net.addresses` wants it."""
 
 
-class Walk(enum.Enum):
-    """Where in the frame the next octet stands."""
-
-    ETHERNET = 0
-    VLAN = 1
-    ARP = 2
-    IPV4 = 3
-    OPTIONS = 4
-    IPV6 = 5
-    EXTENSION = 6
-    UDP = 7
-    AH = 8
-    AH_REST = 9
-    ESP = 10
-    BODY = 11
-
-
-_FIXED_OCTETS = {
-    Walk.ETHERNET: ETHERNET.octets,
-    Walk.VLAN: VLAN.octets,
-    Walk.ARP: ARP.octets,
-    Walk.IPV4: IPV4.octets,
-    Walk.IPV6: IPV6.octets,
-    Walk.UDP: UDP.octets,
-    Walk.AH: AH.octets,
-    Walk.ESP: ESP.octets + GCM_IV.octets,
+_PLACES = (
+    *("ETHERNET", "VLAN", "ARP", "IPV4", "OPTIONS", "IPV6", "EXTENSION"),
+    *("UDP", "AH", "AH_REST", "ESP"),
+)
+_WALK = data.StructLayout(dict.fromkeys(_PLACES, 1))
+"""Where in the frame the next octet stands, one bit each; behind the headers none."""
+_CAPTURED_AT = {
+    ETHERNET: "ETHERNET",
+    ARP: "ARP",
+    IPV4: "IPV4",
+    IPV6: "IPV6",
+    UDP: "UDP",
+    AH: "AH",
 }
-_LEFT_AT_END = {Walk.OPTIONS: IPV4.octets + 4, Walk.AH_REST: 8, Walk.EXTENSION: 0}
+_FIXED_OCTETS = {
+    "ETHERNET": ETHERNET.octets,
+    "VLAN": VLAN.octets,
+    "ARP": ARP.octets,
+    "IPV4": IPV4.octets,
+    "IPV6": IPV6.octets,
+    "UDP": UDP.octets,
+    "AH": AH.octets,
+    "ESP": ESP.octets + GCM_IV.octets,
+}
+_LEFT_AT_END = {"OPTIONS": IPV4.octets + 4, "AH_REST": 8, "EXTENSION": 0}
 """What the count of octets, begun with the header's own length, is with its last one."""
 
 
@@ -173,7 +170,8 @@ class FrameParser(wiring.Component):
             with m.If(self.i.payload.last):
                 m.d.sync += hold.eq(1)
 
-        walk = Signal(Walk)
+        walk = Signal(_WALK, init={"ETHERNET": 1})
+        is_first, is_second = Signal(init=1), Signal()  # of its header
         at = Signal(6)  # the last one stands for all that follow
         last = Signal()  # of its header
         turn = Signal()  # an octet that is the last of its header, as it passes
@@ -184,32 +182,24 @@ class FrameParser(wiring.Component):
         for header, names in _CAPTURED.items():
             for name in names:
                 m.d.comb += self.fields[header.name][name].eq(getattr(captures[header], name))
-        here = {
-            ETHERNET: walk == Walk.ETHERNET,
-            ARP: walk == Walk.ARP,
-            IPV4: walk == Walk.IPV4,
-            IPV6: walk == Walk.IPV6,
-            UDP: walk == Walk.UDP,
-            AH: walk == Walk.AH,
-        }
-        for header, capture in captures.items():
-            capture.capture(m, stb=valid & here[header], index=at, octet=octet)
-        in_network = (walk == Walk.ETHERNET) | (walk == Walk.VLAN)
-        in_chain = walk == Walk.EXTENSION
+        for header, place in _CAPTURED_AT.items():
+            captures[header].capture(m, stb=valid & walk[place], index=at, octet=octet)
+        in_network = walk.ETHERNET | walk.VLAN
+        in_chain = walk.EXTENSION
 
-        # Where a header ends is known an octet earlier.
-        ends = Signal()
+        # Where a header ends is known two octets earlier.
+        ends, soon = Signal(), Signal()
         for place, octets in _FIXED_OCTETS.items():
-            with m.If((walk == place) & (at == octets - 2)):
+            with m.If(walk[place] & (at == octets - 3)):
                 m.d.comb += ends.eq(1)
         for place, rest in _LEFT_AT_END.items():
-            with m.If((walk == place) & (left == rest + 1)):
+            with m.If(walk[place] & (left == rest + 2)):
                 m.d.comb += ends.eq(1)
         with m.If(valid):
-            m.d.sync += last.eq(ends)
+            m.d.sync += [soon.eq(ends), last.eq(soon)]
         with m.If(clear):
-            m.d.sync += last.eq(0)
-        m.d.sync += turn.eq(take & Mux(valid, ends, last))
+            m.d.sync += [soon.eq(0), last.eq(0)]
+        m.d.sync += turn.eq(take & Mux(valid, soon, last))
 
         # The protocol behind this header, as far as it is known, and where that leads.
         protocol = Signal(8)
@@ -223,9 +213,9 @@ class FrameParser(wiring.Component):
         with m.If(
             valid
             & (
-                ((walk == Walk.IPV4) & (at == IPV4.octet_offset("protocol")))
-                | ((walk == Walk.IPV6) & (at == IPV6.octet_offset("next_header")))
-                | (in_chain & (at == 0))
+                (walk.IPV4 & (at == IPV4.octet_offset("protocol")))
+                | (walk.IPV6 & (at == IPV6.octet_offset("next_header")))
+                | (in_chain & is_first)
             )
         ):
             m.d.sync += protocol.eq(octet)
@@ -246,69 +236,54 @@ class FrameParser(wiring.Component):
             ah_holds_iv.eq(captures[AH].length >= _AH_WORDS_WITH_IV),
             ah_holds_esp.eq(captures[AH].next_header == headers.PROTOCOL_ESP),
         ]
-        target = Signal(Walk)
+        target = Signal(_WALK)
         to_chain = Signal()
+        leaves_ip = (walk.IPV4 & ~more_words) | walk.OPTIONS | walk.IPV6 | in_chain
+        plain = leaves_ip & ~to_chain & ~later
         m.d.sync += [
-            target.eq(Walk.BODY),
             to_chain.eq(known.v6 & ~later & (to_options | to_fragment | to_routing)),
+            target.OPTIONS.eq(walk.IPV4 & more_words),
+            target.EXTENSION.eq(leaves_ip & to_chain),
+            target.UDP.eq(plain & to_udp),
+            target.AH.eq(plain & to_ah),
+            target.AH_REST.eq(walk.AH & ah_holds_icv),
+            target.ESP.eq(
+                (plain & to_esp) | (walk.UDP & port_is_esp) | (walk.AH_REST & ah_holds_esp)
+            ),
         ]
-        with m.Switch(walk):
-            with m.Case(Walk.UDP):
-                with m.If(port_is_esp):
-                    m.d.sync += target.eq(Walk.ESP)
-            with m.Case(Walk.AH):
-                with m.If(ah_holds_icv):
-                    m.d.sync += target.eq(Walk.AH_REST)
-            with m.Case(Walk.AH_REST):
-                with m.If(ah_holds_esp):
-                    m.d.sync += target.eq(Walk.ESP)
-            with m.Case(Walk.ESP, Walk.ARP):
-                pass
-            with m.Default():
-                with m.If((walk == Walk.IPV4) & more_words):
-                    m.d.sync += target.eq(Walk.OPTIONS)
-                with m.Elif(to_chain):
-                    m.d.sync += target.eq(Walk.EXTENSION)
-                with m.Elif(later):
-                    pass
-                with m.Elif(to_esp):
-                    m.d.sync += target.eq(Walk.ESP)
-                with m.Elif(to_ah):
-                    m.d.sync += target.eq(Walk.AH)
-                with m.Elif(to_udp):
-                    m.d.sync += target.eq(Walk.UDP)
 
         with m.If(valid & ~at.all()):
             m.d.sync += at.eq(at + 1)
+        with m.If(valid):
+            m.d.sync += [is_first.eq(0), is_second.eq(is_first)]
         with m.If(turn | clear):
-            m.d.sync += at.eq(0)
+            m.d.sync += [at.eq(0), is_first.eq(1), is_second.eq(0)]
         too_long = Signal()
+        more_tags = in_network & type_is_tag & (known.tags != headers.VLAN_TAGS_MAX)
         with m.If(turn):
-            m.d.sync += walk.eq(target)
-            with m.If(in_network):
-                m.d.sync += walk.eq(Walk.BODY)
-                with m.If(type_is_ipv4):
-                    m.d.sync += walk.eq(Walk.IPV4)
-                with m.If(type_is_ipv6):
-                    m.d.sync += walk.eq(Walk.IPV6)
-                with m.If(type_is_arp):
-                    m.d.sync += walk.eq(Walk.ARP)
-                with m.If(type_is_tag & (known.tags != headers.VLAN_TAGS_MAX)):
-                    m.d.sync += [walk.eq(Walk.VLAN), known.tags.eq(known.tags + 1)]
+            m.d.sync += [
+                walk.eq(target),
+                walk.VLAN.eq(more_tags),
+                walk.ARP.eq(in_network & type_is_arp),
+                walk.IPV4.eq(in_network & type_is_ipv4),
+                walk.IPV6.eq(in_network & type_is_ipv6),
+            ]
+            with m.If(more_tags):
+                m.d.sync += known.tags.eq(known.tags + 1)
         with m.If(too_long):
-            m.d.sync += walk.eq(Walk.BODY)
+            m.d.sync += walk.eq(0)
         with m.If(clear):
-            m.d.sync += [walk.eq(Walk.ETHERNET), known.tags.eq(0)]
+            m.d.sync += [walk.eq(0), walk.ETHERNET.eq(1), known.tags.eq(0)]
 
         with m.If(valid):
-            with m.If((walk == Walk.IPV4) & (at == 0)):
-                m.d.sync += left.eq(Cat(Const(0b11, 2), octet[:4]))
-            with m.Elif((walk == Walk.AH) & (at == 1)):
-                m.d.sync += left.eq(Cat(Const(0b11, 2), octet))
-            with m.Elif(in_chain & (at == 1)):
-                m.d.sync += left.eq(Cat(Const(0b101, 3), Mux(in_fragment, 0, octet[:4])))
-            with m.Elif((walk == Walk.OPTIONS) | (walk == Walk.AH_REST) | in_chain):
+            with m.If(walk.OPTIONS | walk.AH_REST | in_chain):
                 m.d.sync += left.eq(left - 1)
+            with m.If(walk.IPV4 & is_first):
+                m.d.sync += left.eq(Cat(Const(0b11, 2), octet[:4]))
+            with m.If(walk.AH & is_second):
+                m.d.sync += left.eq(Cat(Const(0b11, 2), octet))
+            with m.If(in_chain & is_second):
+                m.d.sync += left.eq(Cat(Const(0b101, 3), Mux(in_fragment, 0, octet[:4])))
         with m.If(clear):
             m.d.sync += left.eq(0)
 
@@ -320,22 +295,16 @@ class FrameParser(wiring.Component):
         spi_passed = Signal()
         m.d.comb += [
             self.walked.eq(done | self.ended),
-            spi_passed.eq(((walk == Walk.ESP) & (at >= 4)) | ((walk == Walk.AH) & (at >= 8))),
+            spi_passed.eq((walk.ESP & (at >= 4)) | (walk.AH & (at >= 8))),
             known.protocol.eq(protocol),
         ]
         with m.If(turn):
-            with m.Switch(walk):
-                with m.Case(Walk.ETHERNET):
-                    m.d.sync += have.ethernet.eq(1)
-                with m.Case(Walk.ARP):
-                    m.d.sync += have.arp.eq(1)
-                with m.Case(Walk.IPV4):
-                    m.d.sync += [have.ip.eq(1), have.protocol.eq(1)]
-                with m.Case(Walk.IPV6):
-                    m.d.sync += have.ip.eq(1)
-                with m.Case(Walk.UDP):
-                    m.d.sync += have.udp.eq(1)
-            with m.If(((walk == Walk.IPV6) | in_chain) & ~to_chain):
+            for place, name in (("ETHERNET", "ethernet"), ("ARP", "arp"), ("UDP", "udp")):
+                with m.If(walk[place]):
+                    m.d.sync += have[name].eq(1)
+            with m.If(walk.IPV4 | walk.IPV6):
+                m.d.sync += have.ip.eq(1)
+            with m.If(walk.IPV4 | ((walk.IPV6 | in_chain) & ~to_chain)):
                 m.d.sync += have.protocol.eq(1)
             with m.If(in_network & type_is_ipv6):
                 m.d.sync += known.v6.eq(1)
@@ -348,9 +317,9 @@ class FrameParser(wiring.Component):
             ]
         with m.If(spi_passed):
             m.d.sync += have.spi.eq(1)
-        with m.If(spi_passed | (walk == Walk.BODY)):
+        with m.If(spi_passed | ~walk.as_value().any()):
             m.d.sync += done.eq(1)
-        with m.If(walk == Walk.AH_REST):
+        with m.If(walk.AH_REST):
             m.d.sync += inner_esp.eq(1)
         with m.If(valid & beat.last):
             m.d.sync += [self.ended.eq(1), known.err.eq(beat.err)]
@@ -370,7 +339,7 @@ class FrameParser(wiring.Component):
             too_long.eq((counts & is_huge) | (counted & (units > _UNITS_MAX))),
         ]
         m.d.sync += [
-            counts.eq(valid & in_chain & (at == 1)),
+            counts.eq(valid & in_chain & is_second),
             counted.eq(counts),
             more.eq(Mux(in_fragment, 1, octet[:4] + 1)),
             is_huge.eq(~in_fragment & (octet[4:] != 0)),
@@ -381,23 +350,23 @@ class FrameParser(wiring.Component):
             m.d.sync += units.eq(units.init)
         with m.If(
             too_long
-            | (in_chain & (at == 0) & options.fault)  # of the header before
+            | (in_chain & is_first & options.fault)  # of the header before
             | (valid & in_chain & in_routing & (at == _SEGMENTS_LEFT) & ~is_zero)
         ):
             m.d.sync += chain_fault.eq(1)
-        with m.If(turn & ((walk == Walk.IPV6) | in_chain)):
+        with m.If(turn & (walk.IPV6 | in_chain)):
             m.d.sync += known.header_octets.eq(units << 3)
-        with m.If(valid & (walk == Walk.IPV4) & (at == 0)):
+        with m.If(valid & walk.IPV4 & is_first):
             m.d.sync += known.header_octets.eq(octet[:4] << 2)
         with m.If(turn & in_chain & in_fragment):
             m.d.sync += known.fragment.eq(1)
-        in_offset = (walk == Walk.IPV4) & (at[1:] == 3)
-        in_later = in_chain & in_fragment & (at[1:] == 1)
+        has_offset = Signal()
+        m.d.sync += has_offset.eq(captures[IPV4].fragment_offset != 0)
         with m.If(
-            valid
-            & (
-                (in_offset & ((octet[:5] != 0) | (at[0] & (octet[5:] != 0))))
-                | (in_later & ((octet[3:] != 0) | (~at[0] & (octet[:3] != 0))))
+            (walk.IPV4 & (at[2:4] == 3) & has_offset)
+            | (
+                (valid & in_chain & in_fragment & (at[1:] == 1))
+                & ((octet[3:] != 0) | (~at[0] & (octet[:3] != 0)))
             )
         ):
             m.d.sync += later.eq(1)
@@ -409,26 +378,25 @@ class FrameParser(wiring.Component):
             options.v6.eq(known.v6),
             options.last.eq(last),
             options.begin.eq(
-                (turn & (walk == Walk.IPV4) & more_words)
-                | (valid & in_chain & in_options & (at == 1))
+                (turn & walk.IPV4 & more_words) | (valid & in_chain & in_options & is_second)
             ),
         ]
 
         # Numbers of AH and ESP.
-        in_esp = walk == Walk.ESP
+        in_esp = walk.ESP
         with m.If(valid & (at < 8)):
-            with m.If(((walk == Walk.AH) & at[2]) | (in_esp & ~inner_esp & ~at[2])):
+            with m.If((walk.AH & at[2]) | (in_esp & ~inner_esp & ~at[2])):
                 m.d.sync += known.spi.eq(Cat(octet, known.spi[:24]))
             with m.If(in_esp & inner_esp & ~at[2]):
                 m.d.sync += known.esp_spi.eq(Cat(octet, known.esp_spi[:24]))
             with m.If(in_esp & inner_esp & at[2]):
                 m.d.sync += known.esp_sequence.eq(Cat(octet, known.esp_sequence[:24]))
-        with m.If(valid & (((walk == Walk.AH) & at[3]) | (in_esp & ~inner_esp & (at[2:] == 1)))):
+        with m.If(valid & ((walk.AH & at[3]) | (in_esp & ~inner_esp & (at[2:] == 1)))):
             m.d.sync += known.sequence.eq(Cat(octet, known.sequence[:24]))
         with m.If(
             valid
             & (
-                ((walk == Walk.AH_REST) & (at < GCM_IV.octets))
+                (walk.AH_REST & (at < GCM_IV.octets))
                 | (in_esp & at[3] & ~(inner_esp & ah_holds_iv))
             )
         ):
@@ -438,7 +406,7 @@ class FrameParser(wiring.Component):
         # addition goes into the next (RFC 1071 2).
         addend = Signal(16)
         carry = Signal()
-        summing = valid & ((walk == Walk.IPV4) | (walk == Walk.OPTIONS))
+        summing = valid & (walk.IPV4 | walk.OPTIONS)
         m.d.sync += [
             addend.eq(Cat(octet, octet)),
             Cat(known.ipv4_sum, carry).eq(known.ipv4_sum + addend + carry),
@@ -448,20 +416,17 @@ class FrameParser(wiring.Component):
         with m.If(~summing | at[0]):
             m.d.sync += addend[8:].eq(0)
 
-        # What AH covers, a cycle late.
-        zero, zero_low = Signal(), Signal()
-        m.d.comb += zero.eq(options.zero)
-        with m.Switch(walk):
-            with m.Case(Walk.IPV4):
-                for offset in (1, 6, 7, 8, 10, 11):
-                    with m.If(at == offset):
-                        m.d.comb += zero.eq(1)
-            with m.Case(Walk.IPV6):
-                for offset in (1, 2, 3, IPV6.octet_offset("hop_limit")):
-                    with m.If(at == offset):
-                        m.d.comb += zero.eq(1)
-                with m.If(at == 0):
-                    m.d.comb += zero_low.eq(1)
+        # The body a cycle late, and zeros for what AH does not cover.
+        fixed, zero = Signal(), Signal()
+        with m.If(valid):
+            m.d.sync += fixed.eq(0)
+            for offset in (1, 6, 7, 8, 10, 11):
+                with m.If(walk.IPV4 & (at == offset - 1)):
+                    m.d.sync += fixed.eq(1)
+            for offset in (1, 2, 3, IPV6.octet_offset("hop_limit")):
+                with m.If(walk.IPV6 & (at == offset - 1)):
+                    m.d.sync += fixed.eq(1)
+        m.d.comb += zero.eq(options.zero | fixed)
         body = self.body
         m.d.sync += [
             body.valid.eq(valid & writes_body),
@@ -470,7 +435,7 @@ class FrameParser(wiring.Component):
         ]
         with m.If(zero):
             m.d.sync += body.payload.data[4:].eq(0)
-        with m.If(zero | zero_low):
+        with m.If(zero | (walk.IPV6 & is_first)):
             m.d.sync += body.payload.data[:4].eq(0)
         with m.If(body.valid):
             m.d.sync += body.payload.first.eq(0)
@@ -501,39 +466,34 @@ class FrameParser(wiring.Component):
     def _record(self, m, walk, at, known, valid, octet):
         """Writes what an answer needs; a cycle late."""
         record = self.record
-        base = Signal(5)  # of this header in the record
-        tagged = RecordOffset.TAGS + 2
-        stb = Signal()
-        with m.Switch(walk):
-            with m.Case(Walk.ETHERNET):
-                start = ETHERNET.octet_offset("source")
-                m.d.comb += [base.eq(RecordOffset.MAC - start), stb.eq(at >= start)]
-            with m.Case(Walk.VLAN):
-                # Its control behind the EtherType that announced it, and the one that it announces.
-                m.d.comb += [
-                    base.eq(Mux(known.tags[0], tagged, tagged + VLAN.octets)),
-                    stb.eq((at < 2) | (known.tags != headers.VLAN_TAGS_MAX)),
-                ]
-            with m.Case(Walk.ARP):
-                start = ARP.octet_offset("sender_mac")
-                start_ip = ARP.octet_offset("sender_ip")
-                m.d.comb += [
-                    base.eq(RecordOffset.IP - start_ip),
-                    stb.eq((at >= start) & (at < start_ip + 4)),
-                ]
-                with m.If(at < start_ip):
-                    m.d.comb += base.eq(RecordOffset.MAC - start)
-            with m.Case(Walk.IPV4):
-                start = IPV4.octet_offset("source")
-                m.d.comb += [base.eq(RecordOffset.IP - start), stb.eq(at[2:] == start // 4)]
-            with m.Case(Walk.IPV6):
-                start = IPV6.octet_offset("source")
-                m.d.comb += [
-                    base.eq(RecordOffset.IP - start),
-                    stb.eq((at >= start) & (at < start + 16)),
-                ]
-            with m.Case(Walk.UDP):
-                m.d.comb += [base.eq(RecordOffset.PORT), stb.eq(at < 2)]
+        tagged = RecordOffset.TAGS + 2  # the control of the first
+        mac, mac_arp = ETHERNET.octet_offset("source"), ARP.octet_offset("sender_mac")
+        ip_arp, ip4 = ARP.octet_offset("sender_ip"), IPV4.octet_offset("source")
+        ip6 = IPV6.octet_offset("source")
+        is_ip = at >= ip_arp
+        # Where it goes, what of it, and where it would go if it began with the header.
+        parts = (
+            (walk.ETHERNET, at >= mac, (RecordOffset.MAC - mac) % RECORD_OCTETS),
+            # Its control behind the EtherType that announced it, and the one that it announces.
+            (
+                walk.VLAN,
+                (at < 2) | (known.tags != headers.VLAN_TAGS_MAX),
+                Mux(known.tags[0], tagged, tagged + VLAN.octets),
+            ),
+            (
+                walk.ARP,
+                (at >= mac_arp) & (at < ip_arp + 4),
+                Mux(is_ip, RecordOffset.IP - ip_arp, (RecordOffset.MAC - mac_arp) % RECORD_OCTETS),
+            ),
+            (walk.IPV4, at[2:] == ip4 // 4, RecordOffset.IP - ip4),
+            (walk.IPV6, (at >= ip6) & (at < ip6 + 16), RecordOffset.IP - ip6),
+            (walk.UDP, at < 2, RecordOffset.PORT),
+        )
+        base, stb = Const(0, 5), Const(0, 1)
+        for place, condition, start in parts:
+            first = Const(start, 5) if isinstance(start, int) else start
+            base = base | (place.replicate(5) & first)
+            stb = stb | (place & condition)
         m.d.sync += [
             record.stb.eq(valid & stb),
             record.offset.eq(at + base),
@@ -544,13 +504,13 @@ class FrameParser(wiring.Component):
         """The octets of the IP addresses."""
         address = self.address
         m.d.comb += address.data.eq(octet)
-        with m.If(walk == Walk.IPV4):
+        with m.If(walk.IPV4):
             m.d.comb += [
                 address.stb.eq(valid & (at >= IPV4.octet_offset("source"))),
                 address.is_source.eq(at < IPV4.octet_offset("destination")),
                 address.index.eq(Cat(at[:2], Const(0b11, 2))),
             ]
-        with m.Elif(walk == Walk.IPV6):
+        with m.Elif(walk.IPV6):
             m.d.comb += [
                 address.stb.eq(valid & (at >= IPV6.octet_offset("source"))),
                 address.is_source.eq(at < IPV6.octet_offset("destination")),
