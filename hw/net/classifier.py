@@ -28,8 +28,8 @@ BankView = data.StructLayout(
 
 _IPV4_WORDS_MIN = 5
 _SETTLE_CYCLES = 6
-"""From `walked` or `ended` to the verdict: two cycles that the last fields come late, three ranks of
-the classifier, and one."""
+"""From `walked` or `ended` to the verdict: two cycles that the last fields come late, three ranks,
+and one."""
 
 
 class FrameClassifier(wiring.Component):
@@ -118,8 +118,6 @@ class FrameClassifier(wiring.Component):
             "mac_is_ours", (ethernet.destination == self.host_mac) | ethernet.destination[40]
         )
         has_v4 = registered("has_v4", self.host_ip != 0)
-        has_v6 = registered("has_v6", self.host_ip6 != 0)
-        has_address = registered("has_address", Mux(fields.v6, has_v6, has_v4))
         is_ip = registered(
             "is_ip",
             have.ip
@@ -194,7 +192,7 @@ class FrameClassifier(wiring.Component):
         fault = registered("fault", fields.fault)
 
         # Second rank.
-        ours_ip = mac_is_ours & has_address & match.to_host & is_ip & version_is_right
+        ours_ip = mac_is_ours & match.to_host & is_ip & version_is_right
         arp_ours = registered(
             "arp_ours", mac_is_ours & has_v4 & is_arp_request & arp_for_host & ~self.host_up
         )
