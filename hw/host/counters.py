@@ -19,7 +19,7 @@ class CounterFile(wiring.Component):
 
     Strobes are noted per counter, and added to its word when the adder comes by, once in `round`
     cycles; in so many, one counter takes up to seven strobes. All counters are zero from `round`
-    cycles after reset on, and read as zero before.
+    and four cycles after reset on, and read as zero before.
 
     Parameters
     ----------
