@@ -10,7 +10,7 @@ from hw.stream import PacketSignature
 __all__ = ["COLLISION_FREE_MEMORY", "PacketFifo"]
 
 COLLISION_FREE_MEMORY = "frame_memory"
-"""Name of the memory within each buffer. No address of it is ever read and written in one cycle, so
+"""Name of the memory within each buffer. No address of it is ever asked for while it is written, so
 a board need not spend logic on what would be read then."""
 
 _QUEUE = 4
@@ -78,39 +78,38 @@ class PacketFifo(wiring.Component):
 
         # Everything that comes in is taken a cycle later, so that no path goes on from outside.
         beat = Signal.like(self.i.payload)
-        valid, commit, discard = Signal(), Signal(), Signal()
+        begins, follows = Signal(), Signal()
+        commit, discard = Signal(), Signal()
         m.d.sync += [
             beat.eq(self.i.payload),
-            valid.eq(self.i.valid),
+            begins.eq(self.i.valid & self.i.payload.first),
+            follows.eq(self.i.valid & ~self.i.payload.first),
             commit.eq(self.commit),
             discard.eq(self.discard),
         ]
 
-        begins = Signal()
         room = Signal(init=1)
         was_lost = Signal()
         was_released = Signal()
-        terminate = Signal()
-        accept = Signal()
+        puts = Signal()
         m.d.comb += [
             self.i.ready.eq(1),
-            begins.eq(valid & beat.first),
             was_lost.eq(lost & ~begins),
             was_released.eq((released & ~begins) | (commit & ~was_lost)),
-            accept.eq(valid & ~was_lost & room),
-            terminate.eq(valid & ~was_lost & ~room & was_released & ~beat.first),
-            write.en.eq(accept | terminate),
+            # Without room the beat that ends a released frame, and then it is lost.
+            puts.eq((begins & room) | (follows & ~lost & (room | released | commit))),
+            write.en.eq(puts),
             write.addr.eq(write_at[:bits]),
-            write.data.eq(Mux(terminate, 0x300, Cat(beat.data, beat.last, beat.err))),
+            write.data.eq(Mux(room, Cat(beat.data, beat.last, beat.err), 0x300)),
             self.lost.eq(lost),
         ]
         # Two cycles late, so a slack of two beats, and one more for the beat that ends a frame.
         m.d.sync += [self.level.eq(write_at - read_at), room.eq(self.level < self._depth - 4)]
         write_next = Signal(bits + 1)
-        m.d.comb += write_next.eq(write_at + (accept | terminate))
+        m.d.comb += write_next.eq(write_at + puts)
         m.d.sync += [
             released.eq(was_released),
-            lost.eq(was_lost | (valid & ~room)),
+            lost.eq(was_lost | ((begins | follows) & ~room)),
         ]
         with m.If(discard | (commit & was_lost & ~released)):
             m.d.sync += write_at.eq(commit_at)

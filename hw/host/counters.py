@@ -1,15 +1,17 @@
-"""The counters of `spec.counters`, in a small memory that one adder goes round."""
+"""The counters of `spec.counters`, in small memories that one adder goes round."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.eth.fifo import COLLISION_FREE_MEMORY
 from spec.counters import COUNTER_COUNT
 
 __all__ = ["CounterFile"]
 
 _PENDING_BITS = 3
+_WORD = data.StructLayout({"word": 32, "seen": _PENDING_BITS})
 
 
 class CounterFile(wiring.Component):
@@ -17,7 +19,7 @@ class CounterFile(wiring.Component):
 
     Strobes are noted per counter, and added to its word when the adder comes by, once in `round`
     cycles; in so many, one counter takes up to seven strobes. All counters are zero from `round`
-    cycles after reset on, and read as zero before.
+    and four cycles after reset on, and read as zero before.
 
     Parameters
     ----------
@@ -58,41 +60,67 @@ class CounterFile(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = Memory(shape=32, depth=self._depth, init=[])
-        write = words.write_port()
-        read, look = words.read_port(domain="comb"), words.read_port(domain="comb")
+        # The adder's own copy in block RAM, with what it had seen of `noted`; another to be read.
+        words = Memory(shape=_WORD, depth=self._depth, init=[], attrs={"ram_style": "block"})
+        m.submodules[COLLISION_FREE_MEMORY] = words
+        m.submodules.shown = shown = Memory(shape=32, depth=self._depth, init=[])
+        read, write = words.read_port(transparent_for=()), words.write_port()
+        look, show = shown.read_port(domain="comb"), shown.write_port()
 
-        at = Signal(range(self._depth))
-        clearing = Signal(init=1)
-        m.d.sync += at.eq(at + 1)
-        with m.If(at == self._depth - 1):
-            m.d.sync += clearing.eq(0)
-
-        # Noted in one cycle, summed up in the next.
-        pending = data.ArrayLayout(_PENDING_BITS, self._depth)
-        noted = Signal(pending)
+        # Strobes are counted without end; the adder adds what has come since its last visit.
+        noted = Signal(data.ArrayLayout(_PENDING_BITS, self._depth))
         for number in range(COUNTER_COUNT):
             strobes = Signal(self._sources, name=f"strobes_{number}")
-            m.d.sync += strobes.eq(Cat(source[number] for source in self.count))
-            kept = Mux(at == number, 0, noted[number])
-            m.d.sync += noted[number].eq(kept + sum(strobes))
+            m.d.sync += [
+                strobes.eq(Cat(source[number] for source in self.count)),
+                noted[number].eq(noted[number] + sum(strobes)),
+            ]
 
-        word = Signal(32)
-        more = Signal(_PENDING_BITS)
-        was_at = Signal.like(at)
-        was_clearing = Signal(init=1)
+        # The visits follow each other, four cycles long.
+        at = Signal(range(self._depth))
+        ats = [Signal.like(at, name=f"at_{n}") for n in range(1, 5)]
+        clearing = Signal(5, init=0b11111)
+        m.d.sync += [
+            at.eq(at + 1),
+            Cat(ats).eq(Cat(at, *ats)),
+            clearing[1:].eq(clearing),
+        ]
+        with m.If(at == self._depth - 1):
+            m.d.sync += clearing[0].eq(0)
+
+        part = Signal(data.ArrayLayout(_PENDING_BITS, self._depth // 4))
+        either = Const(0, _PENDING_BITS)
+        for n in range(self._depth // 4):
+            m.d.sync += part[n].eq(Array(noted[4 * n + k] for k in range(4))[at[:2]])
+            with m.If(at[2:] != n):
+                m.d.sync += part[n].eq(0)
+            either = either | part[n]
+        found = Signal(_WORD, reset_less=True)  # as the output register of block RAM is
+        now, before, seen, more = (Signal(_PENDING_BITS) for _ in range(4))
+        word, total = Signal(32), Signal(32)
         m.d.comb += read.addr.eq(at)
         m.d.sync += [
-            word.eq(Mux(clearing, 0, read.data)),
-            more.eq(noted[at]),
-            was_at.eq(at),
-            was_clearing.eq(clearing),
+            found.eq(read.data),
+            now.eq(either),
+            word.eq(found.word),
+            more.eq(now - Mux(clearing[2], 0, found.seen)),
+            total.eq(word + more),
+            before.eq(now),
+            seen.eq(before),
         ]
+        with m.If(clearing[2]):
+            m.d.sync += word.eq(0)
         m.d.comb += [
-            write.addr.eq(was_at),
-            write.data.eq(word + more),
-            write.en.eq(was_clearing | (more != 0)),
+            write.en.eq(1),
+            write.addr.eq(ats[3]),
+            write.data.word.eq(total),
+            write.data.seen.eq(seen),
+            show.en.eq(1),
+            show.addr.eq(ats[3]),
+            show.data.eq(total),
             look.addr.eq(self.index),
         ]
-        m.d.sync += self.value.eq(Mux(clearing, 0, look.data))
+        m.d.sync += self.value.eq(look.data)
+        with m.If(clearing[4]):
+            m.d.sync += self.value.eq(0)
         return m

@@ -1,6 +1,6 @@
 """Whose addresses stand in an IP header, compared octet by octet as they pass."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,8 @@ __all__ = ["AddressMatch"]
 class AddressMatch(wiring.Component):
     """Says whether a packet is to the host, and from which bank's station.
 
-    An answer is right three cycles after the last octet of its address.
+    An answer is right four cycles after the last octet of its address. Nothing is to a host whose
+    address is 0.
 
     Attributes
     ----------
@@ -39,50 +40,56 @@ class AddressMatch(wiring.Component):
     host_ip6: In(128)
     peer_ip: In(data.ArrayLayout(128, BANKS))
     peer_v6: In(BANKS)
-    to_host: Out(1, init=1)
+    to_host: Out(1)
     from_peer: Out(BANKS)
 
     def elaborate(self, platform):
         m = Module()
-        # Rank 1: which octet. Rank 2: what it should be. Rank 3: whether it is.
-        index = Signal(4)
-        octet, late = Signal(8), Signal(8)
-        stb, stb_late = Signal(), Signal()
-        is_source, source_late = Signal(), Signal()
+        # Rank 1: which octet. Ranks 2 and 3: what it should be. Rank 4: whether it is.
+        column, row = Signal(2), Signal(2)
+        octets = [Signal(8, name=f"octet_{n}") for n in range(3)]
+        of_source, of_host = Signal(3), Signal(3)
+        octet = octets[-1]
         m.d.sync += [
-            index.eq(self.index),
-            octet.eq(self.octet),
-            late.eq(octet),
-            stb.eq(self.stb),
-            stb_late.eq(stb),
-            is_source.eq(self.is_source),
-            source_late.eq(is_source),
+            Cat(column, row).eq(self.index),
+            Cat(octets).eq(Cat(self.octet, *octets)),
+            of_source.eq(Cat(self.stb & self.is_source, of_source)),
+            of_host.eq(Cat(self.stb & ~self.is_source, of_host)),
         ]
-        host, host6 = Signal(8), Signal(8)
-        m.d.sync += [
-            host.eq(Array(octets_of(self.host_ip))[index[:2]]),
-            host6.eq(Array(octets_of(self.host_ip6))[index]),
-        ]
-        is_wrong = Signal()
-        with m.If(self.v6):
-            m.d.comb += is_wrong.eq(late != host6)
-        with m.Else():
-            m.d.comb += is_wrong.eq(late != host)
+
+        def chosen(name, value):
+            """The octet of the number, two cycles later."""
+            found = Signal(8, name=name)
+            words = len(value) // 32
+            parts = Signal(data.ArrayLayout(8, words), name=f"{name}_parts")
+            for n in range(words):
+                m.d.sync += parts[n].eq(Array(octets_of(value)[4 * n : 4 * n + 4])[column])
+                if words > 1:
+                    with m.If(row != n):
+                        m.d.sync += parts[n].eq(0)
+            either = parts[0]
+            for n in range(1, words):
+                either = either | parts[n]
+            m.d.sync += found.eq(either)
+            return found
+
+        host, host6 = chosen("host", self.host_ip), chosen("host6", self.host_ip6)
+        same, any_set = Signal(init=1), Signal()
+        with m.If(of_host[-1] & Mux(self.v6, octet != host6, octet != host)):
+            m.d.sync += same.eq(0)
+        with m.If(of_host[-1] & (octet != 0)):
+            m.d.sync += any_set.eq(1)
         with m.If(self.clear):
-            m.d.sync += self.to_host.eq(1)
-        with m.Elif(stb_late & ~source_late & is_wrong):
-            m.d.sync += self.to_host.eq(0)
+            m.d.sync += [same.eq(1), any_set.eq(0)]
+        m.d.comb += self.to_host.eq(same & any_set)
         for n in range(BANKS):
-            peer = Signal(8, name=f"peer_{n}")
+            peer = chosen(f"peer_{n}", self.peer_ip[n])
             family = Signal(name=f"family_{n}")
-            same = Signal(name=f"same_{n}", init=1)
-            m.d.sync += [
-                peer.eq(Array(octets_of(self.peer_ip[n]))[index]),
-                family.eq(self.peer_v6[n] == self.v6),
-            ]
+            from_peer = Signal(name=f"same_{n}", init=1)
+            m.d.sync += family.eq(self.peer_v6[n] == self.v6)
+            with m.If(of_source[-1] & (octet != peer)):
+                m.d.sync += from_peer.eq(0)
             with m.If(self.clear):
-                m.d.sync += same.eq(1)
-            with m.Elif(stb_late & source_late & (late != peer)):
-                m.d.sync += same.eq(0)
-            m.d.comb += self.from_peer[n].eq(same & family)
+                m.d.sync += from_peer.eq(1)
+            m.d.comb += self.from_peer[n].eq(from_peer & family)
         return m

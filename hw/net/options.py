@@ -1,6 +1,6 @@
 """Options of IPv4 and IPv6 headers, as they pass: which octets AH covers as zeros."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,17 +21,19 @@ class _Part(enum.Enum):
 class OptionWalk(wiring.Component):
     """Walks through the options of one header after another, an octet in each cycle with `stb`.
 
-    `zero` tells of the octet that is given whether AH covers it as zero. `fault` is raised behind
-    an option that reaches beyond its header, or, of IPv4, is not in the table or shorter than two
-    octets; it holds until `clear`. What stands behind a fault is not looked at.
+    `zero` tells of the octet that is there whether AH covers it as zero. `fault` is raised behind
+    a header with an option that reaches beyond it, or, of IPv4, behind one that is not in the table
+    or shorter than two octets; it holds until `clear`. What stands behind a fault is not looked at.
 
     Attributes
     ----------
     begin : Signal, in
         With the last octet before the options of a header.
-    stb, octet : Signal, in
-    left : Signal, in
-        Octets of the header behind this one.
+    take, came : Signal, in
+        The next octet, in a cycle before its own `stb`.
+    stb : Signal, in
+    last : Signal, in
+        The octet that is there is the last of its header.
     v6 : Signal, in
         The options are those of IPv6.
 
@@ -40,19 +42,19 @@ class OptionWalk(wiring.Component):
 
     begin: In(1)
     clear: In(1)
+    take: In(1)
+    came: In(8)
     stb: In(1)
-    octet: In(8)
-    left: In(8)
+    last: In(1)
     v6: In(1)
     zero: Out(1)
     fault: Out(1)
 
     def elaborate(self, platform):
         m = Module()
-        part = Signal(_Part)
+        part = Signal(_Part, init=_Part.REST)
         mutable = Signal()
-        option_left = Signal(8)
-        kind = self.octet
+        kind = self.came
 
         def among(kinds):
             found = kind == kinds[0]
@@ -60,56 +62,64 @@ class OptionWalk(wiring.Component):
                 found = found | (kind == other)
             return found
 
-        is_mutable, is_known = Signal(), Signal()
-        m.d.comb += [
-            is_mutable.eq(among(headers.IPV4_OPTIONS_MUTABLE)),
-            is_known.eq(is_mutable | among(headers.IPV4_OPTIONS_IMMUTABLE)),
-        ]
+        # What the next octet would be as a type, or as a length: of IPv6 without the first two
+        # octets of an option, of IPv4 with them.
+        is_mutable, is_known, is_pad, is_single = (Signal() for _ in range(4))
+        is_none, is_one, is_short = (Signal() for _ in range(3))
+        octet = Signal(8)
+        with m.If(self.take):
+            m.d.sync += [
+                octet.eq(kind),
+                is_mutable.eq(among(headers.IPV4_OPTIONS_MUTABLE)),
+                is_known.eq(among(headers.IPV4_OPTIONS_MUTABLE + headers.IPV4_OPTIONS_IMMUTABLE)),
+                is_pad.eq(kind == _PAD),
+                is_single.eq((kind == _PAD) | (kind == _NO_OPERATION)),
+                is_none.eq(kind == Mux(self.v6, 0, 2)),
+                is_one.eq(kind == Mux(self.v6, 1, 3)),
+                is_short.eq(~self.v6 & (kind < 2)),
+            ]
+        option_left = Signal(8)
+        ends = Signal()  # the next octet of data ends its option
         bad = Signal()
         with m.Switch(part):
             with m.Case(_Part.TYPE):
                 m.d.comb += self.zero.eq(~self.v6 & is_mutable)
                 with m.If(self.v6):
-                    m.d.comb += bad.eq((kind != _PAD) & (self.left == 0))
+                    m.d.comb += bad.eq(~is_pad & self.last)
                 with m.Else():
-                    single = (kind == _PAD) | (kind == _NO_OPERATION)
-                    m.d.comb += bad.eq(~is_known | (~single & (self.left == 0)))
+                    m.d.comb += bad.eq(~is_known | (~is_single & self.last))
                 with m.If(self.stb):
                     m.d.sync += mutable.eq(
-                        (self.v6 & ((kind & headers.IPV6_OPTION_MUTABLE) != 0))
-                        | (~self.v6 & is_mutable)
+                        Mux(self.v6, (octet & headers.IPV6_OPTION_MUTABLE) != 0, is_mutable)
                     )
-                    with m.If(self.v6):
-                        with m.If(kind != _PAD):
-                            m.d.sync += part.eq(_Part.LENGTH)
-                    with m.Elif(kind == _PAD):
-                        m.d.sync += part.eq(_Part.REST)
-                    with m.Elif(kind != _NO_OPERATION):
+                    with m.If(~is_single | (self.v6 & ~is_pad)):
                         m.d.sync += part.eq(_Part.LENGTH)
+                    with m.Elif(~self.v6 & is_pad):
+                        m.d.sync += part.eq(_Part.REST)
             with m.Case(_Part.LENGTH):
-                octets = Signal(9)
                 m.d.comb += [
                     self.zero.eq(~self.v6 & mutable),
-                    octets.eq(self.octet - 2),
+                    bad.eq(is_short | (~is_none & self.last)),
                 ]
-                with m.If(self.v6):
-                    m.d.comb += [octets.eq(self.octet), bad.eq(self.octet > self.left)]
-                with m.Else():
-                    m.d.comb += bad.eq((self.octet < 2) | (octets[:8] > self.left))
                 with m.If(self.stb):
-                    m.d.sync += [option_left.eq(octets), part.eq(_Part.DATA)]
-                    with m.If(octets == 0):
+                    m.d.sync += part.eq(_Part.DATA)
+                    with m.If(is_none):
                         m.d.sync += part.eq(_Part.TYPE)
             with m.Case(_Part.DATA):
-                m.d.comb += self.zero.eq(mutable)
-                with m.If(self.stb):
-                    m.d.sync += option_left.eq(option_left - 1)
-                    with m.If(option_left == 1):
-                        m.d.sync += part.eq(_Part.TYPE)
-        with m.If(self.stb & bad):
-            m.d.sync += [part.eq(_Part.REST), self.fault.eq(1)]
+                m.d.comb += [self.zero.eq(mutable), bad.eq(~ends & self.last)]
+                with m.If(self.stb & ends):
+                    m.d.sync += part.eq(_Part.TYPE)
+        with m.If(self.stb):
+            m.d.sync += option_left.eq(option_left - 1)
+            m.d.sync += ends.eq(option_left == Mux(self.v6, 2, 4))
+            with m.If(part == _Part.LENGTH):
+                m.d.sync += [option_left.eq(octet), ends.eq(is_one)]
+            with m.If(bad):
+                m.d.sync += self.fault.eq(1)
+            with m.If(bad | self.last):
+                m.d.sync += part.eq(_Part.REST)
         with m.If(self.begin):
             m.d.sync += part.eq(_Part.TYPE)
         with m.If(self.clear):
-            m.d.sync += self.fault.eq(0)
+            m.d.sync += [part.eq(_Part.REST), self.fault.eq(0)]
         return m

@@ -1,7 +1,7 @@
 """The walk down a frame: one octet per cycle, fields captured as they pass."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import HeaderCapture
@@ -29,17 +29,15 @@ _CAPTURED = {
         "total_octets",
         "more_fragments",
         "fragment_offset",
-        "protocol",
     ),
-    IPV6: ("version", "payload_octets", "next_header"),
+    IPV6: ("version", "payload_octets"),
     UDP: ("destination_port", "octets"),
     AH: ("next_header", "length", "reserved"),
 }
 _UNIT_OCTETS = 8
 """Unit of the length of an IPv6 extension header."""
-_UNITS_MAX = headers.EXTENSION_OCTETS_MAX // _UNIT_OCTETS
+_UNITS_MAX = (IPV6.octets + headers.EXTENSION_OCTETS_MAX) // _UNIT_OCTETS
 _SEGMENTS_LEFT = 3
-_VLAN_OCTETS = VLAN.octets
 _AH_WORDS_WITH_IV = (AH.octets + GCM_IV.octets + 16) // 4 - 2
 """AH's length field from which on an IV stands before the ICV: that of AES-GMAC alone."""
 
@@ -57,7 +55,6 @@ FrameFields = data.StructLayout(
         "protocol": 8,
         "header_octets": 8,
         "fragment": 1,
-        "later": 1,
         "fault": 1,
         "ipv4_sum": 16,
         "spi": 32,
@@ -71,7 +68,7 @@ FrameFields = data.StructLayout(
 )
 """What the parser knows of a frame: captured fields by header, which headers were whole (`have`;
 `protocol`: what stands behind the IP headers is known), IPv6 or not, VLAN tags, the protocol behind
-the IP headers and their octets, whether the packet is a fragment, with an offset (`later`), whether
+the IP headers and their octets, whether the packet is a fragment, whether
 its options or extension headers have a `fault`, the one's complement sum over the IPv4 header, of
 AH and ESP what `TakenMeta` has, the octets of the frame (saturating) and `err`."""
 
@@ -79,21 +76,32 @@ AddressOctet = data.StructLayout({"stb": 1, "is_source": 1, "index": 4, "data": 
 """An octet of an IP address, as `hw.net.addresses` wants it."""
 
 
-class Walk(enum.Enum):
-    """Where in the frame the next octet stands."""
-
-    ETHERNET = 0
-    VLAN = 1
-    ARP = 2
-    IPV4 = 3
-    OPTIONS = 4
-    IPV6 = 5
-    EXTENSION = 6
-    UDP = 7
-    AH = 8
-    AH_REST = 9
-    ESP = 10
-    BODY = 11
+_PLACES = (
+    *("ETHERNET", "VLAN", "ARP", "IPV4", "OPTIONS", "IPV6", "EXTENSION"),
+    *("UDP", "AH", "AH_REST", "ESP"),
+)
+_WALK = data.StructLayout(dict.fromkeys(_PLACES, 1))
+"""Where in the frame the next octet stands, one bit each; behind the headers none."""
+_CAPTURED_AT = {
+    ETHERNET: "ETHERNET",
+    ARP: "ARP",
+    IPV4: "IPV4",
+    IPV6: "IPV6",
+    UDP: "UDP",
+    AH: "AH",
+}
+_FIXED_OCTETS = {
+    "ETHERNET": ETHERNET.octets,
+    "VLAN": VLAN.octets,
+    "ARP": ARP.octets,
+    "IPV4": IPV4.octets,
+    "IPV6": IPV6.octets,
+    "UDP": UDP.octets,
+    "AH": AH.octets,
+    "ESP": ESP.octets + GCM_IV.octets,
+}
+_LEFT_AT_END = {"OPTIONS": IPV4.octets + 4, "AH_REST": 8, "EXTENSION": 0}
+"""What the count of octets, begun with the header's own length, is with its last one."""
 
 
 class FrameParser(wiring.Component):
@@ -101,8 +109,8 @@ class FrameParser(wiring.Component):
 
     One octet per cycle. `i` is never stalled inside a frame; after its last octet it is held until
     `release`. All octets go to `frame`; those of an IP packet go to `body` as well, with zeros for
-    what AH does not cover of its headers; both without backpressure (`ready` is not looked at) and
-    two cycles after they came.
+    what AH does not cover of its headers; both without backpressure (`ready` is not looked at), a
+    cycle after they came to `frame`, and two to `body`.
 
     Attributes
     ----------
@@ -137,358 +145,372 @@ class FrameParser(wiring.Component):
 
         hold = Signal()
         valid = Signal()
+        take = Signal()
+        clear = self.release
         beat = Signal.like(self.i.payload)
-        m.d.comb += self.i.ready.eq(~hold)
-        m.d.sync += valid.eq(self.i.valid & self.i.ready)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += beat.eq(self.i.payload)
+        came, octet = self.i.payload.data, beat.data
+        m.d.comb += [self.i.ready.eq(~hold), take.eq(self.i.valid & ~hold)]
+        m.d.sync += valid.eq(take)
+        # Of each octet and of the two up to it, what the walk asks when they are there.
+        type_is_ipv4, type_is_ipv6, type_is_arp, type_is_tag = (Signal() for _ in range(4))
+        ethertype = Cat(came, octet)
+        is_zero = Signal()
+        with m.If(take):
+            m.d.sync += [
+                beat.eq(self.i.payload),
+                type_is_ipv4.eq(ethertype == headers.ETHERTYPE_IPV4),
+                type_is_ipv6.eq(ethertype == headers.ETHERTYPE_IPV6),
+                type_is_arp.eq(ethertype == headers.ETHERTYPE_ARP),
+                type_is_tag.eq(
+                    (ethertype == headers.ETHERTYPE_VLAN)
+                    | (ethertype == headers.ETHERTYPE_SERVICE_VLAN)
+                ),
+                is_zero.eq(came == 0),
+            ]
             with m.If(self.i.payload.last):
                 m.d.sync += hold.eq(1)
-        octet = beat.data
 
-        walk = Signal(Walk)
-        at = Signal(6)
+        walk = Signal(_WALK, init={"ETHERNET": 1})
+        is_first, is_second = Signal(init=1), Signal()  # of its header
+        at = Signal(6)  # the last one stands for all that follow
+        last = Signal()  # of its header
+        turn = Signal()  # an octet that is the last of its header, as it passes
+        left = Signal(10)  # octets of its header behind this one, and _LEFT_AT_END more
         captures = {header: HeaderCapture(header, names) for header, names in _CAPTURED.items()}
         known = Signal(FrameFields)
         m.d.comb += self.fields.eq(known)
         for header, names in _CAPTURED.items():
             for name in names:
                 m.d.comb += self.fields[header.name][name].eq(getattr(captures[header], name))
-        here = {
-            ETHERNET: walk == Walk.ETHERNET,
-            ARP: walk == Walk.ARP,
-            IPV4: walk == Walk.IPV4,
-            IPV6: walk == Walk.IPV6,
-            UDP: walk == Walk.UDP,
-            AH: walk == Walk.AH,
-        }
-        for header, capture in captures.items():
-            capture.capture(m, stb=valid & here[header], index=at, octet=octet)
-        ipv4 = captures[IPV4]
+        for header, place in _CAPTURED_AT.items():
+            captures[header].capture(m, stb=valid & walk[place], index=at, octet=octet)
+        in_network = walk.ETHERNET | walk.VLAN
+        in_chain = walk.EXTENSION
 
-        done = Signal()
-        m.d.comb += self.walked.eq(done | self.ended)
-        writes_body = Signal()
-        body_first = Signal(init=1)
-        ethertype_high = Signal(8)  # of the last two octets
-        m.d.comb += ethertype_high.eq(captures[ETHERNET].ethertype[8:16])
-        tag_high = Signal(8)
+        # Where a header ends is known two octets earlier.
+        ends, soon = Signal(), Signal()
+        for place, octets in _FIXED_OCTETS.items():
+            with m.If(walk[place] & (at == octets - 3)):
+                m.d.comb += ends.eq(1)
+        for place, rest in _LEFT_AT_END.items():
+            with m.If(walk[place] & (left == rest + 2)):
+                m.d.comb += ends.eq(1)
+        with m.If(valid):
+            m.d.sync += [soon.eq(ends), last.eq(soon)]
+        with m.If(clear):
+            m.d.sync += [soon.eq(0), last.eq(0)]
+        m.d.sync += turn.eq(take & Mux(valid, soon, last))
 
-        m.submodules.options = options = OptionWalk()
-        left = Signal(8)  # octets of this header behind this one
-        m.d.comb += [
-            options.octet.eq(octet),
-            options.left.eq(left),
-            options.v6.eq(known.v6),
-            options.clear.eq(self.release),
+        # The protocol behind this header, as far as it is known, and where that leads.
+        protocol = Signal(8)
+        later = Signal()  # a fragment with an offset
+        to_options, to_fragment, to_routing = Signal(), Signal(), Signal()
+        in_options, in_fragment, in_routing = Signal(), Signal(), Signal()
+        to_esp, to_ah, to_udp = Signal(), Signal(), Signal()
+        more_words, port_is_esp, ah_holds_icv, ah_holds_iv, ah_holds_esp = (
+            Signal() for _ in range(5)
+        )
+        with m.If(
+            valid
+            & (
+                (walk.IPV4 & (at == IPV4.octet_offset("protocol")))
+                | (walk.IPV6 & (at == IPV6.octet_offset("next_header")))
+                | (in_chain & is_first)
+            )
+        ):
+            m.d.sync += protocol.eq(octet)
+        m.d.sync += [
+            to_options.eq(
+                (protocol == headers.PROTOCOL_HOP_BY_HOP)
+                | (protocol == headers.PROTOCOL_DESTINATION_OPTIONS)
+            ),
+            to_fragment.eq(protocol == headers.PROTOCOL_FRAGMENT),
+            to_routing.eq(protocol == headers.PROTOCOL_ROUTING),
+            to_esp.eq(protocol == headers.PROTOCOL_ESP),
+            to_ah.eq(protocol == headers.PROTOCOL_AH),
+            to_udp.eq(protocol == headers.PROTOCOL_UDP),
+            more_words.eq(captures[IPV4].header_words > 5),
+            port_is_esp.eq(captures[UDP].destination_port == headers.PORT_ESP_IN_UDP),
+            ah_holds_icv.eq(captures[AH].length >= 2),
+            # What AH of AES-GMAC carries may call itself ESP: it has no say over the IV then.
+            ah_holds_iv.eq(captures[AH].length >= _AH_WORDS_WITH_IV),
+            ah_holds_esp.eq(captures[AH].next_header == headers.PROTOCOL_ESP),
         ]
-        units = Signal(5)
-        extension = Signal(8)
-        following = Signal(8)
-        ah_left = Signal(10)
+        target = Signal(_WALK)
+        to_chain = Signal()
+        leaves_ip = (walk.IPV4 & ~more_words) | walk.OPTIONS | walk.IPV6 | in_chain
+        plain = leaves_ip & ~to_chain & ~later
+        m.d.sync += [
+            to_chain.eq(known.v6 & ~later & (to_options | to_fragment | to_routing)),
+            target.OPTIONS.eq(walk.IPV4 & more_words),
+            target.EXTENSION.eq(leaves_ip & to_chain),
+            target.UDP.eq(plain & to_udp),
+            target.AH.eq(plain & to_ah),
+            target.AH_REST.eq(walk.AH & ah_holds_icv),
+            target.ESP.eq(
+                (plain & to_esp) | (walk.UDP & port_is_esp) | (walk.AH_REST & ah_holds_esp)
+            ),
+        ]
+
+        with m.If(valid & ~at.all()):
+            m.d.sync += at.eq(at + 1)
+        with m.If(valid):
+            m.d.sync += [is_first.eq(0), is_second.eq(is_first)]
+        with m.If(turn | clear):
+            m.d.sync += [at.eq(0), is_first.eq(1), is_second.eq(0)]
+        too_long = Signal()
+        more_tags = in_network & type_is_tag & (known.tags != headers.VLAN_TAGS_MAX)
+        with m.If(turn):
+            m.d.sync += [
+                walk.eq(target),
+                walk.VLAN.eq(more_tags),
+                walk.ARP.eq(in_network & type_is_arp),
+                walk.IPV4.eq(in_network & type_is_ipv4),
+                walk.IPV6.eq(in_network & type_is_ipv6),
+            ]
+            with m.If(more_tags):
+                m.d.sync += known.tags.eq(known.tags + 1)
+        with m.If(too_long):
+            m.d.sync += walk.eq(0)
+        with m.If(clear):
+            m.d.sync += [walk.eq(0), walk.ETHERNET.eq(1), known.tags.eq(0)]
+
+        with m.If(valid):
+            with m.If(walk.OPTIONS | walk.AH_REST | in_chain):
+                m.d.sync += left.eq(left - 1)
+            with m.If(walk.IPV4 & is_first):
+                m.d.sync += left.eq(Cat(Const(0b11, 2), octet[:4]))
+            with m.If(walk.AH & is_second):
+                m.d.sync += left.eq(Cat(Const(0b11, 2), octet))
+            with m.If(in_chain & is_second):
+                m.d.sync += left.eq(Cat(Const(0b101, 3), Mux(in_fragment, 0, octet[:4])))
+        with m.If(clear):
+            m.d.sync += left.eq(0)
+
+        # Which headers are whole.
+        have = known.have
+        writes_body = Signal()
         inner_esp = Signal()
-        # What AH of AES-GMAC carries may call itself ESP: it has no say over the IV then.
-        iv_in_ah = captures[AH].length >= _AH_WORDS_WITH_IV
+        done = Signal()
+        spi_passed = Signal()
+        m.d.comb += [
+            self.walked.eq(done | self.ended),
+            spi_passed.eq((walk.ESP & (at >= 4)) | (walk.AH & (at >= 8))),
+            known.protocol.eq(protocol),
+        ]
+        with m.If(turn):
+            for place, name in (("ETHERNET", "ethernet"), ("ARP", "arp"), ("UDP", "udp")):
+                with m.If(walk[place]):
+                    m.d.sync += have[name].eq(1)
+            with m.If(walk.IPV4 | walk.IPV6):
+                m.d.sync += have.ip.eq(1)
+            with m.If(walk.IPV4 | ((walk.IPV6 | in_chain) & ~to_chain)):
+                m.d.sync += have.protocol.eq(1)
+            with m.If(in_network & type_is_ipv6):
+                m.d.sync += known.v6.eq(1)
+            with m.If(in_network & (type_is_ipv4 | type_is_ipv6)):
+                m.d.sync += writes_body.eq(1)
+            m.d.sync += [
+                in_options.eq(to_options),
+                in_fragment.eq(to_fragment),
+                in_routing.eq(to_routing),
+            ]
+        with m.If(spi_passed):
+            m.d.sync += have.spi.eq(1)
+        with m.If(spi_passed | ~walk.as_value().any()):
+            m.d.sync += done.eq(1)
+        with m.If(walk.AH_REST):
+            m.d.sync += inner_esp.eq(1)
+        with m.If(valid & beat.last):
+            m.d.sync += [self.ended.eq(1), known.err.eq(beat.err)]
+        with m.If(valid & ~known.octets.all()):
+            m.d.sync += known.octets.eq(known.octets + 1)
+
+        # Extension headers and their lengths; the fixed header is counted as well.
+        m.submodules.options = options = OptionWalk()
+        units = Signal(6, init=IPV6.octets // _UNIT_OCTETS)
+        more = Signal(5)
+        is_huge = Signal()
+        counts, counted = Signal(), Signal()
         chain_fault = Signal()
         # Of a header that is not whole yet nothing is said.
-        in_chain = walk == Walk.EXTENSION
-        m.d.comb += self.fields.fault.eq(chain_fault | (options.fault & ~in_chain))
-
-        def finish():
-            return [walk.eq(Walk.BODY), done.eq(1)]
-
-        def network(ethertype):
-            """Goes on with what the EtherType says."""
-            m.d.sync += at.eq(0)
-            with m.If(ethertype == headers.ETHERTYPE_IPV4):
-                m.d.sync += [walk.eq(Walk.IPV4), writes_body.eq(1)]
-            with m.Elif(ethertype == headers.ETHERTYPE_IPV6):
-                m.d.sync += [walk.eq(Walk.IPV6), writes_body.eq(1), known.v6.eq(1)]
-            with m.Elif(ethertype == headers.ETHERTYPE_ARP):
-                m.d.sync += walk.eq(Walk.ARP)
-            with m.Elif(
-                (
-                    (ethertype == headers.ETHERTYPE_VLAN)
-                    | (ethertype == headers.ETHERTYPE_SERVICE_VLAN)
-                )
-                & (known.tags != headers.VLAN_TAGS_MAX)
-            ):
-                m.d.sync += [walk.eq(Walk.VLAN), known.tags.eq(known.tags + 1)]
-            with m.Else():
-                m.d.sync += finish()
-
-        def transport(protocol, later):
-            """Goes on behind the IP headers."""
-            m.d.sync += [at.eq(0), known.protocol.eq(protocol), known.have.protocol.eq(1)]
-            with m.If(later):
-                m.d.sync += finish()
-            with m.Elif(protocol == headers.PROTOCOL_ESP):
-                m.d.sync += walk.eq(Walk.ESP)
-            with m.Elif(protocol == headers.PROTOCOL_AH):
-                m.d.sync += walk.eq(Walk.AH)
-            with m.Elif(protocol == headers.PROTOCOL_UDP):
-                m.d.sync += walk.eq(Walk.UDP)
-            with m.Else():
-                m.d.sync += finish()
-
-        def is_extension(protocol):
-            return (
-                (protocol == headers.PROTOCOL_HOP_BY_HOP)
-                | (protocol == headers.PROTOCOL_ROUTING)
-                | (protocol == headers.PROTOCOL_DESTINATION_OPTIONS)
-                | (protocol == headers.PROTOCOL_FRAGMENT)
+        m.d.comb += [
+            self.fields.fault.eq(chain_fault | (options.fault & ~in_chain)),
+            too_long.eq((counts & is_huge) | (counted & (units > _UNITS_MAX))),
+        ]
+        m.d.sync += [
+            counts.eq(valid & in_chain & is_second),
+            counted.eq(counts),
+            more.eq(Mux(in_fragment, 1, octet[:4] + 1)),
+            is_huge.eq(~in_fragment & (octet[4:] != 0)),
+        ]
+        with m.If(counts):
+            m.d.sync += units.eq(units + more)
+        with m.If(clear):
+            m.d.sync += units.eq(units.init)
+        with m.If(
+            too_long
+            | (in_chain & is_first & options.fault)  # of the header before
+            | (valid & in_chain & in_routing & (at == _SEGMENTS_LEFT) & ~is_zero)
+        ):
+            m.d.sync += chain_fault.eq(1)
+        with m.If(turn & (walk.IPV6 | in_chain)):
+            m.d.sync += known.header_octets.eq(units << 3)
+        with m.If(valid & walk.IPV4 & is_first):
+            m.d.sync += known.header_octets.eq(octet[:4] << 2)
+        with m.If(turn & in_chain & in_fragment):
+            m.d.sync += known.fragment.eq(1)
+        has_offset = Signal()
+        m.d.sync += has_offset.eq(captures[IPV4].fragment_offset != 0)
+        with m.If(
+            (walk.IPV4 & (at[2:4] == 3) & has_offset)
+            | (
+                (valid & in_chain & in_fragment & (at[1:] == 1))
+                & ((octet[3:] != 0) | (~at[0] & (octet[:3] != 0)))
             )
+        ):
+            m.d.sync += later.eq(1)
+        m.d.comb += [
+            options.clear.eq(clear),
+            options.take.eq(take),
+            options.came.eq(came),
+            options.stb.eq(valid),
+            options.v6.eq(known.v6),
+            options.last.eq(last),
+            options.begin.eq(
+                (turn & walk.IPV4 & more_words) | (valid & in_chain & in_options & is_second)
+            ),
+        ]
 
-        def chain(protocol, later):
-            """Goes on with another extension header, or behind the last one."""
-            with m.If(is_extension(protocol) & ~later):
-                m.d.sync += [at.eq(0), walk.eq(Walk.EXTENSION), extension.eq(protocol)]
-            with m.Else():
-                transport(protocol, later)
+        # Numbers of AH and ESP.
+        in_esp = walk.ESP
+        with m.If(valid & (at < 8)):
+            with m.If((walk.AH & at[2]) | (in_esp & ~inner_esp & ~at[2])):
+                m.d.sync += known.spi.eq(Cat(octet, known.spi[:24]))
+            with m.If(in_esp & inner_esp & ~at[2]):
+                m.d.sync += known.esp_spi.eq(Cat(octet, known.esp_spi[:24]))
+            with m.If(in_esp & inner_esp & at[2]):
+                m.d.sync += known.esp_sequence.eq(Cat(octet, known.esp_sequence[:24]))
+        with m.If(valid & ((walk.AH & at[3]) | (in_esp & ~inner_esp & (at[2:] == 1)))):
+            m.d.sync += known.sequence.eq(Cat(octet, known.sequence[:24]))
+        with m.If(
+            valid
+            & (
+                (walk.AH_REST & (at < GCM_IV.octets))
+                | (in_esp & at[3] & ~(inner_esp & ah_holds_iv))
+            )
+        ):
+            m.d.sync += known.iv.eq(Cat(known.iv[8:], octet))
 
-        zero = Signal()
-        keeps = Signal(8, init=0xFF)
-        m.d.comb += keeps.eq(0xFF)
-        in_options = (extension == headers.PROTOCOL_HOP_BY_HOP) | (
-            extension == headers.PROTOCOL_DESTINATION_OPTIONS
-        )
-        with m.If(valid):
-            m.d.sync += at.eq(at + 1)
-            with m.Switch(walk):
-                with m.Case(Walk.ETHERNET):
-                    with m.If(at == ETHERNET.octets - 1):
-                        m.d.sync += known.have.ethernet.eq(1)
-                        # The low octet of the type is only now on its way into its register.
-                        network(Cat(octet, ethertype_high))
-                with m.Case(Walk.VLAN):
-                    with m.If(at == _VLAN_OCTETS - 2):
-                        m.d.sync += tag_high.eq(octet)
-                    with m.If(at == _VLAN_OCTETS - 1):
-                        network(Cat(octet, tag_high))
-                with m.Case(Walk.ARP):
-                    with m.If(at == ARP.octets - 1):
-                        m.d.sync += [*finish(), known.have.arp.eq(1)]
-                with m.Case(Walk.IPV4):
-                    with m.If(at == 0):
-                        m.d.sync += [
-                            known.header_octets.eq(octet[:4] << 2),
-                            left.eq(((octet[:4] - 5)[:4] << 2) - 1),
-                        ]
-                    with m.If(at == IPV4.octets - 1):
-                        m.d.sync += known.have.ip.eq(1)
-                        m.d.comb += options.begin.eq(1)
-                        with m.If(ipv4.header_words > 5):
-                            m.d.sync += [walk.eq(Walk.OPTIONS), known.have.protocol.eq(1)]
-                            m.d.sync += known.protocol.eq(ipv4.protocol)
-                        with m.Else():
-                            transport(ipv4.protocol, ipv4.fragment_offset != 0)
-                with m.Case(Walk.OPTIONS):
-                    m.d.comb += options.stb.eq(1)
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 0):
-                        transport(ipv4.protocol, ipv4.fragment_offset != 0)
-                with m.Case(Walk.IPV6):
-                    with m.If(at == IPV6.octets - 1):
-                        m.d.sync += [known.have.ip.eq(1), known.header_octets.eq(IPV6.octets)]
-                        chain(captures[IPV6].next_header, Const(0, 1))
-                with m.Case(Walk.EXTENSION):
-                    is_fragment = extension == headers.PROTOCOL_FRAGMENT
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(at == 0):
-                        m.d.sync += following.eq(octet)
-                    with m.Elif(at == 1):
-                        with m.If(options.fault):
-                            m.d.sync += chain_fault.eq(1)
-                        more = Signal(5)
-                        m.d.comb += [more.eq(Mux(is_fragment, 1, octet[:4] + 1))]
-                        m.d.comb += options.begin.eq(1)
-                        m.d.sync += left.eq(Mux(is_fragment, 5, Cat(Const(0b101, 3), octet[:4])))
-                        with m.If((~is_fragment & (octet[4:] != 0)) | (units + more > _UNITS_MAX)):
-                            m.d.sync += [*finish(), chain_fault.eq(1)]
-                        with m.Else():
-                            m.d.sync += units.eq(units + more)
-                    with m.Else():
-                        m.d.comb += options.stb.eq(in_options)
-                        with m.If((extension == headers.PROTOCOL_ROUTING) & (at == _SEGMENTS_LEFT)):
-                            with m.If(octet != 0):
-                                m.d.sync += chain_fault.eq(1)
-                        with m.If(is_fragment & (at == 2)):
-                            m.d.sync += known.later.eq(octet != 0)
-                        with m.If(is_fragment & (at == 3)):
-                            m.d.sync += known.later.eq(known.later | (octet[3:] != 0))
-                        with m.If(left == 0):
-                            # At 63 it stays: no offset beyond 3 matters.
-                            m.d.sync += [
-                                known.header_octets.eq(IPV6.octets + (units << 3)),
-                                known.fragment.eq(known.fragment | is_fragment),
-                            ]
-                            chain(following, known.later & is_fragment)
-                        with m.Elif(at.all()):
-                            m.d.sync += at.eq(at)
-                with m.Case(Walk.UDP):
-                    with m.If(at == UDP.octets - 1):
-                        m.d.sync += [at.eq(0), known.have.udp.eq(1)]
-                        with m.If(captures[UDP].destination_port == headers.PORT_ESP_IN_UDP):
-                            m.d.sync += walk.eq(Walk.ESP)
-                        with m.Else():
-                            m.d.sync += finish()
-                with m.Case(Walk.AH):
-                    with m.If((at >= 4) & (at < 8)):
-                        m.d.sync += known.spi.eq(Cat(octet, known.spi[:24]))
-                    with m.If(at == 7):
-                        m.d.sync += [done.eq(1), known.have.spi.eq(1)]
-                    with m.If(at >= 8):
-                        m.d.sync += known.sequence.eq(Cat(octet, known.sequence[:24]))
-                    with m.If(at == AH.octets - 1):
-                        length = captures[AH].length
-                        m.d.sync += [at.eq(0), ah_left.eq((length << 2) - 5)]
-                        m.d.sync += walk.eq(Mux(length >= 2, Walk.AH_REST, Walk.BODY))
-                with m.Case(Walk.AH_REST):
-                    m.d.sync += ah_left.eq(ah_left - 1)
-                    with m.If(at < GCM_IV.octets):
-                        m.d.sync += known.iv.eq(Cat(known.iv[8:], octet))
-                    with m.If(at.all()):
-                        m.d.sync += at.eq(at)
-                    with m.If(ah_left == 0):
-                        m.d.sync += [at.eq(0), inner_esp.eq(1), walk.eq(Walk.BODY)]
-                        with m.If(captures[AH].next_header == headers.PROTOCOL_ESP):
-                            m.d.sync += walk.eq(Walk.ESP)
-                with m.Case(Walk.ESP):
-                    with m.If(~inner_esp):
-                        with m.If(at < 4):
-                            m.d.sync += known.spi.eq(Cat(octet, known.spi[:24]))
-                        with m.Elif(at < ESP.octets):
-                            m.d.sync += known.sequence.eq(Cat(octet, known.sequence[:24]))
-                        with m.If(at == 3):
-                            m.d.sync += [done.eq(1), known.have.spi.eq(1)]
-                    with m.Else():
-                        with m.If(at < 4):
-                            m.d.sync += known.esp_spi.eq(Cat(octet, known.esp_spi[:24]))
-                        with m.Elif(at < ESP.octets):
-                            m.d.sync += known.esp_sequence.eq(Cat(octet, known.esp_sequence[:24]))
-                    with m.If((at >= ESP.octets) & ~(inner_esp & iv_in_ah)):
-                        m.d.sync += known.iv.eq(Cat(known.iv[8:], octet))
-                    with m.If(at == ESP.octets + GCM_IV.octets - 1):
-                        m.d.sync += walk.eq(Walk.BODY)
-            with m.If(~known.octets.all()):
-                m.d.sync += known.octets.eq(known.octets + 1)
-            with m.If(beat.last):
-                m.d.sync += [self.ended.eq(1), known.err.eq(beat.err)]
-
-        # What AH covers as zeros.
-        with m.Switch(walk):
-            with m.Case(Walk.IPV4):
-                for offset in (1, 6, 7, 8, 10, 11):
-                    with m.If(at == offset):
-                        m.d.comb += zero.eq(1)
-            with m.Case(Walk.IPV6):
-                with m.If((at >= 1) & (at <= 3)):
-                    m.d.comb += zero.eq(1)
-                with m.If(at == IPV6.octet_offset("hop_limit")):
-                    m.d.comb += zero.eq(1)
-                with m.If(at == 0):
-                    m.d.comb += keeps.eq(0xF0)
-            with m.Case(Walk.OPTIONS):
-                m.d.comb += zero.eq(options.zero)
-            with m.Case(Walk.EXTENSION):
-                m.d.comb += zero.eq(options.zero & in_options & (at > 1))
-
-        # One's complement sum; the carry of one addition goes into the next (RFC 1071 2).
-        total = Signal(17)
-        high = Signal(8)
+        # One's complement sum over the octets, each in its half of a word; the carry of one
+        # addition goes into the next (RFC 1071 2).
+        addend = Signal(16)
         carry = Signal()
-        odd = Signal()
-        summing = Signal()
-        m.d.comb += [
-            summing.eq(valid & ((walk == Walk.IPV4) | (walk == Walk.OPTIONS))),
-            total.eq(known.ipv4_sum + Mux(summing, Cat(octet, high), 0) + carry),
+        summing = valid & (walk.IPV4 | walk.OPTIONS)
+        m.d.sync += [
+            addend.eq(Cat(octet, octet)),
+            Cat(known.ipv4_sum, carry).eq(known.ipv4_sum + addend + carry),
         ]
-        with m.If(summing):
-            m.d.sync += odd.eq(~odd)
-            with m.If(~odd):
-                m.d.sync += high.eq(octet)
-        with m.If((summing & odd) | (~summing & carry)):
-            m.d.sync += Cat(known.ipv4_sum, carry).eq(total)
+        with m.If(~summing | ~at[0]):
+            m.d.sync += addend[:8].eq(0)
+        with m.If(~summing | at[0]):
+            m.d.sync += addend[8:].eq(0)
 
-        m.d.comb += [
-            self.frame.payload.eq(beat),
-            self.frame.valid.eq(valid),
-            self.body.payload.data.eq(Mux(zero, 0, octet & keeps)),
-            self.body.payload.first.eq(body_first),
-            self.body.payload.last.eq(beat.last),
-            self.body.valid.eq(valid & writes_body),
+        # The body a cycle late, and zeros for what AH does not cover.
+        fixed, zero = Signal(), Signal()
+        with m.If(valid):
+            m.d.sync += fixed.eq(0)
+            for offset in (1, 6, 7, 8, 10, 11):
+                with m.If(walk.IPV4 & (at == offset - 1)):
+                    m.d.sync += fixed.eq(1)
+            for offset in (1, 2, 3, IPV6.octet_offset("hop_limit")):
+                with m.If(walk.IPV6 & (at == offset - 1)):
+                    m.d.sync += fixed.eq(1)
+        m.d.comb += zero.eq(options.zero | fixed)
+        body = self.body
+        m.d.sync += [
+            body.valid.eq(valid & writes_body),
+            body.payload.data.eq(octet),
+            body.payload.last.eq(beat.last),
         ]
-        with m.If(self.body.valid):
-            m.d.sync += body_first.eq(0)
+        with m.If(zero):
+            m.d.sync += body.payload.data[4:].eq(0)
+        with m.If(zero | (walk.IPV6 & is_first)):
+            m.d.sync += body.payload.data[:4].eq(0)
+        with m.If(body.valid):
+            m.d.sync += body.payload.first.eq(0)
+        with m.If(clear):
+            m.d.sync += body.payload.first.eq(1)
+        m.d.comb += [self.frame.payload.eq(beat), self.frame.valid.eq(valid)]
 
         self._record(m, walk, at, known, valid, octet)
         self._address(m, walk, at, valid, octet)
-        with m.If(self.release):
+        with m.If(clear):
             m.d.sync += [
                 hold.eq(0),
-                walk.eq(Walk.ETHERNET),
-                at.eq(0),
                 done.eq(0),
                 self.ended.eq(0),
                 known.have.eq(0),
                 known.v6.eq(0),
-                known.tags.eq(0),
                 known.fragment.eq(0),
-                known.later.eq(0),
+                later.eq(0),
                 known.octets.eq(0),
                 known.ipv4_sum.eq(0),
-                chain_fault.eq(0),
-                units.eq(0),
-                inner_esp.eq(0),
                 carry.eq(0),
-                odd.eq(0),
+                chain_fault.eq(0),
+                inner_esp.eq(0),
                 writes_body.eq(0),
-                body_first.eq(1),
             ]
         return m
 
     def _record(self, m, walk, at, known, valid, octet):
         """Writes what an answer needs; a cycle late."""
         record = self.record
-        m.d.sync += [record.stb.eq(0), record.data.eq(octet)]
-
-        def part(header, name, offset):
-            start = header.octet_offset(name)
-            with m.If((at >= start) & (at < start + header.width(name) // 8)):
-                m.d.sync += [record.stb.eq(valid), record.offset.eq(at - start + offset)]
-
-        tag = RecordOffset.TAGS + (known.tags << 2)
-        with m.Switch(walk):
-            with m.Case(Walk.ETHERNET):
-                part(ETHERNET, "source", RecordOffset.MAC)
-                part(ETHERNET, "ethertype", RecordOffset.TAGS)
-            with m.Case(Walk.VLAN):
-                # Its control behind the EtherType that announced it, and the one that it announces.
-                with m.If(at < 2):
-                    m.d.sync += [record.stb.eq(valid), record.offset.eq(tag + at - 2)]
-                with m.Elif(known.tags != headers.VLAN_TAGS_MAX):
-                    m.d.sync += [record.stb.eq(valid), record.offset.eq(tag + at - 2)]
-            with m.Case(Walk.ARP):
-                part(ARP, "sender_mac", RecordOffset.MAC)
-                part(ARP, "sender_ip", RecordOffset.IP)
-            with m.Case(Walk.IPV4):
-                part(IPV4, "source", RecordOffset.IP)
-            with m.Case(Walk.IPV6):
-                part(IPV6, "source", RecordOffset.IP)
-            with m.Case(Walk.UDP):
-                part(UDP, "source_port", RecordOffset.PORT)
+        tagged = RecordOffset.TAGS + 2  # the control of the first
+        mac, mac_arp = ETHERNET.octet_offset("source"), ARP.octet_offset("sender_mac")
+        ip_arp, ip4 = ARP.octet_offset("sender_ip"), IPV4.octet_offset("source")
+        ip6 = IPV6.octet_offset("source")
+        is_ip = at >= ip_arp
+        # Where it goes, what of it, and where it would go if it began with the header.
+        parts = (
+            (walk.ETHERNET, at >= mac, (RecordOffset.MAC - mac) % RECORD_OCTETS),
+            # Its control behind the EtherType that announced it, and the one that it announces.
+            (
+                walk.VLAN,
+                (at < 2) | (known.tags != headers.VLAN_TAGS_MAX),
+                Mux(known.tags[0], tagged, tagged + VLAN.octets),
+            ),
+            (
+                walk.ARP,
+                (at >= mac_arp) & (at < ip_arp + 4),
+                Mux(is_ip, RecordOffset.IP - ip_arp, (RecordOffset.MAC - mac_arp) % RECORD_OCTETS),
+            ),
+            (walk.IPV4, at[2:] == ip4 // 4, RecordOffset.IP - ip4),
+            (walk.IPV6, (at >= ip6) & (at < ip6 + 16), RecordOffset.IP - ip6),
+            (walk.UDP, at < 2, RecordOffset.PORT),
+        )
+        base, stb = Const(0, 5), Const(0, 1)
+        for place, condition, start in parts:
+            first = Const(start, 5) if isinstance(start, int) else start
+            base = base | (place.replicate(5) & first)
+            stb = stb | (place & condition)
+        m.d.sync += [
+            record.stb.eq(valid & stb),
+            record.offset.eq(at + base),
+            record.data.eq(octet),
+        ]
 
     def _address(self, m, walk, at, valid, octet):
         """The octets of the IP addresses."""
         address = self.address
         m.d.comb += address.data.eq(octet)
-        with m.If(walk == Walk.IPV4):
+        with m.If(walk.IPV4):
             m.d.comb += [
                 address.stb.eq(valid & (at >= IPV4.octet_offset("source"))),
                 address.is_source.eq(at < IPV4.octet_offset("destination")),
                 address.index.eq(Cat(at[:2], Const(0b11, 2))),
             ]
-        with m.Elif(walk == Walk.IPV6):
+        with m.Elif(walk.IPV6):
             m.d.comb += [
                 address.stb.eq(valid & (at >= IPV6.octet_offset("source"))),
                 address.is_source.eq(at < IPV6.octet_offset("destination")),

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS
 
 __all__ = ["ARP_TOKEN", "TAKEN_TOKENS", "SenderRecords"]
@@ -66,12 +67,13 @@ class SenderRecords(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.taken = taken = Memory(
-            shape=8, depth=TAKEN_TOKENS * RECORD_OCTETS, init=[], attrs={"ram_style": "block"}
-        )
-        m.submodules.kept = kept = Memory(
-            shape=8, depth=_KEPT_TOKENS * 2 * RECORD_OCTETS, init=[], attrs={"ram_style": "block"}
-        )
+        attrs = {"ram_style": "block"}
+        taken = Memory(shape=8, depth=TAKEN_TOKENS * RECORD_OCTETS, init=[], attrs=attrs)
+        kept = Memory(shape=8, depth=_KEPT_TOKENS * 2 * RECORD_OCTETS, init=[], attrs=attrs)
+        for name, ring in (("taken_ring", taken), ("kept_ring", kept)):
+            # Nobody asks for a record while it is written.
+            m.submodules[name] = around = Module()
+            around.submodules[COLLISION_FREE_MEMORY] = ring
         writer, copier = taken.write_port(), taken.read_port(transparent_for=())
         keeper, reader = kept.write_port(), kept.read_port(transparent_for=())
 
