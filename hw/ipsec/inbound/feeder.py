@@ -315,11 +315,12 @@ class InboundFeeder(wiring.Component):
         is_last = Signal()
         ended = Signal()  # the packet's last octet has gone by
         has_spare, stall = Signal(), Signal()
-        goes, load = Signal(), Signal()
+        goes, free, load = Signal(), Signal(), Signal()
         m.d.comb += [
             stall.eq(has_spare | (now.icv & ~icvs.room)),
             goes.eq(~stall & ((takes & source.o.valid) | gives)),
-            load.eq(idle | (goes & is_last) | (drains & ended)),
+            free.eq(idle | (drains & ended)),
+            load.eq(free | (goes & is_last)),
             source.o.ready.eq((takes & ~stall) | (drains & ~ended)),
             segments.o.ready.eq(load),
         ]
@@ -327,12 +328,13 @@ class InboundFeeder(wiring.Component):
             m.d.sync += ended.eq(1)
         with m.If(drains & ended):
             m.d.sync += ended.eq(0)
-        with m.If(goes):
+        with m.If(goes | free):
             m.d.sync += [now.octets.eq(now.octets - 1), is_last.eq(now.octets == 2)]
+            with m.If(is_last | idle | drains):
+                m.d.sync += [now.octets.eq(following.octets), is_last.eq(following.is_word)]
         with m.If(load):
             m.d.sync += [
-                now.eq(following),
-                is_last.eq(following.is_word),
+                *(now[name].eq(following[name]) for name, _ in _Segment if name != "octets"),
                 idle.eq(~segments.o.valid),
                 takes.eq(segments.o.valid & ~following.is_word),
                 gives.eq(segments.o.valid & following.is_word & ~following.zero),
@@ -354,16 +356,16 @@ class InboundFeeder(wiring.Component):
         shown, spare = Signal(10), Signal(10)
         new, new_to = Signal.like(shown), Signal.like(to)
         next_to = Signal.like(to)
-        free = Signal()
+        moves = Signal()
         ready = Cat(taker.ready for taker in takers)
         m.d.comb += [
             new.eq(Cat(covered, is_last & now.main_last, is_last & now.outer_last)),
             new_to.eq(Mux(goes, Cat(now.cipher, now.main, now.outer, now.direct), 0)),
             next_to.eq(Mux(has_spare, spare_to, new_to)),
-            free.eq(~(to & ~ready).any()),
+            moves.eq(~(to & ~ready).any()),
         ]
-        m.d.sync += to.eq((to & ~ready) | Mux(free, next_to, 0))
-        with m.If(free):
+        m.d.sync += to.eq((to & ~ready) | Mux(moves, next_to, 0))
+        with m.If(moves):
             m.d.sync += [shown.eq(Mux(has_spare, spare, new)), has_spare.eq(0)]
         with m.Elif(goes):
             m.d.sync += has_spare.eq(1)

@@ -151,11 +151,13 @@ class InboundFront(wiring.Component):
             ah_hit.eq(view.ah_spi_in == meta.spi),
             inner_hit.eq(view.spi_in == meta.esp_spi),
         ]
+        main_counts, ah_counts = Signal(), Signal()
         known = Signal()
-        with m.If(is_ah):
-            m.d.comb += known.eq(view.receives & ((ah_alone & main_hit) | (both & ah_hit)))
-        with m.Else():
-            m.d.comb += known.eq(view.receives & ~ah_alone & main_hit)
+        m.d.sync += [
+            main_counts.eq(view.receives & (is_ah == (view.protocol == Protocol.AH))),
+            ah_counts.eq(view.receives & is_ah & (view.protocol == Protocol.BOTH)),
+        ]
+        m.d.comb += known.eq((main_counts & main_hit) | (ah_counts & ah_hit))
 
         # What is wrong with the shape, the last rank.
         wrong_inside, wrong_protocol, wrong_ah, wrong_text = (Signal() for _ in range(4))
