@@ -216,7 +216,21 @@ class ReplayWindow(wiring.Component):
         pointer, stop = Signal(ring_bits), Signal(ring_bits)
         edge_block = edge_low[bit_bits : bit_bits + ring_bits]
         leaves_block = Signal()
-        m.d.sync += self.done.eq(0)
+        m.d.comb += take.eq(free & (self.check_stb | self.recheck_stb | self.update_stb))
+        with m.If(free):
+            m.d.sync += [
+                index.eq(self.index),
+                esn.eq(self.esn),
+                sequence.eq(self.sequence),
+                given_high.eq(self.given_high),
+                is_recheck.eq(self.recheck_stb),
+                is_update.eq(self.update_stb),
+            ]
+        void = Signal()  # the window of the operation is to be loaded
+        m.d.sync += [
+            self.done.eq(0),
+            void.eq(pending.bit_select(index, 1) | (self.load_stb & (self.load_index == index))),
+        ]
         m.d.comb += leaves_block.eq(~is_inside & (is_far | (number_block != edge_block)))
         m.d.comb += seen_write.addr.eq(Cat(place[bit_bits:], index))
         with m.FSM(name="operation"):
@@ -229,19 +243,9 @@ class ReplayWindow(wiring.Component):
                                 pending.eq(pending & ~(1 << number)),
                             ]
                     m.next = "LOAD"
-                with m.Elif(free):
-                    m.d.comb += take.eq(self.check_stb | self.recheck_stb | self.update_stb)
-                    m.d.sync += [
-                        index.eq(self.index),
-                        esn.eq(self.esn),
-                        sequence.eq(self.sequence),
-                        given_high.eq(self.given_high),
-                        is_recheck.eq(self.recheck_stb),
-                        is_update.eq(self.update_stb),
-                    ]
-                    with m.If(take):
-                        m.d.sync += free.eq(0)
-                        m.next = "FIND"
+                with m.Elif(take):
+                    m.d.sync += free.eq(0)
+                    m.next = "FIND"
             with m.State("LOAD"):
                 m.d.sync += [
                     place.eq(edge_read.data[: len(place)]),
@@ -286,7 +290,7 @@ class ReplayWindow(wiring.Component):
                     Mux(clears, 0, word) | (1 << place[:bit_bits])[: self._block]
                 )
                 with m.If(~self.load_stb):
-                    with m.If(~pending.bit_select(index, 1)):
+                    with m.If(~void):
                         m.d.comb += [seen_write.en.eq(1), edge_write.en.eq(moves)]
                     m.d.sync += free.eq(~loads)
                     m.next = "IDLE"

@@ -303,7 +303,7 @@ class InboundFeeder(wiring.Component):
     def _move(self, m, segments):
         """One octet a cycle from the packet to all who need it."""
         m.submodules.source = source = SkidBuffer(PacketBeat)
-        m.submodules.icvs = icvs = Ring(8, depth=_ICV_OCTETS)
+        m.submodules.icvs = icvs = Ring(8, depth=_ICV_OCTETS, slack=_TAG_OCTETS)
         wiring.connect(m, wiring.flipped(self.i), source.i)
         wiring.connect(m, icvs.o, wiring.flipped(self.icv))
         beat = source.o.payload
@@ -314,15 +314,16 @@ class InboundFeeder(wiring.Component):
         idle, takes, gives, drains = Signal(init=1), Signal(), Signal(), Signal()
         is_last = Signal()
         ended = Signal()  # the packet's last octet has gone by
-        has_spare, stall = Signal(), Signal()
-        goes, free, load = Signal(), Signal(), Signal()
+        has_spare = Signal()
+        goes, free, load, comes = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            stall.eq(has_spare | (now.icv & ~icvs.room)),
-            goes.eq(~stall & ((takes & source.o.valid) | gives)),
+            # An ICV is begun only when all of it has room.
+            comes.eq(segments.o.valid & (icvs.room | ~following.icv)),
+            goes.eq(~has_spare & ((takes & source.o.valid) | gives)),
             free.eq(idle | (drains & ended)),
             load.eq(free | (goes & is_last)),
-            source.o.ready.eq((takes & ~stall) | (drains & ~ended)),
-            segments.o.ready.eq(load),
+            source.o.ready.eq((takes & ~has_spare) | (drains & ~ended)),
+            segments.o.ready.eq(load & (icvs.room | ~following.icv)),
         ]
         with m.If(source.o.valid & source.o.ready & beat.last):
             m.d.sync += ended.eq(1)
@@ -335,10 +336,10 @@ class InboundFeeder(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 *(now[name].eq(following[name]) for name, _ in _Segment if name != "octets"),
-                idle.eq(~segments.o.valid),
-                takes.eq(segments.o.valid & ~following.is_word),
-                gives.eq(segments.o.valid & following.is_word & ~following.zero),
-                drains.eq(segments.o.valid & following.is_word & following.zero),
+                idle.eq(~comes),
+                takes.eq(comes & ~following.is_word),
+                gives.eq(comes & following.is_word & ~following.zero),
+                drains.eq(comes & following.is_word & following.zero),
             ]
         octet, covered = Signal(8), Signal(8)
         icv, icv_stb = Signal(8), Signal()

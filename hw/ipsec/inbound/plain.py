@@ -298,28 +298,35 @@ class PlainPath(wiring.Component):
         with m.If(begins | (in_ip & ends_ip)):
             m.d.sync += at.eq(0)
 
-        # The destination, an octet behind its time; the source and its port go to the record.
-        wanted_v4, wanted_v6, had = Signal(8), Signal(8), Signal(8)
+        # The destination, two octets behind its time; the source and its port go to the record.
+        wanted_v4, wanted_v6, in_second, had = Signal(8), Signal(16), Signal(), Signal(8)
         compares = Signal()
         right = Signal()
-        place_v4 = (at - IPV4.octet_offset("destination"))[:2]
-        place_v6 = (at - IPV6.octet_offset("destination"))[:4]
+        place_v4, place_v6 = Signal(2), Signal(4)
+        had_before, compares_then = Signal(8), Signal()
+        octets_v6 = octets_of(self.host_ip6)
+        wanted = Mux(is_v6, wanted_v6.word_select(in_second, 8), wanted_v4)
 
         def within(header, name):
             start = header.octet_offset(name)
             return (at >= start) & (at < start + header.width(name) // 8)
 
         m.d.sync += [
-            had.eq(octet),
+            place_v4.eq(at - IPV4.octet_offset("destination")),
+            place_v6.eq(at - IPV6.octet_offset("destination")),
+            had_before.eq(octet),
+            had.eq(had_before),
             wanted_v4.eq(Array(octets_of(self.host_ip))[place_v4]),
-            wanted_v6.eq(Array(octets_of(self.host_ip6))[place_v6]),
-            compares.eq(
+            wanted_v6.eq(Cat(Array(part)[place_v6[:3]] for part in (octets_v6[:8], octets_v6[8:]))),
+            in_second.eq(place_v6[3]),
+            compares.eq(compares_then),
+            compares_then.eq(
                 in_ip & Mux(is_v6, within(IPV6, "destination"), within(IPV4, "destination"))
             ),
         ]
         with m.If(begins):
             m.d.sync += right.eq(1)
-        with m.Elif(compares & (had != Mux(is_v6, wanted_v6, wanted_v4))):
+        with m.Elif(compares & (had != wanted)):
             m.d.sync += right.eq(0)
         m.d.sync += [
             self.inner_stb.eq(0),
