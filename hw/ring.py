@@ -7,8 +7,6 @@ from amaranth.lib.wiring import In, Out
 
 __all__ = ["Ring"]
 
-_SLACK = 4
-
 
 class Ring(wiring.Component):
     """First in, first out; who writes sees to it that there is room.
@@ -22,20 +20,26 @@ class Ring(wiring.Component):
         Of an entry.
     depth : int
         A power of two of at least 8.
+    slack : int
+        Entries that must still fit for `room`.
 
     Attributes
     ----------
     stb, entry : Signal, in
         Written in each cycle with `stb`.
     room : Signal, out
-        Up: an entry may be written in this cycle, and one in each of the next two even if it falls.
+        Up: so many entries as `slack` may be written even if it falls, one less if one was written
+        in the cycle before.
     o : stream of `shape`
     """
 
-    def __init__(self, shape: ShapeLike, *, depth: int):
-        if depth < 2 * _SLACK or depth & (depth - 1):
+    def __init__(self, shape: ShapeLike, *, depth: int, slack: int = 4):
+        if depth < 8 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of at least 8, not {depth}")
+        if not 1 < slack < depth:
+            raise ValueError(f"slack must be from 2 to {depth - 1}, not {slack}")
         self._depth = depth
+        self._slack = slack
         super().__init__(
             {
                 "stb": In(1),
@@ -75,5 +79,5 @@ class Ring(wiring.Component):
             m.d.sync += write_at.eq(write_at + 1)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += read_at.eq(read_at + 1)
-        m.d.sync += self.room.eq(held < self._depth - _SLACK)
+        m.d.sync += self.room.eq(held < self._depth - self._slack)
         return m

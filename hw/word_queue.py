@@ -1,6 +1,6 @@
 """A queue of wide entries in one block RAM, word by word."""
 
-from amaranth.hdl import Cat, Module, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -20,9 +20,10 @@ class WordQueue(wiring.Component):
     Parameters
     ----------
     shape : ShapeLike
-        Of an entry.
+        Of an entry, of two words at least.
     depth : int
-        Entries in the memory, a power of two; one more may stand at `o`.
+        Places in the memory, a power of two, of which one is always free; one more entry may stand
+        at `o`.
 
     Attributes
     ----------
@@ -34,12 +35,14 @@ class WordQueue(wiring.Component):
     def __init__(self, shape: ShapeLike, *, depth: int):
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of at least 2, not {depth}")
+        if Shape.cast(shape).width <= _WORD_BITS:
+            raise ValueError(f"an entry must have more than {_WORD_BITS} bits, not {shape!r}")
         self._depth = depth
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
-                "room": Out(1),
+                "room": Out(1, init=1),
             }
         )
 
@@ -56,7 +59,7 @@ class WordQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = self.words
-        word_bits = max(1, (words - 1).bit_length())
+        word_bits = (words - 1).bit_length()
         entry = range(self._depth)
         m.submodules.memory = memory = Memory(
             shape=_WORD_BITS,
@@ -65,24 +68,27 @@ class WordQueue(wiring.Component):
             attrs={"ram_style": "block"},
         )
         write, read = memory.write_port(), memory.read_port(transparent_for=())
-        level = Signal(range(self._depth + 1))
+        level = Signal(range(self._depth))
         pushed, popped = Signal(), Signal()
-        m.d.sync += level.eq(level + pushed - popped)
-        m.d.comb += self.room.eq(level != self._depth)
+        m.d.sync += [
+            level.eq(level + pushed - popped),
+            self.room.eq(level < self._depth - 1),
+        ]
 
         w_word, w_entry = Signal(word_bits), Signal(entry)
+        begun, is_last = Signal(), Signal()
         given = self.i.payload.as_value()
         m.d.comb += [
             write.addr.eq(Cat(w_word, w_entry)),
             write.data.eq(given.word_select(w_word, _WORD_BITS)),
-            write.en.eq(self.i.valid & self.room),
-            pushed.eq(write.en & (w_word == words - 1)),
+            write.en.eq(self.i.valid & (self.room | begun)),
+            pushed.eq(self.i.valid & is_last),
             self.i.ready.eq(pushed),
         ]
         with m.If(write.en):
-            m.d.sync += w_word.eq(w_word + 1)
+            m.d.sync += [w_word.eq(w_word + 1), begun.eq(1), is_last.eq(w_word == words - 2)]
         with m.If(pushed):
-            m.d.sync += [w_word.eq(0), w_entry.eq(w_entry + 1)]
+            m.d.sync += [w_word.eq(0), w_entry.eq(w_entry + 1), begun.eq(0), is_last.eq(0)]
 
         # Words follow each other into the register: the first one goes on as the others come.
         r_word, r_entry = Signal(word_bits), Signal(entry)

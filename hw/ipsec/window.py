@@ -164,7 +164,10 @@ class ReplayWindow(wiring.Component):
             seen_read.en.eq(1),
         ]
         with m.If(steps[0]):
-            m.d.sync += Cat(edge_low, edge_high).eq(edge_read.data)
+            m.d.sync += [
+                edge_low.eq(edge_read.data[:half]),
+                edge_high.eq(Mux(esn, edge_read.data[half:], 0)),
+            ]
         with m.If(steps[1]):
             m.d.sync += [
                 Cat(behind, is_right).eq(edge_low - sequence),
@@ -181,14 +184,14 @@ class ReplayWindow(wiring.Component):
         with m.If(steps[3]):
             m.d.sync += [
                 is_inside.eq(is_near & (esn | ~is_right)),
-                one_less.eq(is_near & is_right),
-                one_more.eq(~is_near & ~is_right),
+                one_less.eq(esn & is_near & is_right),
+                one_more.eq(esn & ~is_near & ~is_right),
             ]
         with m.If(steps[4]):
             m.d.sync += high.eq(edge_high + one_less.replicate(half + 1) + one_more)
         found_high = Signal(half)
         beyond, differs = Signal(), Signal()
-        m.d.comb += found_high.eq(Mux(esn, high[:half], 0))
+        m.d.comb += found_high.eq(high[:half])
         # A check found its number in the window, or right of it and nearer than a half; since then
         # the window only went right. So where the low half means another number now, the number
         # that was meant is left of the window.
@@ -206,18 +209,33 @@ class ReplayWindow(wiring.Component):
             ]
 
         # A load only leaves its edge and a bit; the blocks are cleared when no operation is.
-        pending = Signal(self._windows)
+        pending, loads = Signal(self._windows), Signal()
+        free = Signal(init=1)
         clears, moves = Signal(), Signal()
         place = Signal(bit_bits + ring_bits)
         pointer, stop = Signal(ring_bits), Signal(ring_bits)
         edge_block = edge_low[bit_bits : bit_bits + ring_bits]
         leaves_block = Signal()
-        m.d.sync += self.done.eq(0)
+        m.d.comb += take.eq(free & (self.check_stb | self.recheck_stb | self.update_stb))
+        with m.If(free):
+            m.d.sync += [
+                index.eq(self.index),
+                esn.eq(self.esn),
+                sequence.eq(self.sequence),
+                given_high.eq(self.given_high),
+                is_recheck.eq(self.recheck_stb),
+                is_update.eq(self.update_stb),
+            ]
+        void = Signal()  # the window of the operation is to be loaded
+        m.d.sync += [
+            self.done.eq(0),
+            void.eq(pending.bit_select(index, 1) | (self.load_stb & (self.load_index == index))),
+        ]
         m.d.comb += leaves_block.eq(~is_inside & (is_far | (number_block != edge_block)))
         m.d.comb += seen_write.addr.eq(Cat(place[bit_bits:], index))
-        with m.FSM(name="operation") as operation:
+        with m.FSM(name="operation"):
             with m.State("IDLE"):
-                with m.If(pending.any()):
+                with m.If(loads):
                     for number in reversed(range(self._windows)):
                         with m.If(pending[number]):
                             m.d.sync += [
@@ -225,18 +243,9 @@ class ReplayWindow(wiring.Component):
                                 pending.eq(pending & ~(1 << number)),
                             ]
                     m.next = "LOAD"
-                with m.Else():
-                    m.d.comb += take.eq(self.check_stb | self.recheck_stb | self.update_stb)
-                    m.d.sync += [
-                        index.eq(self.index),
-                        esn.eq(self.esn),
-                        sequence.eq(self.sequence),
-                        given_high.eq(self.given_high),
-                        is_recheck.eq(self.recheck_stb),
-                        is_update.eq(self.update_stb),
-                    ]
-                    with m.If(take):
-                        m.next = "FIND"
+                with m.Elif(take):
+                    m.d.sync += free.eq(0)
+                    m.next = "FIND"
             with m.State("LOAD"):
                 m.d.sync += [
                     place.eq(edge_read.data[: len(place)]),
@@ -244,6 +253,7 @@ class ReplayWindow(wiring.Component):
                     stop.eq(self.blocks - 1),
                     moves.eq(0),
                     clears.eq(1),
+                    loads.eq(pending.any()),
                 ]
                 m.next = "CLEAR"
             with m.State("FIND"):
@@ -259,6 +269,7 @@ class ReplayWindow(wiring.Component):
                     clears.eq(leaves_block),
                 ]
                 with m.If(~is_update | self.old):
+                    m.d.sync += free.eq(~loads)
                     m.next = "IDLE"
                 with m.Elif(leaves_block):
                     m.next = "CLEAR"
@@ -279,11 +290,12 @@ class ReplayWindow(wiring.Component):
                     Mux(clears, 0, word) | (1 << place[:bit_bits])[: self._block]
                 )
                 with m.If(~self.load_stb):
-                    with m.If(~pending.bit_select(index, 1)):
+                    with m.If(~void):
                         m.d.comb += [seen_write.en.eq(1), edge_write.en.eq(moves)]
+                    m.d.sync += free.eq(~loads)
                     m.next = "IDLE"
         m.d.comb += [
-            self.busy.eq(~operation.ongoing("IDLE") | pending.any()),
+            self.busy.eq(~free),
             edge_write.addr.eq(index),
             edge_write.data.eq(Cat(sequence, self.high)),
         ]
@@ -293,5 +305,5 @@ class ReplayWindow(wiring.Component):
                 edge_write.addr.eq(self.load_index),
                 edge_write.data.eq(self.load_edge),
             ]
-            m.d.sync += pending.bit_select(self.load_index, 1).eq(1)
+            m.d.sync += [pending.bit_select(self.load_index, 1).eq(1), loads.eq(1), free.eq(0)]
         return m

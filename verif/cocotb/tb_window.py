@@ -109,7 +109,7 @@ class Port:
         self, name: str, index: int, esn: bool, sequence: int, given_high: int = 0
     ) -> tuple[Verdict, int]:
         """A check or recheck, of which the answer comes in the cycle that was promised."""
-        await self.idle()
+        await self.idle(loads=3)  # an update, a load that met it, and one more
         await self.bench.cycles()
         await self.begin(name, index, esn, sequence, given_high)
         for cycle in range(1, self.done_cycles + 1):

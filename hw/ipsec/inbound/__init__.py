@@ -29,7 +29,7 @@ class InboundPath(wiring.Component):
     Several packets are under way at once: the front looks at one while those before it are fed and
     others wait for their tags. Verdicts are in the order of the packets. A packet holds the feeder
     for as many cycles as it has octets (Ethernet's padding included) and two, with four more for
-    each half of a number that is hashed; the front and the hand-over of a job, about 35 cycles, go
+    each half of a number that is hashed; the front and the hand-over of a job, about 45 cycles, go
     on beside the packet before it. `SEC: ESP.NOTHING_BEFORE_VERDICT`.
 
     Parameters

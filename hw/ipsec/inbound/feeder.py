@@ -303,7 +303,7 @@ class InboundFeeder(wiring.Component):
     def _move(self, m, segments):
         """One octet a cycle from the packet to all who need it."""
         m.submodules.source = source = SkidBuffer(PacketBeat)
-        m.submodules.icvs = icvs = Ring(8, depth=_ICV_OCTETS)
+        m.submodules.icvs = icvs = Ring(8, depth=_ICV_OCTETS, slack=_TAG_OCTETS)
         wiring.connect(m, wiring.flipped(self.i), source.i)
         wiring.connect(m, icvs.o, wiring.flipped(self.icv))
         beat = source.o.payload
@@ -314,29 +314,32 @@ class InboundFeeder(wiring.Component):
         idle, takes, gives, drains = Signal(init=1), Signal(), Signal(), Signal()
         is_last = Signal()
         ended = Signal()  # the packet's last octet has gone by
-        has_spare, stall = Signal(), Signal()
-        goes, load = Signal(), Signal()
+        has_spare = Signal()
+        goes, free, load, comes = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            stall.eq(has_spare | (now.icv & ~icvs.room)),
-            goes.eq(~stall & ((takes & source.o.valid) | gives)),
-            load.eq(idle | (goes & is_last) | (drains & ended)),
-            source.o.ready.eq((takes & ~stall) | (drains & ~ended)),
-            segments.o.ready.eq(load),
+            # An ICV is begun only when all of it has room.
+            comes.eq(segments.o.valid & (icvs.room | ~following.icv)),
+            goes.eq(~has_spare & ((takes & source.o.valid) | gives)),
+            free.eq(idle | (drains & ended)),
+            load.eq(free | (goes & is_last)),
+            source.o.ready.eq((takes & ~has_spare) | (drains & ~ended)),
+            segments.o.ready.eq(load & (icvs.room | ~following.icv)),
         ]
         with m.If(source.o.valid & source.o.ready & beat.last):
             m.d.sync += ended.eq(1)
         with m.If(drains & ended):
             m.d.sync += ended.eq(0)
-        with m.If(goes):
+        with m.If(goes | free):
             m.d.sync += [now.octets.eq(now.octets - 1), is_last.eq(now.octets == 2)]
+            with m.If(is_last | idle | drains):
+                m.d.sync += [now.octets.eq(following.octets), is_last.eq(following.is_word)]
         with m.If(load):
             m.d.sync += [
-                now.eq(following),
-                is_last.eq(following.is_word),
-                idle.eq(~segments.o.valid),
-                takes.eq(segments.o.valid & ~following.is_word),
-                gives.eq(segments.o.valid & following.is_word & ~following.zero),
-                drains.eq(segments.o.valid & following.is_word & following.zero),
+                *(now[name].eq(following[name]) for name, _ in _Segment if name != "octets"),
+                idle.eq(~comes),
+                takes.eq(comes & ~following.is_word),
+                gives.eq(comes & following.is_word & ~following.zero),
+                drains.eq(comes & following.is_word & following.zero),
             ]
         octet, covered = Signal(8), Signal(8)
         icv, icv_stb = Signal(8), Signal()
@@ -354,16 +357,16 @@ class InboundFeeder(wiring.Component):
         shown, spare = Signal(10), Signal(10)
         new, new_to = Signal.like(shown), Signal.like(to)
         next_to = Signal.like(to)
-        free = Signal()
+        moves = Signal()
         ready = Cat(taker.ready for taker in takers)
         m.d.comb += [
             new.eq(Cat(covered, is_last & now.main_last, is_last & now.outer_last)),
             new_to.eq(Mux(goes, Cat(now.cipher, now.main, now.outer, now.direct), 0)),
             next_to.eq(Mux(has_spare, spare_to, new_to)),
-            free.eq(~(to & ~ready).any()),
+            moves.eq(~(to & ~ready).any()),
         ]
-        m.d.sync += to.eq((to & ~ready) | Mux(free, next_to, 0))
-        with m.If(free):
+        m.d.sync += to.eq((to & ~ready) | Mux(moves, next_to, 0))
+        with m.If(moves):
             m.d.sync += [shown.eq(Mux(has_spare, spare, new)), has_spare.eq(0)]
         with m.Elif(goes):
             m.d.sync += has_spare.eq(1)

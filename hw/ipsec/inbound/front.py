@@ -1,6 +1,6 @@
 """The front of the inbound path: which SA, and the cheap checks, before any engine has work."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -151,11 +151,13 @@ class InboundFront(wiring.Component):
             ah_hit.eq(view.ah_spi_in == meta.spi),
             inner_hit.eq(view.spi_in == meta.esp_spi),
         ]
+        main_counts, ah_counts = Signal(), Signal()
         known = Signal()
-        with m.If(is_ah):
-            m.d.comb += known.eq(view.receives & ((ah_alone & main_hit) | (both & ah_hit)))
-        with m.Else():
-            m.d.comb += known.eq(view.receives & ~ah_alone & main_hit)
+        m.d.sync += [
+            main_counts.eq(view.receives & (is_ah == (view.protocol == Protocol.AH))),
+            ah_counts.eq(view.receives & is_ah & (view.protocol == Protocol.BOTH)),
+        ]
+        m.d.comb += known.eq((main_counts & main_hit) | (ah_counts & ah_hit))
 
         # What is wrong with the shape, the last rank.
         wrong_inside, wrong_protocol, wrong_ah, wrong_text = (Signal() for _ in range(4))
@@ -212,75 +214,75 @@ class InboundFront(wiring.Component):
         with m.Else():
             m.d.comb += job.text_octets.eq(text)
 
-        m.d.sync += self.count.eq(0)
-
-        def refuse(why):
-            m.d.sync += [refused.eq(1), self.count[why].eq(1)]
-            m.next = "JOB"
-
-        wait = Signal(range(_SETTLE_CYCLES))
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.meta.ready.eq(1)
-                m.d.sync += [
-                    meta.eq(self.meta.payload),
-                    clear.eq(self.meta.payload.kind == TakenKind.CLEAR),
-                    refused.eq(0),
-                    bank.eq(0),
-                    wait.eq(0),
-                ]
-                with m.If(self.meta.valid):
-                    m.next = "SELECT"
-                    with m.If(self.meta.payload.kind == TakenKind.CLEAR):
-                        m.next = "CLEAR"
-            with m.State("CLEAR"):
-                m.next = "JOB"
-            with m.State("SELECT"):
-                m.d.sync += view.eq(self.banks[bank])
-                m.next = "MATCH"
-            with m.State("MATCH"):
-                m.next = "KNOWN"
-            with m.State("KNOWN"):
-                with m.If(known):
-                    m.next = "SETTLE"
-                with m.Elif(bank != BANKS - 1):
-                    m.d.sync += bank.eq(bank + 1)
-                    m.next = "SELECT"
-                with m.Else():
-                    refuse(Counter.DROP_UNKNOWN_SPI)
-            with m.State("SETTLE"):
-                m.d.sync += [wait.eq(wait + 1), outer.eq(both)]
-                with m.If(wait == _SETTLE_CYCLES - 1):
-                    m.next = "SHAPE"
-            with m.State("SHAPE"):
-                with m.If(wrong_inside):
-                    refuse(Counter.DROP_UNKNOWN_SPI)
-                with m.Elif(wrong_protocol):
-                    refuse(Counter.DROP_PROTOCOL)
-                with m.Elif(wrong_ah):
-                    refuse(Counter.DROP_AH_LENGTH)
-                with m.Elif(wrong_text):
-                    refuse(Counter.DROP_ESP_LENGTH)
-                with m.Else():
-                    m.next = "ASK"
-            with m.State("ASK"):
-                m.d.comb += self.window_stb.eq(1)
-                with m.If(self.window_taken):
-                    m.next = "ANSWER"
-            with m.State("ANSWER"):
-                with m.If(self.window_done):
-                    with m.If(self.window_old):
-                        refuse(Counter.DROP_REPLAY_OLD)
-                    with m.Elif(self.window_duplicate):
-                        refuse(Counter.DROP_REPLAY_DUPLICATE)
-                    with m.Elif(outer):
-                        m.d.sync += [outer_high.eq(self.window_high), outer.eq(0)]
-                        m.next = "ASK"
-                    with m.Else():
-                        m.d.sync += high.eq(self.window_high)
-                        m.next = "JOB"
-            with m.State("JOB"):
-                m.d.comb += self.job.valid.eq(1)
-                with m.If(self.job.ready):
-                    m.next = "IDLE"
+        # One flip-flop for each state.
+        idle, clears, selects, matches, knows = (
+            Signal(init=1),
+            Signal(),
+            Signal(),
+            Signal(),
+            Signal(),
+        )
+        settles = Signal(_SETTLE_CYCLES)
+        shapes, asks, waits, gives = Signal(), Signal(), Signal(), Signal()
+        taken, unknown, answered = Signal(), Signal(), Signal()
+        is_last_bank = bank == BANKS - 1
+        is_clear = self.meta.payload.kind == TakenKind.CLEAR
+        is_wrong = wrong_inside | wrong_protocol | wrong_ah | wrong_text
+        is_new = ~(self.window_old | self.window_duplicate)
+        m.d.comb += [
+            self.meta.ready.eq(idle),
+            self.window_stb.eq(asks),
+            self.job.valid.eq(gives),
+            taken.eq(idle & self.meta.valid),
+            unknown.eq(knows & ~known & is_last_bank),
+            answered.eq(waits & self.window_done),
+        ]
+        wrong = {
+            Counter.DROP_UNKNOWN_SPI: unknown | (shapes & wrong_inside),
+            Counter.DROP_PROTOCOL: shapes & ~wrong_inside & wrong_protocol,
+            Counter.DROP_AH_LENGTH: shapes & ~wrong_inside & ~wrong_protocol & wrong_ah,
+            Counter.DROP_ESP_LENGTH: shapes
+            & ~(wrong_inside | wrong_protocol | wrong_ah)
+            & wrong_text,
+            Counter.DROP_REPLAY_OLD: answered & self.window_old,
+            Counter.DROP_REPLAY_DUPLICATE: answered & ~self.window_old & self.window_duplicate,
+        }
+        m.d.sync += [
+            idle.eq((idle & ~self.meta.valid) | (gives & self.job.ready)),
+            clears.eq(taken & is_clear),
+            selects.eq((taken & ~is_clear) | (knows & ~known & ~is_last_bank)),
+            matches.eq(selects),
+            knows.eq(matches),
+            settles.eq(Cat(knows & known, settles)),
+            shapes.eq(settles[-1]),
+            asks.eq(
+                (asks & ~self.window_taken) | (shapes & ~is_wrong) | (answered & is_new & outer)
+            ),
+            waits.eq((waits & ~self.window_done) | (asks & self.window_taken)),
+            gives.eq(
+                (gives & ~self.job.ready)
+                | clears
+                | unknown
+                | (shapes & is_wrong)
+                | (answered & ~(is_new & outer))
+            ),
+            *(self.count[why].eq(is_so) for why, is_so in wrong.items()),
+        ]
+        with m.If(idle):
+            m.d.sync += [meta.eq(self.meta.payload), clear.eq(is_clear), refused.eq(0), bank.eq(0)]
+        with m.If(selects):
+            m.d.sync += view.eq(self.banks[bank])
+        with m.If(knows & ~known & ~is_last_bank):
+            m.d.sync += bank.eq(bank + 1)
+        with m.If(unknown | (shapes & is_wrong) | (answered & ~is_new)):
+            m.d.sync += refused.eq(1)
+        # The window of AH around ESP first.
+        with m.If(shapes):
+            m.d.sync += outer.eq(both)
+        with m.If(answered):
+            m.d.sync += outer.eq(0)
+            with m.If(outer):
+                m.d.sync += outer_high.eq(self.window_high)
+            with m.Else():
+                m.d.sync += high.eq(self.window_high)
         return m

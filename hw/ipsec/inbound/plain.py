@@ -1,13 +1,13 @@
 """The plaintext on its way: what stands in it, a buffer for it, and the gate before the engine."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hw.eth.fifo import PacketFifo
 from hw.headers import HeaderCapture, octets_of
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, InnerOffset, MessageMeta
+from hw.ring import Ring
 from hw.stream import OctetSignature, PacketSignature
 from spec import headers
 from spec.headers import IPV4, IPV6, UDP
@@ -18,9 +18,8 @@ PLAIN_OCTETS = 4096
 """Octets of plaintext that may wait for verdicts and for the command engine."""
 _SLACK = 16
 """Of these the buffer needs some for itself."""
-PACKETS = 16
+PACKETS = 15
 """Packets that may be begun and not yet gone from the gate."""
-_BEGUN = 4
 
 Begin = data.StructLayout(
     {
@@ -107,9 +106,10 @@ class PlainPath(wiring.Component):
         m = Module()
         self._found = Signal(Finding, name="found")
         m.submodules.buffer = buffer = PacketFifo(depth=PLAIN_OCTETS)
-        m.submodules.begun = begun = SyncFIFO(width=Begin.size, depth=_BEGUN)
-        m.submodules.findings = findings = SyncFIFO(width=Finding.size, depth=_BEGUN)
-        m.submodules.decisions = decisions = SyncFIFOBuffered(width=Decision.size, depth=PACKETS)
+        # Each with a place for all packets there may be.
+        m.submodules.begun = begun = Ring(Begin, depth=PACKETS + 1)
+        m.submodules.findings = findings = Ring(Finding, depth=PACKETS + 1)
+        m.submodules.decisions = decisions = Ring(Decision, depth=PACKETS + 1)
 
         # Room: taken for all octets at the beginning, given back as octets leave, and for those
         # that were never written when the packet has passed.
@@ -117,29 +117,24 @@ class PlainPath(wiring.Component):
         packets = Signal(range(PACKETS + 1))
         fits, asks = Signal(), Signal()
         takes = Signal()
-        leaves, gone = Signal(), Signal()
+        leaves, ended, gone = Signal(), Signal(), Signal()
         unused = Signal(11)
         change = Signal.like(unused)
         taken_octets = Signal(11)
         m.d.sync += [
             asks.eq(self.begin.valid & ~takes & ~fits),
-            fits.eq(
-                asks
-                & ~takes
-                & begun.w_rdy
-                & (packets != PACKETS)
-                & (free >= self.begin.payload.octets)
-            ),
+            fits.eq(asks & ~takes & (packets != PACKETS) & (free >= self.begin.payload.octets)),
             taken_octets.eq(Mux(takes, self.begin.payload.octets, 0)),
             change.eq(unused),
             free.eq(free - taken_octets + change + leaves),
+            gone.eq(ended),
             packets.eq(packets + takes - gone),
         ]
         m.d.comb += [
             takes.eq(fits & self.begin.valid),
             self.begin.ready.eq(fits),
-            begun.w_en.eq(takes),
-            begun.w_data.eq(self.begin.payload),
+            begun.stb.eq(takes),
+            begun.entry.eq(self.begin.payload),
         ]
 
         # The octets of one packet after another.
@@ -167,22 +162,27 @@ class PlainPath(wiring.Component):
         ]
         with m.If(moves):
             m.d.sync += [left.eq(left - 1), first.eq(0)]
+        settled = Signal(4)
+        m.d.sync += settled.eq(Cat(arrives & is_last, settled))
         # One packet's finding is on its way when the next begins: a pause of five cycles.
-        pause = Signal(range(6))
+        rests, begins = Signal(init=1), Signal()
+        m.d.comb += begun.o.ready.eq(begins)
+        m.d.sync += begins.eq(rests & begun.o.valid)
+        with m.If(rests & begun.o.valid):
+            m.d.sync += rests.eq(0)
+        with m.If(settled[2]):
+            m.d.sync += rests.eq(1)
         with m.If(ends):
-            m.d.sync += [active.eq(0), pause.eq(5)]
-        with m.Elif(pause != 0):
-            m.d.sync += pause.eq(pause - 1)
-        begins = Signal()
-        m.d.comb += [
-            begins.eq(~active & (pause == 0) & begun.r_rdy & findings.w_rdy),
-            begun.r_en.eq(begins),
-        ]
+            m.d.sync += active.eq(0)
         with m.If(begins):
-            m.d.sync += [packet.eq(begun.r_data), active.eq(1), first.eq(1)]
-            m.d.sync += left.eq(data.View(Begin, begun.r_data).octets)
+            m.d.sync += [
+                packet.eq(begun.o.payload),
+                left.eq(begun.o.payload.octets),
+                active.eq(1),
+                first.eq(1),
+            ]
 
-        walk = self._walk(m, packet, begun.r_data, begins, octet, arrives)
+        walk = self._walk(m, packet, begun.o.payload, begins, octet, arrives)
         written = Signal()
         first_written = Signal()
         m.d.comb += written.eq(arrives & ((walk == Walk.PAYLOAD) | is_last))
@@ -202,24 +202,20 @@ class PlainPath(wiring.Component):
         # The gate keeps a packet back, the buffer need not.
         m.d.sync += buffer.commit.eq(written)
 
-        settled = Signal(4)
-        m.d.sync += settled.eq(Cat(arrives & is_last, settled))
         m.d.comb += [
-            findings.w_en.eq(settled[3]),
-            findings.w_data.eq(self._found),
+            findings.stb.eq(settled[3]),
+            findings.entry.eq(self._found),
             unused.eq(Mux(settled[3], unwritten, 0)),
         ]
         m.d.comb += [
-            self.finding.payload.eq(findings.r_data),
-            self.finding.valid.eq(findings.r_rdy),
-            findings.r_en.eq(self.finding.ready),
-            decisions.w_data.eq(self.decision.payload),
-            decisions.w_en.eq(self.decision.valid),
-            self.decision.ready.eq(decisions.w_rdy),
+            decisions.entry.eq(self.decision.payload),
+            decisions.stb.eq(self.decision.valid),
+            self.decision.ready.eq(1),
         ]
+        wiring.connect(m, findings.o, wiring.flipped(self.finding))
 
         # The gate.
-        decision = data.View(Decision, decisions.r_data)
+        decision = decisions.o.payload
         m.d.comb += [
             self.message.payload.eq(decision.meta),
             self.o.payload.eq(buffer.o.payload),
@@ -227,9 +223,9 @@ class PlainPath(wiring.Component):
         ]
         with m.FSM(name="gate"):
             with m.State("closed"):
-                with m.If(decisions.r_rdy):
+                with m.If(decisions.o.valid):
                     m.d.comb += self.message.valid.eq(decision.good)
-                    m.d.comb += decisions.r_en.eq(~decision.good | self.message.ready)
+                    m.d.comb += decisions.o.ready.eq(~decision.good | self.message.ready)
                     with m.If(~decision.good):
                         m.next = "drain"
                     with m.Elif(self.message.ready):
@@ -237,12 +233,12 @@ class PlainPath(wiring.Component):
             with m.State("open"):
                 m.d.comb += [self.o.valid.eq(buffer.o.valid), buffer.o.ready.eq(self.o.ready)]
                 with m.If(leaves & buffer.o.payload.last):
-                    m.d.comb += gone.eq(1)
+                    m.d.comb += ended.eq(1)
                     m.next = "closed"
             with m.State("drain"):
                 m.d.comb += buffer.o.ready.eq(1)
                 with m.If(leaves & buffer.o.payload.last):
-                    m.d.comb += gone.eq(1)
+                    m.d.comb += ended.eq(1)
                     m.next = "closed"
         return m
 
@@ -268,42 +264,63 @@ class PlainPath(wiring.Component):
         ipv4.capture(m, stb=in_ip, index=at, octet=octet)
         ipv6.capture(m, stb=in_ip, index=at, octet=octet)
         udp.capture(m, stb=in_udp, index=at, octet=octet)
-        is_v6 = ipv4.version == headers.VERSION_IPV6
-
-        header_octets, header_last = Signal(6), Signal(6)
-        m.d.comb += [
-            header_octets.eq(Mux(is_v6, IPV6.octets, ipv4.header_words << 2)),
-            header_last.eq(header_octets - 1),
-        ]
+        # Right from the third octet on, the first that may be the last but one of a header.
+        is_v6 = Signal()
+        header_octets = Signal(6)
+        last_but_one = Signal(6, init=IPV6.octets - 2)
+        ends_ip = Signal()
+        m.d.sync += is_v6.eq(ipv4.version == headers.VERSION_IPV6)
+        with m.If(ipv4.version == headers.VERSION_IPV6):
+            m.d.sync += [header_octets.eq(IPV6.octets), last_but_one.eq(IPV6.octets - 2)]
+        with m.Else():
+            m.d.sync += [
+                header_octets.eq(ipv4.header_words << 2),
+                last_but_one.eq(Cat(Const(2, 2), ipv4.header_words - 1)),
+            ]
+        with m.If(arrives):
+            m.d.sync += ends_ip.eq(at == last_but_one)
         with m.If(begins):
-            opening = data.View(Begin, beginning)
-            m.d.sync += [at.eq(0), walk.eq(Walk.UDP)]
-            with m.If(opening.clear):
+            m.d.sync += ends_ip.eq(0)
+        with m.If(begins):
+            m.d.sync += walk.eq(Walk.UDP)
+            with m.If(beginning.clear):
                 m.d.sync += walk.eq(Walk.PAYLOAD)
-            with m.Elif(opening.tunnel):
+            with m.Elif(beginning.tunnel):
                 m.d.sync += walk.eq(Walk.IP)
-        with m.Elif(arrives):
-            m.d.sync += at.eq(at + 1)
-            with m.If(in_ip & (at != 0) & (at == header_last)):
-                m.d.sync += [at.eq(0), walk.eq(Walk.UDP)]
+        with m.Else():
+            with m.If(in_ip & ends_ip):
+                m.d.sync += walk.eq(Walk.UDP)
             with m.If(in_udp & (at == UDP.octets - 1)):
                 m.d.sync += walk.eq(Walk.PAYLOAD)
 
-        # The destination, an octet behind its time; the source and its port go to the record.
-        wanted, had = Signal(8), Signal(8)
+        with m.If(arrives):
+            m.d.sync += at.eq(at + 1)
+        with m.If(begins | (in_ip & ends_ip)):
+            m.d.sync += at.eq(0)
+
+        # The destination, two octets behind its time; the source and its port go to the record.
+        wanted_v4, wanted_v6, in_second, had = Signal(8), Signal(16), Signal(), Signal(8)
         compares = Signal()
         right = Signal()
-        wanted_v4 = Array(octets_of(self.host_ip))[(at - IPV4.octet_offset("destination"))[:2]]
-        wanted_v6 = Array(octets_of(self.host_ip6))[(at - IPV6.octet_offset("destination"))[:4]]
+        place_v4, place_v6 = Signal(2), Signal(4)
+        had_before, compares_then = Signal(8), Signal()
+        octets_v6 = octets_of(self.host_ip6)
+        wanted = Mux(is_v6, wanted_v6.word_select(in_second, 8), wanted_v4)
 
         def within(header, name):
             start = header.octet_offset(name)
             return (at >= start) & (at < start + header.width(name) // 8)
 
         m.d.sync += [
-            had.eq(octet),
-            wanted.eq(Mux(is_v6, wanted_v6, wanted_v4)),
-            compares.eq(
+            place_v4.eq(at - IPV4.octet_offset("destination")),
+            place_v6.eq(at - IPV6.octet_offset("destination")),
+            had_before.eq(octet),
+            had.eq(had_before),
+            wanted_v4.eq(Array(octets_of(self.host_ip))[place_v4]),
+            wanted_v6.eq(Cat(Array(part)[place_v6[:3]] for part in (octets_v6[:8], octets_v6[8:]))),
+            in_second.eq(place_v6[3]),
+            compares.eq(compares_then),
+            compares_then.eq(
                 in_ip & Mux(is_v6, within(IPV6, "destination"), within(IPV4, "destination"))
             ),
         ]

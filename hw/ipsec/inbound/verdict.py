@@ -89,10 +89,11 @@ class InboundVerdict(wiring.Component):
         # they are. An ICV of 12 octets is followed by zeros, as its tag is. An octet of either
         # waits in a register for that of the other.
         asks_outer, asks_main, asks_cipher = Signal(), Signal(), Signal()
-        octet_at = Signal(range(_TAG_OCTETS))
+        octet_at = Signal(range(_TAG_OCTETS + 1))
         tag, tag_valid, zero = Signal(8), Signal(), Signal()
         icv, icv_valid = Signal(8), Signal()
-        place, takes, takes_last = Signal(), Signal(), Signal()
+        place, takes = Signal(), Signal()
+        is_whole = octet_at[-1]
         compares = Signal()
         difference, difference_stb = Signal(8), Signal()
         differs = Signal()
@@ -103,24 +104,25 @@ class InboundVerdict(wiring.Component):
         )
         m.d.comb += [
             compares.eq(tag_valid & (icv_valid | zero)),
-            place.eq(~tag_valid | icv_valid | zero),
+            place.eq(~is_whole & (~tag_valid | icv_valid | zero)),
             takes.eq(place & Cat(asks & source.valid for asks, source in sources).any()),
-            takes_last.eq(takes & (octet_at == _TAG_OCTETS - 1)),
             *(source.ready.eq(asks & place) for asks, source in sources),
             self.icv.ready.eq(~icv_valid | (tag_valid & ~zero)),
         ]
+        with m.If(compares):
+            m.d.sync += tag_valid.eq(0)
+        with m.If(takes):
+            m.d.sync += tag_valid.eq(1)
         with m.If(place):
             for asks, source in sources:
                 with m.If(asks):
                     m.d.sync += tag.eq(source.payload)
-            m.d.sync += [
-                tag_valid.eq(takes),
-                zero.eq(packet.sha_1 & ~asks_outer & (octet_at >= _SHA_1_OCTETS)),
-            ]
+            m.d.sync += zero.eq(packet.sha_1 & ~asks_outer & (octet_at >= _SHA_1_OCTETS))
         with m.If(takes):
             m.d.sync += octet_at.eq(octet_at + 1)
-        with m.If(takes_last):
+        with m.If(is_whole):
             m.d.sync += [
+                octet_at.eq(0),
                 asks_outer.eq(0),
                 asks_main.eq(asks_outer & ~packet.by_cipher),
                 asks_cipher.eq(asks_outer & packet.by_cipher),
@@ -157,79 +159,83 @@ class InboundVerdict(wiring.Component):
             meta.octets.eq(found.octets),
         ]
 
-        m.d.sync += self.count.eq(0)
-
-        def drop(why):
-            m.d.sync += [good.eq(0), self.count[why].eq(1)]
-            m.next = "DECIDE"
-
+        # One packet after the other; one flip-flop for each state.
         given = self.pending.payload
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.pending.ready.eq(1)
-                m.d.sync += [
-                    packet.eq(given),
-                    differs.eq(0),
-                    good.eq(1),
-                ]
-                with m.If(self.pending.valid):
-                    m.d.sync += [
-                        asks_outer.eq(given.both),
-                        asks_main.eq(~given.both & ~given.clear & ~given.by_cipher),
-                        asks_cipher.eq(~given.both & ~given.clear & given.by_cipher),
-                    ]
-                    m.next = "COMPARE"
-            with m.State("COMPARE"):
-                m.d.sync += outer.eq(packet.both)
-                with m.If(~(asks_outer | asks_main | asks_cipher | tag_valid) & self.finding.valid):
-                    with m.If(packet.clear):
-                        m.next = "DECIDE"
-                    with m.Elif(~stays):
-                        drop(Counter.DROP_UNKNOWN_SPI)
-                    with m.Else():
-                        m.next = "RECHECK"
-            with m.State("RECHECK"):
-                m.d.comb += self.window_recheck.eq(1)
-                with m.If(self.window_taken):
-                    m.next = "ANSWER"
-            with m.State("ANSWER"):
-                with m.If(self.window_done):
-                    with m.If(self.window_old):
-                        drop(Counter.DROP_REPLAY_OLD)
-                    with m.Elif(self.window_duplicate):
-                        drop(Counter.DROP_REPLAY_DUPLICATE)
-                    with m.Elif(outer):
-                        m.d.sync += outer.eq(0)
-                        m.next = "RECHECK"
-                    with m.Elif(differs):
-                        drop(Counter.DROP_ICV)
-                    with m.Else():
-                        m.d.sync += outer.eq(packet.both)
-                        m.next = "UPDATE"
-            with m.State("UPDATE"):
-                # The window of a bank is loaded anew only long after the bank stopped to receive.
-                # So what is asked of it in the cycle that learns so does no harm.
-                m.d.comb += self.window_update.eq(1)
-                with m.If(~stays):
-                    drop(Counter.DROP_UNKNOWN_SPI)
-                with m.Elif(self.window_taken):
-                    m.d.sync += outer.eq(0)
-                    with m.If(~outer):
-                        m.d.comb += self.prove_stb.eq(1)
-                        m.next = "INSIDE"
-            with m.State("INSIDE"):
-                m.next = "DECIDE"
-                with m.If(~found.padding_ok):
-                    drop(Counter.DROP_PADDING)
-                with m.Elif(found.dummy):
-                    drop(Counter.DROP_DUMMY)
-                with m.Elif(~found.next_ok):
-                    drop(Counter.DROP_NEXT_HEADER)
-                with m.Elif(~found.selector_ok):
-                    drop(Counter.DROP_SELECTOR)
-            with m.State("DECIDE"):
-                m.d.comb += self.decision.valid.eq(1)
-                with m.If(self.decision.ready):
-                    m.d.comb += self.finding.ready.eq(1)
-                    m.next = "IDLE"
+        idle, compares_all, rechecks, waits = Signal(init=1), Signal(), Signal(), Signal()
+        updates, looks, decides = Signal(), Signal(), Signal()
+        begins, compared, answered, updated = Signal(), Signal(), Signal(), Signal()
+        is_new = ~(self.window_old | self.window_duplicate)
+        m.d.comb += [
+            self.pending.ready.eq(idle),
+            self.window_recheck.eq(rechecks),
+            # The window of a bank is loaded anew only long after the bank stopped to receive. So
+            # what is asked of it in the cycle that learns so does no harm.
+            self.window_update.eq(updates),
+            self.decision.valid.eq(decides),
+            self.finding.ready.eq(decides & self.decision.ready),
+            begins.eq(idle & self.pending.valid),
+            compared.eq(
+                compares_all
+                & ~(asks_outer | asks_main | asks_cipher | tag_valid)
+                & self.finding.valid
+            ),
+            answered.eq(waits & self.window_done),
+            updated.eq(updates & stays & self.window_taken & ~outer),
+            self.prove_stb.eq(updated),
+        ]
+        gone = Signal()
+        m.d.comb += gone.eq((compared & ~packet.clear & ~stays) | (updates & ~stays))
+        wrong = {
+            Counter.DROP_UNKNOWN_SPI: gone,
+            Counter.DROP_REPLAY_OLD: answered & self.window_old,
+            Counter.DROP_REPLAY_DUPLICATE: answered & ~self.window_old & self.window_duplicate,
+            Counter.DROP_ICV: answered & is_new & ~outer & differs,
+            Counter.DROP_PADDING: looks & ~found.padding_ok,
+            Counter.DROP_DUMMY: looks & found.padding_ok & found.dummy,
+            Counter.DROP_NEXT_HEADER: looks & found.padding_ok & ~found.dummy & ~found.next_ok,
+            Counter.DROP_SELECTOR: looks
+            & found.padding_ok
+            & ~found.dummy
+            & found.next_ok
+            & ~found.selector_ok,
+        }
+        m.d.sync += [
+            idle.eq((idle & ~self.pending.valid) | (decides & self.decision.ready)),
+            compares_all.eq(begins | (compares_all & ~compared)),
+            rechecks.eq(
+                (rechecks & ~self.window_taken)
+                | (compared & ~packet.clear & stays)
+                | (answered & is_new & outer)
+            ),
+            waits.eq((waits & ~self.window_done) | (rechecks & self.window_taken)),
+            updates.eq((updates & stays & ~updated) | (answered & is_new & ~outer & ~differs)),
+            looks.eq(updated),
+            decides.eq(
+                (decides & ~self.decision.ready)
+                | (compared & packet.clear)
+                | gone
+                | (answered & ~(is_new & (outer | ~differs)))
+                | looks
+            ),
+            *(self.count[why].eq(is_so) for why, is_so in wrong.items()),
+        ]
+        with m.If(idle):
+            m.d.sync += [packet.eq(given), differs.eq(0), good.eq(1)]
+        with m.If(begins):
+            m.d.sync += [
+                asks_outer.eq(given.both),
+                asks_main.eq(~given.both & ~given.clear & ~given.by_cipher),
+                asks_cipher.eq(~given.both & ~given.clear & given.by_cipher),
+            ]
+        # Rechecks and updates go to the outer window first, where there is one.
+        with m.If(compares_all | (answered & ~outer)):
+            m.d.sync += outer.eq(packet.both)
+        with m.Elif(answered | (updates & self.window_taken)):
+            m.d.sync += outer.eq(0)
+        with m.If(
+            gone
+            | (answered & ~(is_new & (outer | ~differs)))
+            | (looks & ~(found.padding_ok & ~found.dummy & found.next_ok & found.selector_ok))
+        ):
+            m.d.sync += good.eq(0)
         return m
