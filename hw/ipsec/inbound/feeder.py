@@ -353,30 +353,34 @@ class InboundFeeder(wiring.Component):
 
         # The octet stands before all its takers until each has it; one more waits behind it.
         takers = (self.cipher, self.main, self.outer, self.direct)
-        to, spare_to = Signal(len(takers)), Signal(len(takers))
-        shown, spare = Signal(10), Signal(10)
-        new, new_to = Signal.like(shown), Signal.like(to)
-        next_to = Signal.like(to)
+        to = [Signal(name=f"to_{name}") for name in ("cipher", "main", "outer", "direct")]
+        spare_to, new_to, next_to = (Signal(len(takers)) for _ in range(3))
+        shown, main_last, outer_last = Signal(8), Signal(), Signal()
+        new, spare = Signal(10), Signal(10)
         moves = Signal()
-        ready = Cat(taker.ready for taker in takers)
         m.d.comb += [
             new.eq(Cat(covered, is_last & now.main_last, is_last & now.outer_last)),
             new_to.eq(Mux(goes, Cat(now.cipher, now.main, now.outer, now.direct), 0)),
             next_to.eq(Mux(has_spare, spare_to, new_to)),
-            moves.eq(~(to & ~ready).any()),
+            moves.eq(
+                ~Cat(mine & ~taker.ready for mine, taker in zip(to, takers, strict=True)).any()
+            ),
         ]
-        m.d.sync += to.eq((to & ~ready) | Mux(moves, next_to, 0))
         with m.If(moves):
-            m.d.sync += [shown.eq(Mux(has_spare, spare, new)), has_spare.eq(0)]
+            m.d.sync += Cat(shown, main_last, outer_last).eq(Mux(has_spare, spare, new))
+            m.d.sync += has_spare.eq(0)
         with m.Elif(goes):
             m.d.sync += has_spare.eq(1)
         with m.If(~has_spare):
             m.d.sync += [spare.eq(new), spare_to.eq(new_to)]
-        for number, taker in enumerate(takers):
-            m.d.comb += taker.valid.eq(to[number])
+        for mine, taker, follows in zip(to, takers, next_to, strict=True):
+            m.d.sync += mine.eq((mine & ~taker.ready) | (moves & follows))
+            m.d.comb += taker.valid.eq(mine)
         m.d.comb += [
-            self.cipher.payload.eq(shown[:8]),
-            self.direct.payload.eq(shown[:8]),
-            Cat(self.main.payload.data, self.main.payload.last).eq(shown[:9]),
-            Cat(self.outer.payload.data, self.outer.payload.last).eq(Cat(shown[:8], shown[9])),
+            self.cipher.payload.eq(shown),
+            self.direct.payload.eq(shown),
+            self.main.payload.data.eq(shown),
+            self.main.payload.last.eq(main_last),
+            self.outer.payload.data.eq(shown),
+            self.outer.payload.last.eq(outer_last),
         ]
