@@ -71,10 +71,14 @@ class CounterFile(wiring.Component):
         # Noted in one cycle, summed up in the next.
         pending = data.ArrayLayout(_PENDING_BITS, self._depth)
         noted = Signal(pending)
+        here = Signal(COUNTER_COUNT, init=1)  # where `at` is
+        m.d.sync += here.eq(
+            Cat(at == (number - 1) % self._depth for number in range(COUNTER_COUNT))
+        )
         for number in range(COUNTER_COUNT):
             strobes = Signal(self._sources, name=f"strobes_{number}")
             m.d.sync += strobes.eq(Cat(source[number] for source in self.count))
-            kept = Mux(at == number, 0, noted[number])
+            kept = Mux(here[number], 0, noted[number])
             m.d.sync += noted[number].eq(kept + sum(strobes))
 
         word = Signal(32)
