@@ -287,13 +287,15 @@ class SecurityAssociationDatabase(wiring.Component):
         ]
 
         # Timers: at most one bank is READY, ACTIVE or RETIRING.
-        with m.If(self.tick_ms & runs & ~by_packet):
+        expires = Signal()
+        m.d.sync += expires.eq(self.tick_ms & runs & ends)
+        with m.If(self.tick_ms & runs & ~ends & ~by_packet):
             m.d.sync += [timer.eq(timer - 1), ends.eq(timer == 2)]
-            with m.If(ends):
-                m.d.sync += runs.eq(0)
-                for n in range(BANKS):
-                    with m.If(among(n, "READY", "ACTIVE", "RETIRING")):
-                        m.d.sync += list(zeroise(n))
+        with m.If(expires & runs & ~by_packet):
+            m.d.sync += runs.eq(0)
+            for n in range(BANKS):
+                with m.If(among(n, "READY", "ACTIVE", "RETIRING")):
+                    m.d.sync += list(zeroise(n))
 
         # Commands of the agent: one waits until the last write is done, and the checks of it, and
         # until the banks are as they were a cycle ago, which is what is told of them here.
@@ -301,9 +303,7 @@ class SecurityAssociationDatabase(wiring.Component):
         may_stage, was_staged, may_expand = Signal(), Signal(), Signal()
         refusal = Signal.like(self.result)
         free = Signal(range(BANKS))
-        m.d.comb += moved.eq(
-            by_packet | (self.tick_ms & runs & ends) | (self.zeroise_all & ~was_zeroised)
-        )
+        m.d.comb += moved.eq(by_packet | (expires & runs) | (self.zeroise_all & ~was_zeroised))
         m.d.sync += [
             was_zeroised.eq(self.zeroise_all),
             was_staged.eq(has_staged & ~finished_stage),
@@ -338,7 +338,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += decides.eq(has_command[-1])
         with m.If(~has_command[-1]):
             m.d.sync += has_command.eq(has_command << 1)
-        due = has_command[-1] & ~moved & ~(self.prove_stb | self.commit_stb)
+        due = has_command[-1] & ~moved
         m.d.sync += [
             decided.eq(due & ~decided & ~self.command_stb),
             *(
@@ -346,9 +346,9 @@ class SecurityAssociationDatabase(wiring.Component):
                 for which, does in orders.items()
             ),
         ]
-        with m.If(decided):
+        with m.If(decided & ~by_packet):
             m.d.sync += [has_command.eq(0), self.result.eq(SadResult.UNKNOWN)]
-        with m.If(orders[SadCommand.STAGE]):
+        with m.If(orders[SadCommand.STAGE] & ~by_packet):
             with m.If(~may_stage):
                 m.d.sync += self.result.eq(SadResult.BUSY)
             with m.Else():
@@ -357,11 +357,11 @@ class SecurityAssociationDatabase(wiring.Component):
                     m.d.sync += list(zeroise(free))
                     m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1)]
                 m.d.sync += state[free].eq(BankState.STAGED)
-        with m.If(orders[SadCommand.READY]):
+        with m.If(orders[SadCommand.READY] & ~by_packet):
             m.d.sync += self.result.eq(refusal)
             with m.If(may_expand):
                 m.d.sync += expanding.eq(1)
-        with m.If(orders[SadCommand.ABORT]):
+        with m.If(orders[SadCommand.ABORT] & ~by_packet):
             m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1), expanding.eq(0)]
             for n in range(BANKS):
                 with m.If(among(n, "STAGED", "READY", "ACTIVE")):
