@@ -1,13 +1,12 @@
 """What the registers of the host's bus mean: status in, settings and commands out."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.host.registers import BusSignature, RegisterBank
 from spec import headers, host, registers, sa
 from spec.counters import COUNTER_COUNT
-from spec.layout import Access
 from spec.registers import ADDRESS_BITS, BY_NAME
 from spec.suites import Suite
 
@@ -39,9 +38,9 @@ class ControlRegisters(wiring.Component):
     station_authorised, clear_off : Signal, out
         Policy.
     alive_stb, stop_stb : Signal, out
-        The heartbeat, and its orderly end.
+        The heartbeat, and its orderly end; a cycle late.
     stage_stb, command_stb, address, data : Signal, out
-        A write to a STAGE register, or to SA_COMMAND.
+        A write to whatever register, the SAD's own among them; one to SA_COMMAND.
     """
 
     def __init__(
@@ -165,19 +164,19 @@ class ControlRegisters(wiring.Component):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
             with m.Else():
                 m.d.sync += window_ms.eq(bank.data)
-        m.d.comb += [
-            values.heartbeat_ms[0].eq(window_ms),
-            self.window_ms.eq(window_ms),
-            self.alive_stb.eq(stb.heartbeat & (bank.data == host.HEARTBEAT_MAGIC)),
-            self.stop_stb.eq(stb.heartbeat & (bank.data == host.HEARTBEAT_STOP)),
-        ]
+        m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
+        heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
+        m.d.sync += heartbeat.eq(stb.heartbeat)
+        for equal, word in ((alive, host.HEARTBEAT_MAGIC), (stop, host.HEARTBEAT_STOP)):
+            octets = word.to_bytes(4, "little")
+            m.d.sync += equal.eq(
+                Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))
+            )
 
-        stage_stb = Const(0)
-        for register in registers.REGISTERS:
-            if register.access is Access.WO and register.name.startswith("STAGE_"):
-                stage_stb = stage_stb | stb[register.name.lower()].any()
         m.d.comb += [
-            self.stage_stb.eq(stage_stb),
+            self.alive_stb.eq(heartbeat & alive.all()),
+            self.stop_stb.eq(heartbeat & stop.all()),
+            self.stage_stb.eq(bank.write),
             self.command_stb.eq(stb.sa_command),
             self.address.eq(bank.address),
             self.data.eq(bank.data),

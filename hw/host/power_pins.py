@@ -46,11 +46,12 @@ class PowerPins(wiring.Component):
         next_action = Signal(PowerAction)
         again = Signal()
         left = Signal(range(max(RESET_PULSE_MS, POWER_HOLD_MS, POWER_CYCLE_OFF_MS) + 2))
-        none_left = Signal(init=1)
+        none_left, is_last = Signal(init=1), Signal()
         done = Signal()
         m.d.comb += done.eq(self.tick_ms & none_left)
-        with m.If(self.tick_ms & ~none_left):
-            m.d.sync += [left.eq(left - 1), none_left.eq(left == 1)]
+        with m.If(self.tick_ms):
+            m.d.sync += [left.eq(left - 1), none_left.eq(is_last)]
+        m.d.sync += is_last.eq(left == 1)
 
         action = Signal(PowerAction)
         chosen = Signal(PowerAction)
@@ -60,9 +61,17 @@ class PowerPins(wiring.Component):
         with m.Else():
             m.d.comb += action.eq(asked)
 
-        def press(ms, state):
-            m.d.sync += [left.eq(ms), none_left.eq(ms == 0)]
+        # A length is loaded in the first cycle of its state.
+        begun = Signal()
+        m.d.sync += begun.eq(0)
+
+        def press(state):
+            m.d.sync += [begun.eq(1), none_left.eq(0)]
             m.next = state
+
+        def lasts(ms):
+            with m.If(begun):
+                m.d.sync += [left.eq(ms), none_left.eq(0)]
 
         with m.FSM():
             with m.State("idle"):
@@ -75,37 +84,42 @@ class PowerPins(wiring.Component):
                 m.next = "idle"
                 with m.Switch(chosen):
                     with m.Case(PowerAction.RESET):
-                        press(RESET_PULSE_MS, "reset")
+                        press("reset")
                     with m.Case(PowerAction.UP):
                         with m.If(self.off_in | self.sleep_in):
-                            press(POWER_PRESS_MS, "press")
+                            press("press")
                     with m.Case(PowerAction.DOWN):
                         with m.If(~self.off_in):
-                            press(POWER_HOLD_MS, "hold")
+                            press("hold")
                     with m.Case(PowerAction.CYCLE):
                         with m.If(self.off_in):
-                            press(POWER_PRESS_MS, "press")
+                            press("press")
                         with m.Else():
                             m.d.sync += again.eq(1)
-                            press(POWER_HOLD_MS, "hold")
+                            press("hold")
             with m.State("reset"):
+                lasts(RESET_PULSE_MS)
                 m.d.comb += self.reset.eq(1)
                 with m.If(done):
-                    press(PIN_REST_MS, "rest")
+                    press("rest")
             with m.State("press"):
+                lasts(POWER_PRESS_MS)
                 m.d.comb += self.power.eq(1)
                 with m.If(done):
-                    press(PIN_REST_MS, "rest")
+                    press("rest")
             with m.State("hold"):
+                lasts(POWER_HOLD_MS)
                 m.d.comb += self.power.eq(1)
                 with m.If(self.off_in | done):
-                    press(PIN_REST_MS, "rest")
+                    press("rest")
                     with m.If(again):
-                        press(POWER_CYCLE_OFF_MS, "off")
+                        press("off")
             with m.State("off"):
+                lasts(POWER_CYCLE_OFF_MS)
                 with m.If(done):
-                    press(POWER_PRESS_MS, "press")
+                    press("press")
             with m.State("rest"):
+                lasts(PIN_REST_MS)
                 with m.If(done):
                     m.next = "idle"
 

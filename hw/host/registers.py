@@ -1,6 +1,6 @@
 """The register bus: adapter from `spec.registers` to gateware."""
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,10 +49,12 @@ class RegisterBank(wiring.Component):
     values : struct, in
         For each RO or RW register but COUNTERS its value (an array where it has several).
     counter : Signal, out; counter_value : Signal, in
-        Which of COUNTERS is asked for, and its value a cycle later.
+        Which of COUNTERS is asked for, and its value a cycle later; 0 where there is none.
     stb : struct, out
         For each WO or RW register: strobe, one bit for each of its addresses, in the cycle in
         which `address` and `data` hold the write.
+    write : Signal, out
+        The same for whatever address.
     """
 
     def __init__(self):
@@ -69,6 +71,7 @@ class RegisterBank(wiring.Component):
                 "stb": Out(data.StructLayout({r.name.lower(): r.count for r in writable})),
                 "counter": Out(range(_COUNTERS.count)),
                 "counter_value": In(32),
+                "write": Out(1),
                 "address": Out(ADDRESS_BITS),
                 "data": Out(32),
             }
@@ -77,48 +80,48 @@ class RegisterBank(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         address = self.address
-        w_stb = Signal()
         m.d.sync += [
             address.eq(self.bus.addr & ~3),
             self.data.eq(self.bus.w_data),
-            w_stb.eq(self.bus.w_stb),
+            self.write.eq(self.bus.w_stb),
         ]
 
         def addresses(register: Register):
             for index in range(register.count):
                 yield index, register.address + 4 * index
 
-        # Two ranks: the word of each group of registers, then the group.
+        # Two ranks: the word of each group of registers, 0 if another is asked for, then their OR.
         groups: dict[int, dict[int, Value]] = {}
         for register in REGISTERS:
             if register.access is not Access.WO and register is not _COUNTERS:
                 for index, number in addresses(register):
                     value = self.values[register.name.lower()][index]
                     groups.setdefault(number >> _GROUP_BITS, {})[number] = value
-        group = Signal(ADDRESS_BITS - _GROUP_BITS)
         words = {number: Signal(32, name=f"group_{number}") for number in groups}
-        m.d.sync += [group.eq(address >> _GROUP_BITS), self.bus.r_data.eq(0)]
         for number, members in groups.items():
             m.d.sync += words[number].eq(0)
             with m.Switch(address[:_GROUP_BITS]):
                 for member, value in members.items():
                     with m.Case(member & ((1 << _GROUP_BITS) - 1)):
                         m.d.sync += words[number].eq(value)
+            elsewhere = Signal(name=f"not_group_{number}")
+            m.d.sync += elsewhere.eq(self.bus.addr[_GROUP_BITS:] != number)
+            with m.If(elsewhere):
+                m.d.sync += words[number].eq(0)
         # Those of the counters come from their memory, as late.
-        m.d.comb += self.counter.eq((address - _COUNTERS.address)[2:])
-        first, end = _COUNTERS.address, _COUNTERS.address + 4 * _COUNTERS.count
+        counter_bits = 2 + (_COUNTERS.count - 1).bit_length()
+        m.d.comb += self.counter.eq(address[2:counter_bits])
         is_counter = Signal()
-        m.d.sync += is_counter.eq((address >= first) & (address < end))
-        with m.If(is_counter):
-            m.d.sync += self.bus.r_data.eq(self.counter_value)
-        with m.Switch(group):
-            for number, word in words.items():
-                with m.Case(number):
-                    m.d.sync += self.bus.r_data.eq(word)
+        m.d.sync += is_counter.eq(address[counter_bits:] == _COUNTERS.address >> counter_bits)
+        r_data = Mux(is_counter, self.counter_value, 0)
+        for word in words.values():
+            r_data = r_data | word
+        m.d.sync += self.bus.r_data.eq(r_data)
         for register in REGISTERS:
             if register.access is Access.RO:
                 continue
             for index, number in addresses(register):
                 stb = self.stb[register.name.lower()]
-                m.d.comb += stb[index].eq(w_stb & (address == number))
+                hit = self.bus.addr[2:] == number >> 2
+                m.d.sync += stb[index].eq(self.bus.w_stb & hit)
         return m

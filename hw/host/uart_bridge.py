@@ -195,11 +195,21 @@ class UartBridge(wiring.Component):
         octets = Signal(8 * REQUEST_OCTETS)
         value, addr, second, op = octets[:32], octets[32:48], octets[48:56], octets[56:]
         count = Signal(range(REQUEST_OCTETS))
-        wait = Signal(range(READ_CYCLES))
+        wait = Signal(range(READ_CYCLES + 1))
+        m.d.sync += [self.bus.w_stb.eq(0), self.bus.r_stb.eq(0)]
         idle = Signal(range(self._idle_cycles))
-        writes = op == UartOp.WRITE
-        valid = Signal()
-        m.d.sync += valid.eq((second == 0) & (addr[:2] == 0) & (addr[12:] == 0))
+        # Known before they are asked for, the last two until the end of the access; `begins`: an
+        # octet would begin a request, or go on with it.
+        begins, writes, valid = Signal(), Signal(), Signal()
+        expired = Signal()
+        m.d.sync += [
+            begins.eq(
+                (receiver.data == UartOp.READ) | (receiver.data == UartOp.WRITE) | (count != 0)
+            ),
+            writes.eq(op == UartOp.WRITE),
+            valid.eq((second == 0) & (addr[:2] == 0) & (addr[12:] == 0)),
+            expired.eq(idle == self._idle_cycles - 2),
+        ]
         m.d.comb += [
             self.bus.addr.eq(addr[:12]),
             self.bus.w_data.eq(value),
@@ -209,35 +219,34 @@ class UartBridge(wiring.Component):
         with m.FSM(name="uart_bridge"):
             with m.State("REQUEST"):
                 m.d.sync += idle.eq(idle + 1)
-                begins = (receiver.data == UartOp.READ) | (receiver.data == UartOp.WRITE)
-                with m.If(receiver.valid & ((count != 0) | begins)):
+                with m.If(receiver.valid & begins):
                     m.d.sync += [
                         octets.eq(Cat(receiver.data, octets[:-8])),
                         count.eq(count + 1),
                         idle.eq(0),
+                        expired.eq(0),
                     ]
                     with m.If(count == REQUEST_OCTETS - 1):
                         m.next = "CHECK"
-                with m.Elif(receiver.error | (idle == self._idle_cycles - 1)):
-                    m.d.sync += [octets.eq(0), count.eq(0), idle.eq(0)]
+                with m.Elif(receiver.error | expired):
+                    m.d.sync += [octets.eq(0), count.eq(0), idle.eq(0), expired.eq(0)]
             with m.State("CHECK"):
                 m.next = "ACCESS"
             with m.State("ACCESS"):
-                m.d.comb += [
+                m.d.sync += [
                     self.bus.w_stb.eq(valid & writes),
                     self.bus.r_stb.eq(valid & ~writes),
                 ]
                 status = Mux(valid, Const(UartStatus.OK, 8), Const(UartStatus.BAD_REQUEST, 8))
                 m.d.sync += [second.eq(status), count.eq(0)]
-                m.d.sync += wait.eq(READ_CYCLES - 1)
+                m.d.sync += wait.eq(READ_CYCLES)
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 1):
                     m.next = "RESULT"
             with m.State("RESULT"):
-                read = (second == UartStatus.OK) & ~writes
-                m.d.sync += value.eq(Mux(read, self.bus.r_data, 0))
+                m.d.sync += value.eq(Mux(valid & ~writes, self.bus.r_data, 0))
                 m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += sender.valid.eq(1)

@@ -41,7 +41,7 @@ class SecurityAssociationDatabase(wiring.Component):
     Attributes
     ----------
     stage_stb, stage_address, stage_data : Signal, in
-        A bus write to a STAGE register (octet address).
+        A bus write (octet address), of which those to STAGE registers count.
     command_stb, command : Signal, in
         A bus write to SA_COMMAND; `result` is SA_RESULT.
     station_authorised : Signal, in
@@ -148,13 +148,14 @@ class SecurityAssociationDatabase(wiring.Component):
             other_proven = state[1 - n] == BankState.PROVEN
             receives = Signal(name=f"receives_{n}")
             stands = Signal(name=f"receives_now_{n}")
+            barred = Signal(name=f"barred_{n}")  # long before this bank is READY, if at all
             epoch = Signal(EPOCH_BITS, name=f"epoch_{n}")
             peered = Signal(name=f"peered_{n}")
             m.d.comb += stands.eq(
-                among(n, "ACTIVE", "PROVEN", "RETIRING")
-                | (among(n, "READY") & ~(self.station_authorised & other_proven))
+                among(n, "ACTIVE", "PROVEN", "RETIRING") | (among(n, "READY") & ~barred)
             )
             m.d.sync += [
+                barred.eq(self.station_authorised & other_proven),
                 receives.eq(stands),
                 epoch.eq(epoch + (receives & ~stands)),
                 peered.eq(~among(n, "EMPTY", "STAGED")),
@@ -190,11 +191,14 @@ class SecurityAssociationDatabase(wiring.Component):
 
         # What is written goes to the staged bank alone.
         begins = Signal()
+        opened, waits = Signal(), Signal()
+        decides = Signal()  # a command may close it
+        m.d.sync += opened.eq(has_staged & ~self.busy & ~decides)
         m.d.comb += [
             stage.stb.eq(self.stage_stb),
             stage.address.eq(self.stage_address),
             stage.data.eq(self.stage_data),
-            stage.open.eq(has_staged & ~self.busy),
+            stage.open.eq(opened | (begins & ~waits)),
             stage.bank.eq(staged),
             stage.clear.eq(begins),
             numbers.write.eq(stage.sequence_write),
@@ -229,7 +233,7 @@ class SecurityAssociationDatabase(wiring.Component):
 
         # Keys are expanded, then the numbers loaded; a dirty bank's slots are cleared before that.
         loading = Signal()
-        finished_stage = Signal()
+        finished_stage, loaded = Signal(), Signal()
         m.d.comb += [
             work.dirty.eq(Cat(dirty)),
             work.expand.eq(expanding & ~loading),
@@ -249,8 +253,9 @@ class SecurityAssociationDatabase(wiring.Component):
             numbers.start.eq(loading & expanding),
             numbers.bank.eq(staged),
             numbers.outer.eq(stage.needs.outer),
-            finished_stage.eq(numbers.loaded & has_staged),
+            finished_stage.eq(loaded & expanding),
         ]
+        m.d.sync += loaded.eq(numbers.loaded)
         with m.If(work.expanded):
             m.d.sync += loading.eq(1)
         with m.If(finished_stage | ~expanding):
@@ -259,13 +264,14 @@ class SecurityAssociationDatabase(wiring.Component):
             with m.If(work.cleaned[n]):
                 m.d.sync += dirty[n].eq(0)
         with m.If(finished_stage):
+            for n in range(BANKS):
+                with m.If(among(n, "STAGED")):
+                    m.d.sync += state[n].eq(BankState.READY)
             m.d.sync += [
-                state[staged].eq(BankState.READY),
                 self.result.eq(SadResult.OK),
                 expanding.eq(0),
                 *start(self._ack_ms),
             ]
-        waits = Signal()
         with m.If(waits & ~self.busy):
             m.d.sync += [waits.eq(0), self.result.eq(SadResult.OK)]
 
@@ -277,67 +283,96 @@ class SecurityAssociationDatabase(wiring.Component):
             proving.eq(self.prove_stb),
             proved.eq(self.prove_bank),
             committing.eq(self.commit_stb),
+            by_packet.eq(self.prove_stb | self.commit_stb),
         ]
-        m.d.comb += by_packet.eq(proving | committing)
 
         # Timers: at most one bank is READY, ACTIVE or RETIRING.
-        with m.If(self.tick_ms & runs & ~by_packet):
+        expires = Signal()
+        m.d.sync += expires.eq(self.tick_ms & runs & ends)
+        with m.If(self.tick_ms & runs & ~ends & ~by_packet):
             m.d.sync += [timer.eq(timer - 1), ends.eq(timer == 2)]
-            with m.If(ends):
-                m.d.sync += runs.eq(0)
-                for n in range(BANKS):
-                    with m.If(among(n, "READY", "ACTIVE", "RETIRING")):
-                        m.d.sync += list(zeroise(n))
+        with m.If(expires & runs & ~by_packet):
+            m.d.sync += runs.eq(0)
+            for n in range(BANKS):
+                with m.If(among(n, "READY", "ACTIVE", "RETIRING")):
+                    m.d.sync += list(zeroise(n))
 
-        # Commands of the agent: one waits until the last write is done, and the checks of it.
+        # Commands of the agent: one waits until the last write is done, and the checks of it, and
+        # until the banks are as they were a cycle ago, which is what is told of them here.
+        moved, was_zeroised, decided = Signal(), Signal(), Signal()
+        may_stage, was_staged, may_expand = Signal(), Signal(), Signal()
+        refusal = Signal.like(self.result)
+        free = Signal(range(BANKS))
+        m.d.comb += moved.eq(by_packet | (expires & runs) | (self.zeroise_all & ~was_zeroised))
+        m.d.sync += [
+            was_zeroised.eq(self.zeroise_all),
+            was_staged.eq(has_staged & ~finished_stage),
+            may_stage.eq(
+                ~self.busy & ~has_pending & (has_staged | among(0, "EMPTY") | among(1, "EMPTY"))
+            ),
+            free.eq(Mux(has_staged, staged, ~among(0, "EMPTY"))),
+            may_expand.eq(0),
+            refusal.eq(SadResult.PENDING),
+        ]
+        with m.If(self.busy):
+            m.d.sync += refusal.eq(SadResult.BUSY)
+        with m.Elif(~was_staged | ~stage.complete):
+            m.d.sync += refusal.eq(SadResult.INCOMPLETE)
+        with m.Elif(~stage.supported):
+            m.d.sync += refusal.eq(SadResult.UNSUPPORTED)
+        with m.Elif(~stage.spi_is_good):
+            m.d.sync += refusal.eq(SadResult.BAD_SPI)
+        with m.Else():
+            m.d.sync += may_expand.eq(1)
         command = Signal(SadCommand)
-        is_known = Signal()
+        is_known, is_new, is_large = Signal(), Signal(), Signal(4)
+        above = self.command[len(command) :]
+        m.d.sync += [
+            is_new.eq(self.command_stb),
+            is_large.eq(Cat(above[n : n + 8].any() for n in range(0, len(above), 8))),
+        ]
+        with m.If(is_new):
+            m.d.sync += is_known.eq(~is_large.any())
         has_command = Signal(_SETTLE_CYCLES)
+        orders = {which: Signal(name=f"does_{which.name.lower()}") for which in SadCommand}
+        m.d.comb += decides.eq(has_command[-1])
+        with m.If(~has_command[-1]):
+            m.d.sync += has_command.eq(has_command << 1)
+        due = has_command[-1] & ~moved
+        m.d.sync += [
+            decided.eq(due & ~decided & ~self.command_stb),
+            *(
+                does.eq(due & ~decided & ~self.command_stb & is_known & (command == which))
+                for which, does in orders.items()
+            ),
+        ]
+        with m.If(decided & ~by_packet):
+            m.d.sync += [has_command.eq(0), self.result.eq(SadResult.UNKNOWN)]
+        with m.If(orders[SadCommand.STAGE] & ~by_packet):
+            with m.If(~may_stage):
+                m.d.sync += self.result.eq(SadResult.BUSY)
+            with m.Else():
+                m.d.sync += [begins.eq(1), self.result.eq(SadResult.OK)]
+                with m.If(was_staged):
+                    m.d.sync += list(zeroise(free))
+                    m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1)]
+                m.d.sync += state[free].eq(BankState.STAGED)
+        with m.If(orders[SadCommand.READY] & ~by_packet):
+            m.d.sync += self.result.eq(refusal)
+            with m.If(may_expand):
+                m.d.sync += expanding.eq(1)
+        with m.If(orders[SadCommand.ABORT] & ~by_packet):
+            m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1), expanding.eq(0)]
+            for n in range(BANKS):
+                with m.If(among(n, "STAGED", "READY", "ACTIVE")):
+                    m.d.sync += list(zeroise(n))
         with m.If(self.command_stb):
             m.d.sync += [
                 command.eq(self.command),
-                is_known.eq(self.command <= max(SadCommand)),
                 has_command.eq(1),
                 self.result.eq(SadResult.PENDING),
                 waits.eq(0),
             ]
-        with m.Elif(~has_command[-1]):
-            m.d.sync += has_command.eq(has_command << 1)
-        with m.Elif(~by_packet):
-            m.d.sync += has_command.eq(0)
-            with m.Switch(Mux(is_known, command, 0)):
-                with m.Case(SadCommand.STAGE):
-                    free = Mux(has_staged, staged, ~among(0, "EMPTY"))
-                    with m.If(
-                        self.busy
-                        | has_pending
-                        | ~(has_staged | among(0, "EMPTY") | among(1, "EMPTY"))
-                    ):
-                        m.d.sync += self.result.eq(SadResult.BUSY)
-                    with m.Else():
-                        m.d.sync += [begins.eq(1), self.result.eq(SadResult.OK)]
-                        with m.If(has_staged):
-                            m.d.sync += list(zeroise(staged))
-                            m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1)]
-                        m.d.sync += state[free].eq(BankState.STAGED)
-                with m.Case(SadCommand.READY):
-                    with m.If(self.busy):
-                        m.d.sync += self.result.eq(SadResult.BUSY)
-                    with m.Elif(~has_staged | ~stage.complete):
-                        m.d.sync += self.result.eq(SadResult.INCOMPLETE)
-                    with m.Elif(~stage.supported):
-                        m.d.sync += self.result.eq(SadResult.UNSUPPORTED)
-                    with m.Elif(~stage.spi_is_good):
-                        m.d.sync += self.result.eq(SadResult.BAD_SPI)
-                    with m.Else():
-                        m.d.sync += [self.result.eq(SadResult.PENDING), expanding.eq(1)]
-                with m.Case(SadCommand.ABORT):
-                    m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1), expanding.eq(0)]
-                    for n in range(BANKS):
-                        with m.If(among(n, "STAGED", "READY", "ACTIVE")):
-                            m.d.sync += list(zeroise(n))
-                with m.Default():
-                    m.d.sync += self.result.eq(SadResult.UNKNOWN)
 
         # Commit(SPI): the bank it names, if that is complete.
         names = Signal(BANKS)
@@ -371,5 +406,7 @@ class SecurityAssociationDatabase(wiring.Component):
             for n in range(BANKS):
                 m.d.sync += list(zeroise(n))
 
-        m.d.comb += [stage.wipe.eq(Cat(wipe)), numbers.wipe.eq(Cat(wipe))]
+        # The registers after a write that came with the last of it.
+        m.d.sync += stage.wipe.eq(Cat(wipe))
+        m.d.comb += numbers.wipe.eq(Cat(wipe))
         return m

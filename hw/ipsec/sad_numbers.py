@@ -101,7 +101,10 @@ class SequenceNumbers(wiring.Component):
             for (outer, rx, hi), place in places.items():
                 with m.Case(hi | rx << 1 | outer << 2):
                     m.d.comb += read.addr.eq(place % _WORDS)
-        m.d.sync += word.eq(read.data)
+        # Its half for the next octet.
+        half_word = Signal(16)
+        next_half = Signal()
+        m.d.sync += [word.eq(read.data), half_word.eq(word.word_select(next_half, 16))]
 
         # An octet of the number that turns, or of the staged one, plus the carry.
         numbers = [
@@ -118,21 +121,22 @@ class SequenceNumbers(wiring.Component):
                 with m.Case(n):
                     m.d.comb += low.eq(number[:8])
         m.d.comb += [
-            octet.eq(Mux(loads, word.word_select(at[:2], 8), low)),
+            octet.eq(Mux(loads, half_word.word_select(at[0], 8), low)),
             total.eq(octet + carry),
         ]
         for n, number in enumerate(numbers):
+            with m.If(turns & (Cat(half, bank) == n)):
+                m.d.sync += number.eq(Cat(number[8:], total[:8]))
             with m.If(self.wipe[n >> 1]):
                 m.d.sync += number.eq(0)
-            with m.Elif(turns & (Cat(half, bank) == n)):
-                m.d.sync += number.eq(Cat(number[8:], total[:8]))
         # The last number is used up once the next one does not fit any more.
         for n in range(BANKS):
-            last = Mux(self.esn[n], _OCTETS - 1, 3)
-            with m.If(self.wipe[n]):
-                m.d.sync += self.tx_exhausted[n].eq(0)
-            with m.Elif(turns & (bank == n) & (at == last) & total[8]):
+            was_last = Signal(name=f"was_last_{n}")
+            m.d.sync += was_last.eq(turns & (bank == n) & (at == Mux(self.esn[n], _OCTETS - 1, 3)))
+            with m.If(was_last & carry):
                 m.d.sync += self.tx_exhausted[n].eq(1)
+            with m.If(self.wipe[n]):
+                m.d.sync += [self.tx_exhausted[n].eq(0), was_last.eq(0)]
 
         pending = Signal(BANKS)
         for n in range(BANKS):
@@ -166,8 +170,8 @@ class SequenceNumbers(wiring.Component):
                 m.d.sync += [at.eq(0), carry.eq(1)]
                 m.next = "turn"
             with m.State("turn"):
-                m.d.comb += turns.eq(1)
-                m.d.sync += [carry.eq(total[8]), at.eq(at + 1), upper.eq(at >= 2)]
+                m.d.comb += [turns.eq(1), next_half.eq(at[0] ^ at[1])]
+                m.d.sync += [carry.eq(total[8]), at.eq(at + 1), upper.eq(at >= 1)]
                 with m.If(at == _OCTETS - 1):
                     m.next = "turned"
             with m.State("turned"):

@@ -99,7 +99,7 @@ class StageRegisters(wiring.Component):
     Attributes
     ----------
     stb, address, data : Signal, in
-        A write, by its octet address.
+        A write, by its octet address; of other registers too.
     open, bank : Signal, in
         A bank is staged and nothing is done with its keys now; which. Else writes are lost.
     clear : Signal, in
@@ -152,6 +152,8 @@ class StageRegisters(wiring.Component):
         bank = Signal(range(BANKS))
         address = Signal(ADDRESS_BITS)
         word = Signal(32)
+        high = Signal()  # a bit of the word above the lowest octet
+        m.d.sync += high.eq(self.data[8:].any())
         hits = {where: Signal(name=f"hit_{where[0].lower()}_{where[1]}") for where in _SCALARS}
         m.d.comb += takes.eq(self.stb & self.open)
         m.d.sync += [bank.eq(self.bank), address.eq(self.address), word.eq(self.data)]
@@ -163,8 +165,8 @@ class StageRegisters(wiring.Component):
 
         self._banks(m, bank, word, hits)
         self._stores(m, bank, address, word, hits, group_hits)
-        none, unknown = self._suite(m, word, hits)
-        self._checks(m, address, word, hits, group_hits, none, unknown)
+        none, unknown = self._suite(m, word, high, hits)
+        self._checks(m, address, word, high, hits, group_hits, none, unknown)
         return m
 
     def _banks(self, m, bank, word, hits):
@@ -232,20 +234,20 @@ class StageRegisters(wiring.Component):
             self.sequence_write.data.eq(word),
         ]
 
-    def _suite(self, m, word, hits):
+    def _suite(self, m, word, high, hits):
         """What the staged suite has; returns whether it is 0, and whether spec.suites lacks it."""
         unknown, none = Signal(), Signal()
         with m.If(self.clear):
             m.d.sync += [self.needs.eq(0), unknown.eq(0), none.eq(1)]
         with m.Elif(hits["STAGE_SUITE", 0]):
-            m.d.sync += [self.needs.eq(0), unknown.eq(1), none.eq(~word.any())]
-            with m.If(~word[_SUITE_BITS:].any()), m.Switch(word[:_SUITE_BITS]):
+            m.d.sync += [self.needs.eq(0), unknown.eq(1), none.eq(~(high | word[:8].any()))]
+            with m.If(~(high | word[_SUITE_BITS:8].any())), m.Switch(word[:_SUITE_BITS]):
                 for suite, facts in SUITES.items():
                     with m.Case(suite):
                         m.d.sync += [unknown.eq(0), self.needs.eq(_needs(facts, self._suites))]
         return none, unknown
 
-    def _checks(self, m, address, word, hits, group_hits, none, unknown):
+    def _checks(self, m, address, word, high, hits, group_hits, none, unknown):
         """What was written, and whether it is enough and right."""
         needs = self.needs
         written = {where: Signal(name=f"has_{where[0].lower()}_{where[1]}") for where in _SCALARS}
@@ -267,7 +269,7 @@ class StageRegisters(wiring.Component):
         flags_good, wants_ip6 = Signal(), Signal()
         with m.If(hits["STAGE_FLAGS", 0]):
             m.d.sync += [
-                flags_good.eq(~word[len(SaFlag) :].any()),
+                flags_good.eq(~(high | word[len(SaFlag) : 8].any())),
                 wants_ip6.eq((word & SaFlag.IPV6).any()),
             ]
         has = {
@@ -300,8 +302,7 @@ class StageRegisters(wiring.Component):
 
         # Reserved SPIs are seen as they pass, and those of the other bank where they lie.
         free = {}
-        unreserved = Signal()
-        m.d.comb += unreserved.eq(word[ESP_SPI_MIN.bit_length() - 1 :].any())
+        unreserved = high | word[ESP_SPI_MIN.bit_length() - 1 : 8].any()
         for name in ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT"):
             free[name] = Signal(name=f"free_{name.lower()}")
             with m.If(hits[name, 0]):

@@ -84,9 +84,12 @@ class CommandEngine(wiring.Component):
         at = Signal(11)
         takes = Signal()
         m.d.comb += takes.eq(self.i.valid & self.i.ready)
-        start = 0
+        # Captured a cycle late, when `at` is one further.
+        taken, octet = Signal(), Signal(8)
+        m.d.sync += [taken.eq(takes), octet.eq(self.i.payload.data)]
+        start = 1
         for capture, count_of in captures:
-            capture.capture(m, stb=takes, index=at, octet=self.i.payload.data, start=start)
+            capture.capture(m, stb=taken, index=at, octet=octet, start=start)
             start += count_of
         with m.If(takes):
             m.d.sync += at.eq(at + 1)
@@ -152,6 +155,16 @@ class CommandEngine(wiring.Component):
             (head.message_class == rmcp.RMCP_CLASS_ASF) & (head.reserved_class == 0),
         )
         is_clear = ~meta.protected
+        good = registered(
+            "good",
+            header_is_whole
+            & is_plain
+            & is_asf_class
+            & message_is_whole
+            & known
+            & data_is_right
+            & (meta.protected | types[AsfType.PRESENCE_PING.name]),
+        )
 
         # (sequence, tag) of commands that were acted on: tag by sequence, and whether there is one.
         m.submodules.remembered = remembered = Memory(shape=9, depth=256, init=[])
@@ -312,7 +325,12 @@ class CommandEngine(wiring.Component):
                 with m.If(wait == 3):
                     m.next = "verdict"
             with m.State("verdict"):
-                m.d.sync += snapshot
+                m.d.sync += [
+                    *snapshot,
+                    commit_result.eq(self.commit_result),
+                    commit_bank.eq(self.commit_bank),
+                    commit_epoch.eq(self.bank_epochs[self.commit_bank]),
+                ]
                 m.next = "idle"
                 with m.If(~header_is_whole | ~is_plain):
                     m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
@@ -326,17 +344,12 @@ class CommandEngine(wiring.Component):
                     m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
                 with m.Elif(is_clear & ~types[AsfType.PRESENCE_PING.name]):
                     m.d.comb += count(Counter.DROP_CLEAR_POLICY)
-                with m.Else():
+                with m.If(good):
                     m.d.comb += [
                         count(Counter.DELIVERED),
                         self.power_stb.eq(is_power & ~acted_before),
                         remember.en.eq(is_power),
                         self.commit_stb.eq(types[OemType.COMMIT.name]),
-                    ]
-                    m.d.sync += [
-                        commit_result.eq(self.commit_result),
-                        commit_bank.eq(self.commit_bank),
-                        commit_epoch.eq(self.bank_epochs[self.commit_bank]),
                     ]
                     with m.If(head.sequence != rmcp.RMCP_NO_ACK_SEQUENCE):
                         m.next = "ack"
