@@ -28,8 +28,8 @@ class Top(Elaboratable):
         `hw.nic.Nic` for a clock of `PACKET_HZ`.
     """
 
-    HOST_STORE_OCTETS = 4096
-    WIRE_STORE_OCTETS = 4096
+    HOST_STORE_OCTETS = 2048
+    WIRE_STORE_OCTETS = 2048
 
     def __init__(self, nic: wiring.Component):
         self._nic = nic
