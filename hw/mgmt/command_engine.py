@@ -86,13 +86,17 @@ class CommandEngine(wiring.Component):
         m.d.comb += takes.eq(self.i.valid & self.i.ready)
         # Captured a cycle late, when `at` is one further.
         taken, octet = Signal(), Signal(8)
+        place = at[:5]
+        beyond = Signal()  # all that is captured, for `place` begins anew
         m.d.sync += [taken.eq(takes), octet.eq(self.i.payload.data)]
         start = 1
         for capture, count_of in captures:
-            capture.capture(m, stb=taken, index=at, octet=octet, start=start)
+            capture.capture(m, stb=taken & ~beyond, index=place, octet=octet, start=start)
             start += count_of
         with m.If(takes):
             m.d.sync += at.eq(at + 1)
+            with m.If(place.all()):
+                m.d.sync += beyond.eq(1)
         nothing = Signal()
         m.d.comb += [
             nothing.eq(meta.octets == 0),
@@ -312,7 +316,7 @@ class CommandEngine(wiring.Component):
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.meta.ready.eq(1)
-                m.d.sync += [at.eq(0), wait.eq(0)]
+                m.d.sync += [at.eq(0), beyond.eq(0), wait.eq(0)]
                 with m.If(self.meta.valid):
                     m.d.sync += meta.eq(self.meta.payload)
                     m.next = "message"
