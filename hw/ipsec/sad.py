@@ -386,7 +386,8 @@ class SecurityAssociationDatabase(wiring.Component):
         ]
         with m.If(committing):
             for n in range(BANKS):
-                with m.If(names[n] & among(n, "READY")):
+                # The other bank may have the number too, for the other protocol.
+                with m.If(names[n] & (self.commit_bank == n) & among(n, "READY")):
                     m.d.sync += [state[n].eq(BankState.ACTIVE), *start(self._ack_ms)]
 
         # Proven: the newer one has worked, only now does the older one begin to go.
