@@ -10,7 +10,7 @@ from hw.nic import Nic
 __all__ = ["CLOCKS", "DEVICE", "NEXTPNR_OPTIONS", "SEED", "design", "platform"]
 
 DEVICE = "LFE5U-25F-6BG256C"
-SEED = 1
+SEED = 2
 CLOCKS = (
     Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
     Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
