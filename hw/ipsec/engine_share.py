@@ -28,12 +28,39 @@ _Tag = data.StructLayout({"octet": 8, "port": range(len(AUTH_PORTS))})
 """An octet of a tag, and the number of the port that it goes to."""
 
 
-def _give_tag(m: Module, buffer: SkidBuffer, port: int, tag) -> None:
-    """Lets the tags for `port` out of a buffer that all ports share."""
-    is_mine = buffer.o.payload.port == port
-    m.d.comb += [tag.valid.eq(buffer.o.valid & is_mine), tag.payload.eq(buffer.o.payload.octet)]
-    with m.If(is_mine):
-        m.d.comb += buffer.o.ready.eq(tag.ready)
+def _route_tags(m: Module, name: str, *, order: SyncFIFO, port, tag, users):
+    """Gives each tag to the port that stands first in `order`, and takes it off with its end.
+
+    `tag` is a (valid, octet) of the source. A buffer keeps source and users apart.
+
+    Returns
+    -------
+    Signal
+        The source may let an octet go.
+    """
+    buffer = SkidBuffer(_Tag)
+    m.submodules[f"{name}_buffer"] = buffer
+    at = Signal(range(_TAG_OCTETS), name=f"{name}_octet")
+    ready = Signal(name=f"{name}_ready")
+    valid, octet = tag
+    m.d.comb += [
+        buffer.i.payload.octet.eq(octet),
+        buffer.i.payload.port.eq(port),
+        buffer.i.valid.eq(valid & order.r_rdy),
+        ready.eq(buffer.i.ready & order.r_rdy),
+        order.r_en.eq(valid & ready & (at == _TAG_OCTETS - 1)),
+    ]
+    with m.If(valid & ready):
+        m.d.sync += at.eq(at + 1)
+    for number, user in enumerate(users):
+        is_mine = buffer.o.payload.port == number
+        m.d.comb += [
+            user.valid.eq(buffer.o.valid & is_mine),
+            user.payload.eq(buffer.o.payload.octet),
+        ]
+        with m.If(is_mine):
+            m.d.comb += buffer.o.ready.eq(user.ready)
+    return ready
 
 
 class _Turns:
@@ -171,7 +198,6 @@ class EngineShare(wiring.Component):
         taken = _Turns(m, "taken", octets_bits=octets_bits)
         given = _Turns(m, "given", octets_bits=octets_bits)
         m.submodules.tags = tags = SyncFIFO(width=1, depth=_CIPHER_DEPTH)
-        tag_octet = Signal(range(_TAG_OCTETS))
 
         # A job is granted in one cycle and goes into a register in the next; then its octets and
         # tag are promised to its user.
@@ -223,18 +249,19 @@ class EngineShare(wiring.Component):
         wiring.connect(m, buffer.o, wiring.flipped(self.i))
         taken.passed(m, buffer.i.valid & buffer.i.ready)
         given.passed(m, self.o.valid & self.o.ready)
-        # So behind it, for tags.
-        m.submodules.tag_buffer = tag_buffer = SkidBuffer(_Tag)
-        m.d.comb += [
-            tag_buffer.i.payload.octet.eq(self.tag.payload),
-            tag_buffer.i.payload.port.eq(tags.r_data),
-            tag_buffer.i.valid.eq(self.tag.valid & tags.r_rdy),
-            self.tag.ready.eq(tag_buffer.i.ready & tags.r_rdy),
-        ]
+        m.d.comb += self.tag.ready.eq(
+            _route_tags(
+                m,
+                "tag",
+                order=tags,
+                port=tags.r_data,
+                tag=(self.tag.valid, self.tag.payload),
+                users=[getattr(self, f"{user}_tag") for user in CIPHER_USERS],
+            )
+        )
         for number, user in enumerate(CIPHER_USERS):
-            i, o, tag = (getattr(self, f"{user}_{port}") for port in ("i", "o", "tag"))
+            i, o = getattr(self, f"{user}_i"), getattr(self, f"{user}_o")
             m.d.comb += o.payload.eq(self.o.payload)
-            _give_tag(m, tag_buffer, number, tag)
             with m.If(taken.busy & (taken.owner == number)):
                 m.d.comb += [
                     buffer.i.valid.eq(i.valid),
@@ -242,14 +269,9 @@ class EngineShare(wiring.Component):
                 ]
             with m.If(given.busy & (given.owner == number)):
                 m.d.comb += [o.valid.eq(self.o.valid), self.o.ready.eq(o.ready)]
-        m.d.comb += [
-            buffer.i.payload.eq(
-                Array(getattr(self, f"{u}_i").payload for u in CIPHER_USERS)[taken.owner]
-            ),
-            tags.r_en.eq(self.tag.valid & self.tag.ready & (tag_octet == _TAG_OCTETS - 1)),
-        ]
-        with m.If(self.tag.valid & self.tag.ready):
-            m.d.sync += tag_octet.eq(tag_octet + 1)
+        m.d.comb += buffer.i.payload.eq(
+            Array(getattr(self, f"{u}_i").payload for u in CIPHER_USERS)[taken.owner]
+        )
 
     def _share_lanes(self, m):
         ports = range(len(AUTH_PORTS))
@@ -338,23 +360,16 @@ class EngineShare(wiring.Component):
             ]
 
         first = data.View(order_layout, order.r_data)
-        tag_octet = Signal(range(_TAG_OCTETS))
-        come = Signal()
-        m.submodules.lane_tag_buffer = buffer = SkidBuffer(_Tag)
-        m.d.comb += [
-            buffer.i.valid.eq(
-                Array(lane_tag.valid for lane_tag in lane_tags)[first.lane] & order.r_rdy
+        may_go = _route_tags(
+            m,
+            "lane_tag",
+            order=order,
+            port=first.port,
+            tag=(
+                Array(lane_tag.valid for lane_tag in lane_tags)[first.lane],
+                Array(lane_tag.payload for lane_tag in lane_tags)[first.lane],
             ),
-            buffer.i.payload.octet.eq(
-                Array(lane_tag.payload for lane_tag in lane_tags)[first.lane]
-            ),
-            buffer.i.payload.port.eq(first.port),
-            come.eq(buffer.i.valid & buffer.i.ready),
-            order.r_en.eq(come & (tag_octet == _TAG_OCTETS - 1)),
-        ]
-        with m.If(come):
-            m.d.sync += tag_octet.eq(tag_octet + 1)
+            users=tags,
+        )
         for n, lane_tag in enumerate(lane_tags):
-            m.d.comb += lane_tag.ready.eq(order.r_rdy & buffer.i.ready & (first.lane == n))
-        for n, tag in enumerate(tags):
-            _give_tag(m, buffer, n, tag)
+            m.d.comb += lane_tag.ready.eq(may_go & (first.lane == n))

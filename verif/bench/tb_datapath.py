@@ -302,6 +302,7 @@ async def spacing(nic: Nic, suite: Suite, inner: int) -> dict[str, Any]:
         "suite": suite.name,
         "inner_octets": inner,
         "frame_octets": len(frames[0]),
+        "wire_cycles": len(frames[0]) + GAP,
         "refused": len(ended),
         "overload": overload,
         "cycles": cycles,

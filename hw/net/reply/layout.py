@@ -37,14 +37,15 @@ Sizes = data.StructLayout(
         "ah_icv": 5,
         "ah": 6,
         "esp": 9,
+        "encapsulated": 16,
         "l4": 10,
         "total": 16,
         "tunnel_v4": 1,
     }
 )
 """Octets: of the UDP datagram, of it with the IP header of a tunnel, of padding, of what ESP
-encrypts, of IV and ICV, of AH's tag and AH, of ESP, of all behind the outer IP header, and as that
-header tells them. `tunnel_v4`: there is an IPv4 header inside."""
+encrypts, of IV and ICV, of AH's tag and AH, of ESP, of the UDP datagram around it, of all behind
+the outer IP header, and as that header tells them. `tunnel_v4`: there is an IPv4 header inside."""
 
 _Instruction = data.StructLayout(
     {
@@ -183,7 +184,7 @@ class FrameLayout(wiring.Component):
             headers.PROTOCOL_UDP,
         )
         carried, protocol, ah_next, ah_words = (Signal(8) for _ in range(4))
-        ethertype, inner_total, encapsulated_octets = (Signal(16) for _ in range(3))
+        ethertype, inner_total = Signal(16), Signal(16)
         m.d.sync += [
             carried.eq(inner_protocol),
             protocol.eq(
@@ -196,7 +197,6 @@ class FrameLayout(wiring.Component):
             ah_next.eq(Mux(both, headers.PROTOCOL_ESP, inner_protocol)),
             ah_words.eq((sizes.ah >> 2) - 2),
             inner_total.eq(Mux(reply.inner_v6, sizes.udp, sizes.carried)),
-            encapsulated_octets.eq(sizes.esp + UDP.octets),
             ethertype.eq(
                 Mux(
                     is_arp,
@@ -234,7 +234,7 @@ class FrameLayout(wiring.Component):
             "sequence": sequence[4:],
             "ah_sequence": octets_of(view.ah_tx_sequence)[4:],
             "port_encapsulated": octets_of(Const(headers.PORT_ESP_IN_UDP, 16)),
-            "encapsulated_octets": octets_of(encapsulated_octets),
+            "encapsulated_octets": octets_of(sizes.encapsulated),
             "port_secured": octets_of(Const(headers.PORT_RMCP_SECURED, 16)),
             "port_clear": octets_of(Const(headers.PORT_RMCP_CLEAR, 16)),
             "udp_octets": [0, Cat(sizes.udp, Const(0, 1))],
@@ -271,6 +271,7 @@ class FrameLayout(wiring.Component):
             # A multiple of eight on IPv6 (RFC 4302 2.2).
             sizes.ah.eq(Mux(reply.v6, Cat(Const(0, 3), (ah_tight + 7)[3:6]), ah_tight)),
             sizes.esp.eq(sizes.text + sizes.iv + sizes.icv + ESP.octets),
+            sizes.encapsulated.eq(sizes.esp + UDP.octets),
             sizes.l4.eq(
                 Mux(has_esp, sizes.esp, sizes.carried)
                 + Mux(has_ah, sizes.ah, 0)
@@ -400,13 +401,11 @@ class FrameLayout(wiring.Component):
         in_udp = (to & Sum.UDP).any() | ((to & Sum.ADDRESS).any() & Mux(tunnel, inner, outer))
         changes = (0x4000 if self._dont_fragment else 0) + (self._ttl << 8)
         again = Signal()
-        encap_octets = Signal(16)
         # Length and protocol of the pseudo header; `sum_begin` is held for some cycles.
         pseudo = Signal(16)
         m.d.sync += [
-            encap_octets.eq(self.sizes.esp + UDP.octets),
             pseudo.eq(
-                Mux(self.sum_begin, encap_octets, self.sizes.udp) + headers.PROTOCOL_UDP,
+                Mux(self.sum_begin, self.sizes.encapsulated, self.sizes.udp) + headers.PROTOCOL_UDP,
             ),
         ]
         with m.If(self.begin):
