@@ -16,7 +16,8 @@ CLOCKS = (
     Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
     Clock("host_rx", r"host_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
 )
-NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6")
+NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6", "--placer", "static")
+"""The electrostatic placer takes two minutes; with the default, HeAP, nothing was legal in ten."""
 
 
 def platform() -> Colorlight5A75BPlatform:

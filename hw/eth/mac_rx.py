@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.eth.fcs import FCS_OCTETS, Fcs
 from hw.eth.gmii import GmiiSignature
-from hw.stream import PacketSignature
+from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 
 __all__ = ["MIN_FRAME_OCTETS", "PREAMBLE", "SFD", "MacRx"]
 
@@ -23,9 +23,9 @@ MIN_FRAME_OCTETS = 64
 class MacRx(wiring.Component):
     """Finds frames in what the PHY receives, checks their FCS and takes it off.
 
-    One octet per cycle; an octet leaves one cycle after the fifth octet behind it came. A frame may
-    have any number of preamble octets, none included. It ends with `err` if its FCS is wrong, if
-    the PHY told of an error, if it has fewer than 64 octets, or if nothing more of it came for
+    One octet per cycle; an octet leaves two cycles after the fifth octet behind it came. A frame
+    may have any number of preamble octets, none included. It ends with `err` if its FCS is wrong,
+    if the PHY told of an error, if it has fewer than 64 octets, or if nothing more of it came for
     `STALL_CYCLES` (the receive clock stopped). Of a burst with fewer than five octets behind the
     delimiter, or with none, nothing comes out. There is no longest frame here.
 
@@ -52,6 +52,8 @@ class MacRx(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.fcs = fcs = Fcs()
+        m.submodules.out = out = SkidBuffer(PacketBeat)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         held = [Signal(8, name=f"held{n}") for n in range(FCS_OCTETS + 1)]
         count = Signal(range(MIN_FRAME_OCTETS + 1))
         first = Signal()
@@ -63,22 +65,22 @@ class MacRx(wiring.Component):
         free = Signal()
         full = Signal()
         m.d.comb += [
-            free.eq(~self.o.valid | self.o.ready),
+            free.eq(~out.i.valid | out.i.ready),
             self.i.ready.eq(free),
             take.eq(self.i.valid & free),
             fcs.data.eq(beat.data),
         ]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        with m.If(out.i.ready):
+            m.d.sync += out.i.valid.eq(0)
         m.d.sync += self.bad_stb.eq(0)
 
         def emit(last, err):
             return [
-                self.o.valid.eq(1),
-                self.o.payload.data.eq(held[-1]),
-                self.o.payload.first.eq(first),
-                self.o.payload.last.eq(last),
-                self.o.payload.err.eq(err),
+                out.i.valid.eq(1),
+                out.i.payload.data.eq(held[-1]),
+                out.i.payload.first.eq(first),
+                out.i.payload.last.eq(last),
+                out.i.payload.err.eq(err),
                 first.eq(0),
             ]
 

@@ -23,7 +23,7 @@ class MacTx(wiring.Component):
 
     One octet per cycle; frames that wait leave with exactly `GAP_OCTETS` between them. `i` is ready
     but while the preamble, padding, FCS and gap of a frame go out, and a buffer of 16 octets is
-    full; the preamble of a frame starts 3 cycles after its first beat came.
+    full; the preamble of a frame starts 4 cycles after its first beat came.
 
     Within a frame `i` may be late by 8 beats in all, which lie in the buffer by the end of the
     preamble. If it is late by more, the frame is spoilt: it ends there with TX_ER and a wrong FCS,
@@ -66,14 +66,35 @@ class MacTx(wiring.Component):
         spoilt = Signal()
         flush = Signal()
         m.d.comb += shorter.eq(count < MIN_FRAME_OCTETS - FCS_OCTETS - 1)
-        m.d.sync += [self.o.eq(0), self.underrun_stb.eq(0), index.eq(index + 1)]
+        # What is sent is chosen in one cycle; in the next it goes through the FCS and out.
+        sent = Signal(8)
+        sends, covered, ends, spoils = Signal(), Signal(), Signal(), Signal()
+        place = Signal(range(FCS_OCTETS))
+        m.d.sync += [
+            sends.eq(0),
+            covered.eq(0),
+            ends.eq(0),
+            spoils.eq(0),
+            place.eq(index),
+            self.underrun_stb.eq(0),
+            index.eq(index + 1),
+        ]
+        m.d.comb += [fcs.data.eq(sent), fcs.valid.eq(covered)]
+        m.d.sync += [
+            self.o.data.eq(
+                Mux(ends, fcs.crc.word_select(place, 8) ^ spoilt.replicate(8), sent)
+                & sends.replicate(8)
+            ),
+            self.o.en.eq(sends),
+            self.o.er.eq(spoils),
+        ]
 
         def goto(state):
             m.d.sync += index.eq(0)
             m.next = state
 
         def send(octet):
-            m.d.sync += [self.o.data.eq(octet), self.o.en.eq(1)]
+            m.d.sync += [sent.eq(octet), sends.eq(1)]
 
         with m.FSM(name="mac_tx"):
             with m.State("IDLE"):
@@ -94,12 +115,13 @@ class MacTx(wiring.Component):
                     goto("DATA")
             with m.State("DATA"):
                 send(octet)
-                m.d.comb += [fcs.data.eq(octet), fcs.valid.eq(1), fifo.r_en.eq(1)]
+                m.d.comb += fifo.r_en.eq(1)
+                m.d.sync += covered.eq(1)
                 with m.If(shorter):
                     m.d.sync += count.eq(count + 1)
                 with m.If(~fifo.r_rdy):
                     m.d.sync += [
-                        self.o.er.eq(1),
+                        spoils.eq(1),
                         self.underrun_stb.eq(1),
                         spoilt.eq(1),
                         flush.eq(1),
@@ -113,12 +135,11 @@ class MacTx(wiring.Component):
                         goto("FCS")
             with m.State("PAD"):
                 send(0)
-                m.d.comb += [fcs.data.eq(0), fcs.valid.eq(1)]
-                m.d.sync += count.eq(count + 1)
+                m.d.sync += [covered.eq(1), count.eq(count + 1)]
                 with m.If(~shorter):
                     goto("FCS")
             with m.State("FCS"):
-                send(fcs.crc.word_select(index[:2], 8) ^ Mux(spoilt, 0xFF, 0))
+                m.d.sync += [sends.eq(1), ends.eq(1)]
                 with m.If(index == FCS_OCTETS - 1):
                     goto("GAP")
             with m.State("GAP"):

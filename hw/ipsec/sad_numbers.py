@@ -143,7 +143,8 @@ class SequenceNumbers(wiring.Component):
             with m.If(self.tx_stb & (self.tx_bank == n)):
                 m.d.sync += pending[n].eq(1)
 
-        m.d.comb += [self.load_index.eq(Cat(half, bank))]
+        m.d.comb += self.load_index.eq(Cat(half, bank))
+        m.d.sync += self.load_stb.eq(0)
         with m.FSM(name="numbers"):
             with m.State("idle"):
                 m.d.sync += [at.eq(0), half.eq(0), carry.eq(1), loads.eq(0)]
@@ -166,8 +167,7 @@ class SequenceNumbers(wiring.Component):
                 m.d.sync += self.load_edge[:32].eq(word)
                 m.next = "load"
             with m.State("load"):
-                m.d.comb += self.load_stb.eq(self.start)
-                m.d.sync += [at.eq(0), carry.eq(1)]
+                m.d.sync += [self.load_stb.eq(self.start), at.eq(0), carry.eq(1)]
                 m.next = "turn"
             with m.State("turn"):
                 m.d.comb += [turns.eq(1), next_half.eq(at[0] ^ at[1])]

@@ -155,13 +155,23 @@ class StageRegisters(wiring.Component):
         high = Signal()  # a bit of the word above the lowest octet
         m.d.sync += high.eq(self.data[8:].any())
         hits = {where: Signal(name=f"hit_{where[0].lower()}_{where[1]}") for where in _SCALARS}
-        m.d.comb += takes.eq(self.stb & self.open)
-        m.d.sync += [bank.eq(self.bank), address.eq(self.address), word.eq(self.data)]
-        for (name, index), hit in hits.items():
-            m.d.sync += hit.eq(takes & (self.address == BY_NAME[name].address + 4 * index))
         group_hits = {name: Signal(name=f"hit_{name.lower()}") for name in (*_KEYS, *_AUTH)}
+        m.d.sync += [
+            takes.eq(self.stb & self.open),
+            bank.eq(self.bank),
+            address.eq(self.address),
+            word.eq(self.data),
+        ]
+
+        def decode(hit, here):
+            there = Signal(name=f"there_{hit.name}")
+            m.d.sync += there.eq(here)
+            m.d.comb += hit.eq(takes & there)
+
+        for (name, index), hit in hits.items():
+            decode(hit, self.address == BY_NAME[name].address + 4 * index)
         for name, hit in group_hits.items():
-            m.d.sync += hit.eq(takes & (self.address[5:] == BY_NAME[name].address >> 5))
+            decode(hit, self.address[5:] == BY_NAME[name].address >> 5)
 
         self._banks(m, bank, word, hits)
         self._stores(m, bank, address, word, hits, group_hits)

@@ -333,6 +333,7 @@ class FrameParser(wiring.Component):
         is_huge = Signal()
         counts, counted = Signal(), Signal()
         chain_fault = Signal()
+        routes = Signal()  # by way of another host
         # Of a header that is not whole yet nothing is said.
         m.d.comb += [
             self.fields.fault.eq(chain_fault | (options.fault & ~in_chain)),
@@ -341,6 +342,7 @@ class FrameParser(wiring.Component):
         m.d.sync += [
             counts.eq(valid & in_chain & is_second),
             counted.eq(counts),
+            routes.eq(valid & in_chain & in_routing & (at == _SEGMENTS_LEFT) & ~is_zero),
             more.eq(Mux(in_fragment, 1, octet[:4] + 1)),
             is_huge.eq(~in_fragment & (octet[4:] != 0)),
         ]
@@ -351,7 +353,7 @@ class FrameParser(wiring.Component):
         with m.If(
             too_long
             | (in_chain & is_first & options.fault)  # of the header before
-            | (valid & in_chain & in_routing & (at == _SEGMENTS_LEFT) & ~is_zero)
+            | routes
         ):
             m.d.sync += chain_fault.eq(1)
         with m.If(turn & (walk.IPV6 | in_chain)):
@@ -458,6 +460,7 @@ class FrameParser(wiring.Component):
                 known.ipv4_sum.eq(0),
                 carry.eq(0),
                 chain_fault.eq(0),
+                routes.eq(0),
                 inner_esp.eq(0),
                 writes_body.eq(0),
             ]

@@ -341,7 +341,7 @@ async def tx_starts_at_once(dut):
     source.send(bytes(60))
     start = bench.cycle + 1  # the source drives it at the next edge
     [burst] = await monitor.wait(1)
-    assert burst.first_cycle - start == 3
+    assert burst.first_cycle - start == 4
     await bench.finish()
 
 

@@ -117,7 +117,7 @@ class PlainPath(wiring.Component):
         packets = Signal(range(PACKETS + 1))
         fits, asks = Signal(), Signal()
         takes = Signal()
-        leaves, ended, gone = Signal(), Signal(), Signal()
+        leaves, left_it, ended, gone = Signal(), Signal(), Signal(), Signal()
         unused = Signal(11)
         change = Signal.like(unused)
         taken_octets = Signal(11)
@@ -126,7 +126,8 @@ class PlainPath(wiring.Component):
             fits.eq(asks & ~takes & (packets != PACKETS) & (free >= self.begin.payload.octets)),
             taken_octets.eq(Mux(takes, self.begin.payload.octets, 0)),
             change.eq(unused),
-            free.eq(free - taken_octets + change + leaves),
+            left_it.eq(leaves),
+            free.eq(free - taken_octets + change + left_it),
             gone.eq(ended),
             packets.eq(packets + takes - gone),
         ]
