@@ -42,8 +42,6 @@ _SCALARS = (*((name, 0) for name in (*_ALWAYS, *_OUTER)), *_PEER_IP6)
 _KEYS = ("STAGE_KEY_IN", "STAGE_KEY_OUT")
 _AUTH = ("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_OUT")
 _KEY_WORDS = 8
-_UNKNOWN_KEY_WORDS = 4
-"""Words of each cipher key that even an unknown suite must have to be refused as such."""
 _SUITE_BITS = 5
 
 BankScalars = data.StructLayout(

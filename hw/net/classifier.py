@@ -26,7 +26,6 @@ BankView = data.StructLayout(
 )
 """A bank as the classifier sees it: of the fields of `SaView`."""
 
-_IPV4_WORDS_MIN = 5
 _SETTLE_CYCLES = 6
 """From `walked` or `ended` to the verdict: two cycles that the last fields come late, three ranks,
 and one."""

@@ -13,7 +13,6 @@ NIC_MAC = bytes.fromhex("02486f6c6401")
 NIC_IP = bytes([192, 0, 2, 20])
 STATION_MAC = bytes.fromhex("02486f6c6402")
 STATION_IP = bytes([192, 0, 2, 10])
-OTHER_MAC = bytes.fromhex("02486f6c6403")
 OTHER_IP = bytes([192, 0, 2, 77])
 ROUTER_MAC = bytes.fromhex("02486f6c6404")
 

@@ -26,7 +26,6 @@ QUESTIONS = [
 ]
 BATCH_OCTETS = 3000
 BATCH_FRAMES = 9
-BATCH_TAKEN = 6
 """What every buffer holds, whatever the pace: overload is another test."""
 
 
