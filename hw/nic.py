@@ -16,10 +16,10 @@ from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
 from hw.ipsec.engine_share import EngineShare
 from hw.ipsec.inbound import InboundPath
-from hw.ipsec.layouts import ReplyKind, TakenMeta
+from hw.ipsec.layouts import BankView, ReplyKind, TakenMeta
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.mgmt.command_engine import CommandEngine
-from hw.net.classifier import BankView, FrameClassifier
+from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
 from hw.net.records import ARP_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
@@ -51,6 +51,8 @@ class Nic(wiring.Component):
         Frequency of the clock; at least 1000.
     ack_ms, grace_ms : int
         Acknowledge timer and grace of the SAD, in milliseconds.
+    contexts : int
+        Contexts of the SAD, 1 to spec.sa.CONTEXTS: stations that hold an SA of their own.
     replay_window : int
         Width of the anti-replay windows in packets, a power of two from 32 to 1024.
     sha_lanes : int
@@ -77,6 +79,7 @@ class Nic(wiring.Component):
         clock_hz: int,
         ack_ms: int = sa.ACK_MS_DEFAULT,
         grace_ms: int = sa.GRACE_MS_DEFAULT,
+        contexts: int = sa.CONTEXTS,
         replay_window: int = sa.REPLAY_WINDOW,
         sha_lanes: int = 3,
         hmac_sha_1: bool = False,
@@ -88,6 +91,7 @@ class Nic(wiring.Component):
         self._clock_hz = clock_hz
         self._ack_ms = ack_ms
         self._grace_ms = grace_ms
+        self._contexts = contexts
         self._replay_window = replay_window
         self._sha_lanes = sha_lanes
         self._hmac_sha_1 = hmac_sha_1
@@ -112,6 +116,11 @@ class Nic(wiring.Component):
     def clock_hz(self) -> int:
         """Frequency of the clock."""
         return self._clock_hz
+
+    @property
+    def contexts(self) -> int:
+        """Contexts of the SAD."""
+        return self._contexts
 
     @property
     def replay_window(self) -> int:
@@ -156,20 +165,24 @@ class Nic(wiring.Component):
             ack_ms=self._ack_ms,
             grace_ms=self._grace_ms,
             replay_window=self._replay_window,
+            contexts=self._contexts,
         )
         m.submodules.sad = sad = SecurityAssociationDatabase(
-            ack_ms=self._ack_ms, grace_ms=self._grace_ms, suites=self.suites
+            contexts=self._contexts,
+            ack_ms=self._ack_ms,
+            grace_ms=self._grace_ms,
+            suites=self.suites,
         )
-        m.submodules.cipher = cipher = CipherUnit(slots=2 * sa.BANKS)
+        m.submodules.cipher = cipher = CipherUnit(slots=2 * sa.ALL_BANKS)
         m.submodules.hmac = hmac = HmacUnit(
-            lanes=self._sha_lanes, slots=4 * sa.BANKS, sha_1=self._hmac_sha_1
+            lanes=self._sha_lanes, slots=4 * sa.ALL_BANKS, sha_1=self._hmac_sha_1
         )
-        m.submodules.share = share = EngineShare(lanes=self._sha_lanes, slots=2 * sa.BANKS)
+        m.submodules.share = share = EngineShare(lanes=self._sha_lanes, slots=2 * sa.ALL_BANKS)
         m.submodules.parser = parser = FrameParser()
         m.submodules.classifier = classifier = FrameClassifier()
         m.submodules.records = records = SenderRecords()
         m.submodules.host_buffer = host_buffer = PacketFifo(depth=_HOST_BUFFER)
-        m.submodules.taken_buffer = taken_buffer = PacketFifo(depth=_TAKEN_BUFFER)
+        m.submodules.taken_buffer = taken_buffer = PacketFifo(depth=_TAKEN_BUFFER, carries_err=False)
         m.submodules.inbound = inbound = InboundPath(replay_window=self._replay_window)
         m.submodules.engine = engine = CommandEngine()
         m.submodules.builder = builder = ReplyBuilder()
@@ -193,8 +206,12 @@ class Nic(wiring.Component):
             classifier.address.eq(parser.address),
             *(
                 classifier.banks[n][name].eq(sad.banks[n][name])
-                for n in range(sa.BANKS)
+                for n in range(sa.ALL_BANKS)
                 for name, _ in BankView
+            ),
+            *(
+                getattr(classifier, name).eq(getattr(sad, name))
+                for name in ("peer_stb", "peer_bank", "peer_v6", "peer_index", "peer_octet")
             ),
             parser.release.eq(classifier.release),
             classifier.host_lost.eq(host_buffer.lost),
@@ -219,7 +236,11 @@ class Nic(wiring.Component):
 
         # Inbound.
         m.d.comb += [
-            inbound.banks.eq(sad.banks),
+            *(inbound.receives[n].eq(bank.receives) for n, bank in enumerate(sad.banks)),
+            *(inbound.epoch[n].eq(bank.epoch) for n, bank in enumerate(sad.banks)),
+            sad.read_stb.eq(inbound.read_stb),
+            sad.read_address.eq(inbound.read_address),
+            inbound.read_data.eq(sad.read_data),
             inbound.host_ip.eq(control.host_ip),
             inbound.host_ip6.eq(control.host_ip6),
             sad.prove_stb.eq(inbound.prove_stb),
@@ -239,18 +260,20 @@ class Nic(wiring.Component):
         # Command engine, pins.
         m.d.comb += [
             engine.enterprise.eq(control.enterprise),
-            engine.bank_states.eq(sad.states),
-            *(engine.bank_spis[n].eq(sad.banks[n].spi_in) for n in range(sa.BANKS)),
-            *(engine.bank_epochs[n].eq(sad.banks[n].epoch) for n in range(sa.BANKS)),
+            sad.asked_bank.eq(engine.asked_bank),
+            engine.bank_states.eq(sad.asked_states),
+            engine.bank_spis.eq(sad.asked_spis),
             engine.host_state.eq(monitor.state),
             engine.host_off.eq(pins["host_off"]),
             engine.host_sleep.eq(pins["host_sleep"]),
             engine.watchdog_expired.eq(monitor.watchdog_expired),
             sad.commit_stb.eq(engine.commit_stb),
             sad.commit_spi.eq(engine.commit_spi),
-            sad.commit_under.eq(engine.commit_under),
             engine.commit_result.eq(sad.commit_result),
             engine.commit_bank.eq(sad.commit_bank),
+            engine.commit_epoch.eq(
+                Mux(sad.commit_bank[0], sad.asked_epochs[1], sad.asked_epochs[0])
+            ),
             power_pins.stb.eq(engine.power_stb),
             power_pins.action.eq(engine.power_action),
             self.tap.payload.eq(engine.tap.payload),
@@ -270,8 +293,14 @@ class Nic(wiring.Component):
             builder.host_ip.eq(control.host_ip),
             builder.host_ip6.eq(control.host_ip6),
             builder.banks.eq(sad.banks),
-            sad.tx_stb.eq(builder.tx_stb),
-            sad.tx_bank.eq(builder.tx_bank),
+            *(
+                getattr(sad, name).eq(getattr(builder, name))
+                for name in ("send_stb", "send_bank", "send_takes")
+            ),
+            *(
+                getattr(builder, name).eq(getattr(sad, name))
+                for name in ("sends", "send_exhausted", "send_done")
+            ),
         ]
         # A cycle late, which is long before the builder has a frame in it.
         m.d.sync += builder.room.eq(send_buffer.level <= _SEND_BUFFER - _SEND_FRAME_MAX)
@@ -328,11 +357,11 @@ class Nic(wiring.Component):
             status.off_in.eq(pins["host_off"]),
             status.reset_out.eq(power_pins.reset),
             status.power_out.eq(power_pins.power),
-            control.sa_status.bank_a.eq(sad.states[0]),
-            control.sa_status.bank_b.eq(sad.states[1]),
-            control.sa_status.busy.eq(sad.busy),
+            control.sa_states.eq(sad.states),
+            control.sa_busy.eq(sad.busy),
+            sad.context.eq(control.context),
             control.sa_result.eq(sad.result),
-            *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.BANKS)),
+            *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.ALL_BANKS)),
             control.zeroise.eq(pins["zeroise"]),
             sad.station_authorised.eq(control.station_authorised),
             sad.stage_stb.eq(control.stage_stb),

@@ -8,10 +8,11 @@ from spec.counters import COUNTER_COUNT
 from spec.host import HEARTBEAT_MS_DEFAULT
 from spec.layout import Access, BitField, Register
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT
+from spec.sa import ALL_BANKS, CONTEXTS
 
 ID_MAGIC = 0x484F4C44
 """'HOLD' in ASCII."""
-VERSION = 0x0002_0000
+VERSION = 0x0003_0000
 ADDRESS_BITS = 12
 
 REGISTERS: tuple[Register, ...] = (
@@ -95,20 +96,28 @@ REGISTERS: tuple[Register, ...] = (
         "The host's IPv6 address, first octet in bits 31:24 of the first word; 0: none.",
         count=4,
     ),
-    Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand."),
+    Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand, for the context SA_CONTEXT."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
+    Register("SA_CONTEXT", 0x088, Access.RW, "Context that SA_COMMAND is for; bits 1:0."),
     Register(
         "SA_STATUS",
-        0x088,
+        0x0A0,
         Access.RO,
-        "The two banks.",
+        "The two banks of each context; 0 beyond LIMITS.contexts.",
         (
             BitField("bank_a", 0, 4, "spec.sa.BankState of bank A."),
             BitField("bank_b", 4, 4, "spec.sa.BankState of bank B."),
-            BitField("busy", 8, 1, "Keys are being expanded or zeroised."),
+            BitField("busy", 8, 1, "Keys of some context are being expanded or zeroised."),
         ),
+        count=CONTEXTS,
     ),
-    Register("SA_SPI_IN", 0x090, Access.RO, "Inbound SPI of bank A, B; 0 if EMPTY.", count=2),
+    Register(
+        "SA_SPI_IN",
+        0x0C0,
+        Access.RO,
+        "Inbound SPI of bank A and B of each context; 0 if EMPTY.",
+        count=ALL_BANKS,
+    ),
     Register(
         "STAGE_SPI_IN",
         0x100,

@@ -25,11 +25,13 @@ class SadCommand(IntEnum):
     """Written to SA_COMMAND by the agent."""
 
     STAGE = 1
-    """Take the free bank and begin to write it; a bank that was STAGED is zeroised first."""
+    """Take the free bank of the context in SA_CONTEXT and begin to write it. There is one STAGED
+    bank at most: what was STAGED, in whatever context, is zeroised first."""
     READY = 2
-    """The staged bank is complete: check it, expand its keys, start the acknowledge timer."""
+    """The staged bank of the context is complete: check it, expand its keys, start the acknowledge
+    timer."""
     ABORT = 3
-    """Zeroise the unproven bank (STAGED, READY or ACTIVE)."""
+    """Zeroise the unproven bank of the context (STAGED, READY or ACTIVE)."""
 
 
 class SadResult(IntEnum):
@@ -38,13 +40,14 @@ class SadResult(IntEnum):
     NONE = 0
     OK = 1
     BUSY = 2
-    """No bank is free now: one is unproven, retiring or being expanded or zeroised. Try again."""
+    """No bank of the context is free now: one is unproven or retiring, or some bank is being
+    expanded or zeroised. Try again."""
     INCOMPLETE = 3
     """READY without a staged bank, or with a register of the layout not written."""
     UNSUPPORTED = 4
     """Suite or flags that this NIC does not have."""
     BAD_SPI = 5
-    """SPI below 256, or an inbound SPI of the other bank."""
+    """SPI below 256, or an inbound SPI of another bank, of whatever context."""
     UNKNOWN = 6
     """No such command."""
     PENDING = 7
@@ -63,7 +66,11 @@ class SaFlag(IntFlag):
 
 
 BANKS = 2
-CONTEXTS = 1
+"""Banks of a context."""
+CONTEXTS = 4
+"""Contexts of a NIC, unless it is built with fewer: a primary and a secondary station, and room."""
+ALL_BANKS = CONTEXTS * BANKS
+"""Bank n belongs to context n // BANKS."""
 REPLAY_WINDOW = 64
 ACK_MS_DEFAULT = 10_000
 """READY or ACTIVE and not proven for this long: roll back."""

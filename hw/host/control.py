@@ -20,7 +20,7 @@ class ControlRegisters(wiring.Component):
     ----------
     suites : tuple of Suite
         What is built in.
-    ack_ms, grace_ms, replay_window : int
+    ack_ms, grace_ms, replay_window, contexts : int
         As of the SAD and the windows; only told here.
 
     Attributes
@@ -28,9 +28,12 @@ class ControlRegisters(wiring.Component):
     bus : BusSignature, in
     counter : Signal, out; counter_value : Signal, in
         To the counters' memory.
-    host_status, sa_status : struct, in
-        Fields of HOST_STATUS and SA_STATUS.
-    sa_result, sa_spi_in : Signal, in
+    host_status : struct, in
+        Fields of HOST_STATUS.
+    sa_states, sa_busy, sa_result, sa_spi_in : Signal, in
+        Of the SAD, states and SPIs of each bank.
+    context : Signal, out
+        SA_CONTEXT.
     zeroise : Signal, in
         Empties POLICY as long as it is 1.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
@@ -44,9 +47,16 @@ class ControlRegisters(wiring.Component):
     """
 
     def __init__(
-        self, *, suites: tuple[Suite, ...], ack_ms: int, grace_ms: int, replay_window: int
+        self,
+        *,
+        suites: tuple[Suite, ...],
+        ack_ms: int,
+        grace_ms: int,
+        replay_window: int,
+        contexts: int = sa.CONTEXTS,
     ):
         self._suites = suites
+        self._contexts = contexts
         self._constants = {
             "id": registers.ID_MAGIC,
             "map_hash": registers.MAP_HASH,
@@ -63,9 +73,11 @@ class ControlRegisters(wiring.Component):
                 "counter": Out(range(COUNTER_COUNT)),
                 "counter_value": In(32),
                 "host_status": In(_fields_of("HOST_STATUS")),
-                "sa_status": In(_fields_of("SA_STATUS")),
+                "sa_states": In(data.ArrayLayout(3, sa.ALL_BANKS)),
+                "sa_busy": In(1),
                 "sa_result": In(4),
-                "sa_spi_in": In(data.ArrayLayout(32, sa.BANKS)),
+                "sa_spi_in": In(data.ArrayLayout(32, sa.ALL_BANKS)),
+                "context": Out(range(sa.CONTEXTS)),
                 "zeroise": In(1),
                 "host_mac": Out(48),
                 "host_ip": Out(32),
@@ -105,7 +117,7 @@ class ControlRegisters(wiring.Component):
                 m.d.comb += target.eq(told)
 
         limits = {
-            "contexts": sa.CONTEXTS,
+            "contexts": self._contexts,
             "banks": sa.BANKS,
             "window": self._replay_window,
             "lanes": 1,
@@ -114,11 +126,21 @@ class ControlRegisters(wiring.Component):
             target = values.limits[0][field.lsb : field.lsb + field.width]
             m.d.comb += target.eq(limits[field.name])
         fields("HOST_STATUS", self.host_status)
-        fields("SA_STATUS", self.sa_status)
+        busy = Signal()
+        m.d.sync += busy.eq(self.sa_busy)
+        at = {field.name: field.lsb for field in BY_NAME["SA_STATUS"].fields}
+        for number in range(sa.CONTEXTS):
+            status = values.sa_status[number]
+            for half, name in enumerate(("bank_a", "bank_b")):
+                told = Signal(3, name=f"sa_status_{number}_{name}")
+                m.d.sync += told.eq(self.sa_states[sa.BANKS * number + half])
+                m.d.comb += status[at[name] : at[name] + len(told)].eq(told)
+            if number < self._contexts:
+                m.d.comb += status[at["busy"]].eq(busy)
         sa_result = Signal(4)
         m.d.sync += sa_result.eq(self.sa_result)
         m.d.comb += values.sa_result[0].eq(sa_result)
-        for n in range(sa.BANKS):
+        for n in range(sa.ALL_BANKS):
             spi_in = Signal(32, name=f"sa_spi_in_{n}")
             m.d.sync += spi_in.eq(self.sa_spi_in[n])
             m.d.comb += values.sa_spi_in[n].eq(spi_in)
@@ -143,6 +165,10 @@ class ControlRegisters(wiring.Component):
             self.host_ip6.eq(Cat(stored["HOST_IP6", n] for n in reversed(range(4)))),
             self.enterprise.eq(stored["ENTERPRISE", 0]),
         ]
+
+        with m.If(stb.sa_context):
+            m.d.sync += self.context.eq(bank.data)
+        m.d.comb += values.sa_context[0].eq(self.context)
 
         # Policy only tightens, until everything is zeroised.
         policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))

@@ -7,13 +7,13 @@ from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import CipherMode, cipher_job_layout
 from hw.stream import OctetSignature, SkidBuffer
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["AUTH_PORTS", "CIPHER_USERS", "AuthBeat", "AuthJob", "EngineShare"]
 
 CIPHER_USERS = ("inbound", "outbound")
 AUTH_PORTS = ("main", "outer", "outbound")
-AuthJob = data.StructLayout({"slot": range(4 * BANKS), "sha_1": 1})
+AuthJob = data.StructLayout({"slot": range(4 * ALL_BANKS), "sha_1": 1})
 """A message to hash: under which key, and with which hash."""
 AuthBeat = data.StructLayout({"data": 8, "last": 1})
 """An octet of a message."""
@@ -139,7 +139,7 @@ class EngineShare(wiring.Component):
         Towards the engines.
     """
 
-    def __init__(self, *, lanes: int, slots: int = 2 * BANKS):
+    def __init__(self, *, lanes: int, slots: int = 2 * ALL_BANKS):
         if lanes < 1:
             raise ValueError(f"lanes must be at least 1, not {lanes!r}")
         self._lanes = lanes

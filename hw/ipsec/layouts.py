@@ -4,21 +4,26 @@ from amaranth.hdl import Cat
 from amaranth.lib import data, enum
 
 from spec import suites
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = [
+    "BANK_WORDS",
     "EPOCH_BITS",
     "PAYLOAD_OCTETS",
     "RECORD_OCTETS",
     "TOKENS",
+    "BankView",
+    "BankWord",
     "Cipher",
+    "InboundSa",
     "InnerOffset",
     "MessageMeta",
+    "OutboundSa",
     "Protocol",
     "RecordOffset",
     "Reply",
     "ReplyKind",
-    "SaView",
+    "SuiteView",
     "TakenKind",
     "TakenMeta",
     "auth_slot",
@@ -84,6 +89,7 @@ class TakenKind(enum.Enum, shape=2):
 TakenMeta = data.StructLayout(
     {
         "kind": TakenKind,
+        "bank": range(ALL_BANKS),
         "token": range(TOKENS),
         "encapsulated": 1,
         "v6": 1,
@@ -103,6 +109,7 @@ TakenMeta = data.StructLayout(
 """Of a taken packet, which lies in the taken buffer from its IP header on, with what AH covers as
 zeros replaced by zeros.
 
+- `bank`: whose inbound SPI it has, of AH or ESP.
 - `token`: number of the sender's record. `tags`: VLAN tags, 0 to 2. `v6`: IPv6.
 - `encapsulated`: ESP in UDP.
 - `header_octets`: before AH, ESP or the clear message; a UDP header around them included.
@@ -115,44 +122,81 @@ zeros replaced by zeros.
 - `esp_spi`, `esp_sequence`: of ESP in AH (`ah_next` = 50), else of no meaning.
 """
 
-SaView = data.StructLayout(
+BankView = data.StructLayout(
     {
         "receives": 1,
         "epoch": EPOCH_BITS,
         "peered": 1,
-        "peer_v6": 1,
-        "peer_ip": 128,
         "protocol": Protocol,
-        "cipher": Cipher,
-        "aes256": 1,
-        "sha_1": 1,
-        "esn": 1,
-        "tunnel": 1,
         "spi_in": 32,
         "ah_spi_in": 32,
-        "spi_out": 32,
-        "ah_spi_out": 32,
-        "salt_in": 32,
-        "salt_out": 32,
-        "tx_sequence": 64,
-        "ah_tx_sequence": 64,
-        "tx_exhausted": 1,
     }
 )
-"""What the path sees of one bank.
+"""What all of the path sees of a bank all the time.
 
 - `receives`: packets are verified under it. `epoch` is another one each time that the bank stops to
   receive, so that a packet under way is not taken for one of a later SA in the same bank.
-- `peered`: from READY on, AH and ESP from `peer_ip` are ours (an IPv4 address in the low 32 bits,
-  as a number in network order).
-- `ah_spi_*`, `ah_tx_sequence`: of the AH SA around ESP (Protocol.BOTH). Of AH alone it is `spi_*`.
-- `tx_sequence`, `ah_tx_sequence`: next outbound numbers. `tx_exhausted`: one of them is used up.
+- `peered`: from READY on, AH and ESP from its station are ours.
+- `ah_spi_in`: of the AH SA around ESP (Protocol.BOTH). Of AH alone it is `spi_in`.
 """
+
+
+class BankWord(enum.IntEnum):
+    """Where in a bank's record each word lies. All but SUITE and FLAGS are as they were staged."""
+
+    SPI_IN = 0
+    SPI_OUT = 1
+    AH_SPI_IN = 2
+    AH_SPI_OUT = 3
+    SALT_IN = 4
+    SALT_OUT = 5
+    SUITE = 6
+    """SuiteView of its suite."""
+    FLAGS = 7
+    """spec.sa.SaFlag."""
+    RX_SEQ_HI = 8
+    RX_SEQ_LO = 9
+    TX_SEQ_HI = 10
+    TX_SEQ_LO = 11
+    """Last outbound number used, which counts on from what was staged."""
+    AH_RX_SEQ_HI = 12
+    AH_RX_SEQ_LO = 13
+    AH_TX_SEQ_HI = 14
+    AH_TX_SEQ_LO = 15
+    PEER_IP = 16
+    PEER_IP6 = 17
+    """The first of four."""
+
+
+BANK_WORDS = 32
+"""Words of a bank's record, of 32 bits."""
+
+SuiteView = data.StructLayout({"protocol": Protocol, "cipher": Cipher, "aes256": 1, "sha_1": 1})
+"""What the path must know of a suite."""
+
+InboundSa = data.StructLayout(
+    {"suite": SuiteView, "esn": 1, "tunnel": 1, "spi_in": 32, "ah_spi_in": 32, "salt_in": 32}
+)
+"""What of a bank's record verifies a packet."""
+
+OutboundSa = data.StructLayout(
+    {
+        "suite": SuiteView,
+        "esn": 1,
+        "tunnel": 1,
+        "spi_out": 32,
+        "ah_spi_out": 32,
+        "salt_out": 32,
+        "tx_sequence": 64,
+        "ah_tx_sequence": 64,
+    }
+)
+"""What of a bank's record protects a reply. `tx_sequence`, `ah_tx_sequence`: the numbers to use."""
 
 MessageMeta = data.StructLayout(
     {
         "protected": 1,
-        "bank": range(BANKS),
+        "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
         "encapsulated": 1,
@@ -177,7 +221,7 @@ class ReplyKind(enum.Enum, shape=2):
 Reply = data.StructLayout(
     {
         "kind": ReplyKind,
-        "bank": range(BANKS),
+        "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
         "encapsulated": 1,

@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.layouts import auth_slot, key_slot
 from hw.ipsec.sad_stage import StageNeeds
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["ORDERS", "KeyWork"]
 
 
-_KEY, _AUTH = range(2 * BANKS), range(4 * BANKS)
+_KEY, _AUTH = range(2 * ALL_BANKS), range(4 * ALL_BANKS)
 ORDERS = {
     "key_expand": data.StructLayout({"stb": 1, "slot": _KEY, "aes256": 1, "decrypt": 1}),
     "key_zeroise": data.StructLayout({"stb": 1, "slot": _KEY}),
@@ -44,10 +44,10 @@ class KeyWork(wiring.Component):
     def __init__(self):
         super().__init__(
             {
-                "dirty": In(BANKS),
-                "cleaned": Out(BANKS),
+                "dirty": In(ALL_BANKS),
+                "cleaned": Out(ALL_BANKS),
                 "expand": In(1),
-                "bank": In(range(BANKS)),
+                "bank": In(range(ALL_BANKS)),
                 "needs": In(StageNeeds),
                 "expanded": Out(1),
                 **{name: Out(layout) for name, layout in ORDERS.items()},
@@ -61,7 +61,7 @@ class KeyWork(wiring.Component):
         busy = Signal()
         m.d.sync += busy.eq(self.keys_busy | self.auth_busy)
         step = Signal(2)  # outbound, outer
-        bank = Signal(range(BANKS))
+        bank = Signal(range(ALL_BANKS))
         outbound, outer = step
         needs = self.needs
         m.d.comb += [
@@ -77,7 +77,9 @@ class KeyWork(wiring.Component):
             with m.State("idle"):
                 m.d.sync += [step.eq(0), bank.eq(self.bank)]
                 with m.If(self.dirty.any()):
-                    m.d.sync += bank.eq(~self.dirty[0])
+                    for n in reversed(range(ALL_BANKS)):
+                        with m.If(self.dirty[n]):
+                            m.d.sync += bank.eq(n)
                     m.next = "zeroise"
                 with m.Elif(self.expand):
                     m.next = "expand"
@@ -91,7 +93,7 @@ class KeyWork(wiring.Component):
                     m.d.sync += step.eq(step + 1)
                     m.next = "zeroise"
                     with m.If(step.all()):
-                        m.d.comb += self.cleaned.eq(Cat(bank == n for n in range(BANKS)))
+                        m.d.comb += self.cleaned.eq(Cat(bank == n for n in range(ALL_BANKS)))
                         m.next = "idle"
             with m.State("expand"):
                 with m.If(self.expand):

@@ -1,17 +1,24 @@
 """What the agent writes of an SA: to which bank it goes, and whether all of it is there."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.ipsec.layouts import Cipher, Protocol, auth_slot, key_slot
+from hw.ipsec.layouts import BANK_WORDS, BankWord, Protocol, SuiteView, auth_slot, key_slot
 from spec.headers import ESP_SPI_MIN
 from spec.registers import ADDRESS_BITS, BY_NAME
-from spec.sa import BANKS, SaFlag
+from spec.sa import ALL_BANKS, SaFlag
 from spec.suites import SUITES, Hash, Suite, SuiteFacts
 from spec.suites import Cipher as SuiteCipher
 
-__all__ = ["BankScalars", "StageNeeds", "StageRegisters", "check_suites", "key_write_layout"]
+__all__ = [
+    "BankSpis",
+    "RecordWrite",
+    "StageNeeds",
+    "StageRegisters",
+    "check_suites",
+    "key_write_layout",
+]
 
 _ALWAYS = (
     "STAGE_SPI_IN",
@@ -44,25 +51,13 @@ _AUTH = ("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_O
 _KEY_WORDS = 8
 _SUITE_BITS = 5
 
-BankScalars = data.StructLayout(
-    {
-        "protocol": Protocol,
-        "cipher": Cipher,
-        "aes256": 1,
-        "sha_1": 1,
-        "esn": 1,
-        "tunnel": 1,
-        "peer_v6": 1,
-        "peer_ip": 128,
-        "spi_in": 32,
-        "spi_out": 32,
-        "ah_spi_in": 32,
-        "ah_spi_out": 32,
-        "salt_in": 32,
-        "salt_out": 32,
-    }
-)
+BankSpis = data.StructLayout({"protocol": Protocol, "spi_in": 32, "ah_spi_in": 32})
 """What was written of one bank and is looked at all the time."""
+
+RecordWrite = data.StructLayout(
+    {"stb": 1, "bank": range(ALL_BANKS), "word": range(BANK_WORDS), "data": 32}
+)
+"""A word of a bank's record."""
 
 StageNeeds = data.StructLayout(
     {"key": 1, "aes256": 1, "auth": 1, "sha_1": 1, "outer": 1, "decrypt": 1, "built_in": 1}
@@ -104,16 +99,17 @@ class StageRegisters(wiring.Component):
         Nothing is written yet: a bank begins.
     wipe : Signal, in
         For each bank, empties its registers.
-    banks : array of BankScalars, out
+    banks : array of BankSpis, out
     needs : StageNeeds, out
         Of the staged suite.
     complete, supported, spi_is_good : Signal, out
-        Nothing is missing; suite and flags are ones of this build; no SPI is reserved, and no
-        inbound one is the other bank's in the same protocol.
+        Nothing is missing; suite and flags are ones of this build; no SPI is reserved.
     key_write, auth_write : struct, out
         To the stores.
-    sequence_write : struct, out
-        A word of a sequence number; `index` is in bits 5:2 of its address.
+    record_write : RecordWrite, out
+        What of the layout is neither key nor address of a register here.
+    peer_v6 : Signal, out
+        The staged bank's station has an IPv6 address.
     """
 
     def __init__(self, *, suites: tuple[Suite, ...]):
@@ -124,17 +120,18 @@ class StageRegisters(wiring.Component):
                 "address": In(ADDRESS_BITS),
                 "data": In(32),
                 "open": In(1),
-                "bank": In(range(BANKS)),
+                "bank": In(range(ALL_BANKS)),
                 "clear": In(1),
-                "wipe": In(BANKS),
-                "banks": Out(data.ArrayLayout(BankScalars, BANKS)),
+                "wipe": In(ALL_BANKS),
+                "banks": Out(data.ArrayLayout(BankSpis, ALL_BANKS)),
                 "needs": Out(StageNeeds),
                 "complete": Out(1),
                 "supported": Out(1),
                 "spi_is_good": Out(1),
-                "key_write": Out(key_write_layout(2 * BANKS)),
-                "auth_write": Out(key_write_layout(4 * BANKS)),
-                "sequence_write": Out(data.StructLayout({"stb": 1, "index": 4, "data": 32})),
+                "key_write": Out(key_write_layout(2 * ALL_BANKS)),
+                "auth_write": Out(key_write_layout(4 * ALL_BANKS)),
+                "record_write": Out(RecordWrite),
+                "peer_v6": Out(1),
             }
         )
 
@@ -147,7 +144,7 @@ class StageRegisters(wiring.Component):
         m = Module()
         # Decoded in one cycle, done in the next.
         takes = Signal()
-        bank = Signal(range(BANKS))
+        bank = Signal(range(ALL_BANKS))
         address = Signal(ADDRESS_BITS)
         word = Signal(32)
         high = Signal()  # a bit of the word above the lowest octet
@@ -178,44 +175,39 @@ class StageRegisters(wiring.Component):
         return m
 
     def _banks(self, m, bank, word, hits):
-        """The registers of both banks."""
-        plain = {
-            "spi_in": "STAGE_SPI_IN",
-            "spi_out": "STAGE_SPI_OUT",
-            "ah_spi_in": "STAGE_AH_SPI_IN",
-            "ah_spi_out": "STAGE_AH_SPI_OUT",
-            "salt_in": "STAGE_SALT_IN",
-            "salt_out": "STAGE_SALT_OUT",
-        }
-        facts = {name: Signal(2, name=f"written_{name}") for name in _FACTS}
+        """The registers of all banks, and the words of their records."""
+        facts = Signal(SuiteView)
         with m.Switch(word[:_SUITE_BITS]):
             for suite, of_suite in SUITES.items():
                 with m.Case(suite):
-                    m.d.comb += [
-                        facts[name].eq(int(fact(of_suite))) for name, fact in _FACTS.items()
-                    ]
-        for n in range(BANKS):
+                    m.d.comb += facts.eq(_view(of_suite))
+        plain = {"spi_in": "STAGE_SPI_IN", "ah_spi_in": "STAGE_AH_SPI_IN"}
+        for n in range(ALL_BANKS):
             held = self.banks[n]
-
-            def take(target, name, value, index=0, n=n):
-                with m.If(self.wipe[n]):
-                    m.d.sync += target.eq(0)
-                with m.Elif(hits[name, index] & (bank == n)):
-                    m.d.sync += target.eq(value)
-
+            is_staged = Signal(name=f"is_bank_{n}")
+            m.d.comb += is_staged.eq(bank == n)
             for field, name in plain.items():
-                take(held[field], name, word)
-            take(held.esn, "STAGE_FLAGS", (word & SaFlag.ESN).any())
-            take(held.tunnel, "STAGE_FLAGS", (word & SaFlag.TUNNEL).any())
-            take(held.peer_v6, "STAGE_FLAGS", (word & SaFlag.IPV6).any())
-            for field in _FACTS:
-                take(Value.cast(held[field]), "STAGE_SUITE", facts[field])
-            ip = Signal(32, name=f"peer_ip_{n}")
-            ip6 = Signal(128, name=f"peer_ip6_{n}")
-            take(ip, "STAGE_PEER_IP", word)
-            for index in range(4):
-                take(ip6.word_select(3 - index, 32), "STAGE_PEER_IP6", word, index)
-            m.d.comb += held.peer_ip.eq(Cat(Mux(held.peer_v6, ip6[:32], ip), ip6[32:]))
+                with m.If(is_staged & hits[name, 0]):
+                    m.d.sync += held[field].eq(word)
+            with m.If(is_staged & hits["STAGE_SUITE", 0]):
+                m.d.sync += held.protocol.eq(facts.protocol)
+            with m.If(self.wipe[n]):
+                m.d.sync += held.eq(0)
+        write = self.record_write
+        m.d.sync += [
+            write.stb.eq(Cat(hits.values()).any()),
+            write.bank.eq(bank),
+            write.data.eq(word),
+        ]
+        place = 0
+        for (name, index), hit in hits.items():
+            number = BankWord[name.removeprefix("STAGE_")] + index
+            place = place | Mux(hit, number, 0)
+        m.d.sync += write.word.eq(place)
+        with m.If(hits["STAGE_SUITE", 0]):
+            m.d.sync += write.data.eq(facts)
+        with m.If(hits["STAGE_FLAGS", 0]):
+            m.d.sync += self.peer_v6.eq((word & SaFlag.IPV6).any())
 
     def _stores(self, m, bank, address, word, hits, group_hits):
         """Keys and numbers go on a cycle later."""
@@ -235,12 +227,6 @@ class StageRegisters(wiring.Component):
         late = Signal(32)
         m.d.sync += late.eq(word)
         m.d.comb += [self.key_write.data.eq(late), self.auth_write.data.eq(late)]
-        sequence = [hit for (name, _), hit in hits.items() if "_SEQ_" in name]
-        m.d.comb += [
-            self.sequence_write.stb.eq(Cat(sequence).any()),
-            self.sequence_write.index.eq(address[2:6]),
-            self.sequence_write.data.eq(word),
-        ]
 
     def _suite(self, m, word, high, hits):
         """What the staged suite has; returns whether it is 0, and whether spec.suites lacks it."""
@@ -274,12 +260,9 @@ class StageRegisters(wiring.Component):
                 with m.Elif(group_hits[name] & lines[n]):
                     m.d.sync += flags[n].eq(1)
 
-        flags_good, wants_ip6 = Signal(), Signal()
+        flags_good = Signal()
         with m.If(hits["STAGE_FLAGS", 0]):
-            m.d.sync += [
-                flags_good.eq(~(high | word[len(SaFlag) : 8].any())),
-                wants_ip6.eq((word & SaFlag.IPV6).any()),
-            ]
+            m.d.sync += flags_good.eq(~(high | word[len(SaFlag) : 8].any()))
         has = {
             "scalars": Cat(written[name, 0] for name in _ALWAYS).all(),
             "outer": Cat(written[name, 0] for name in _OUTER).all()
@@ -299,7 +282,7 @@ class StageRegisters(wiring.Component):
                 ~none
                 & parts["scalars"]
                 & (parts["outer"] | ~needs.outer)
-                & (parts["ip6"] | ~wants_ip6)
+                & (parts["ip6"] | ~self.peer_v6)
                 & (parts["key"] | ~(needs.key | unknown))
                 & (parts["key_rest"] | ~needs.aes256)
                 & (parts["auth"] | ~needs.auth)
@@ -308,50 +291,29 @@ class StageRegisters(wiring.Component):
             self.supported.eq(needs.built_in & flags_good),
         ]
 
-        # Reserved SPIs are seen as they pass, and those of the other bank where they lie.
+        # Reserved SPIs are seen as they pass.
         free = {}
         unreserved = high | word[ESP_SPI_MIN.bit_length() - 1 : 8].any()
         for name in ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT"):
             free[name] = Signal(name=f"free_{name.lower()}")
             with m.If(hits[name, 0]):
                 m.d.sync += free[name].eq(unreserved)
-        ah = [held.protocol == Protocol.AH for held in self.banks]
-        both = [held.protocol == Protocol.BOTH for held in self.banks]
-        a, b = self.banks
-        same = Signal(4)
-        clash = Signal()
-        # An empty bank's SPIs are 0, which no other's are.
-        m.d.sync += [
-            same.eq(
-                Cat(
-                    a.spi_in == b.spi_in,
-                    a.ah_spi_in == b.ah_spi_in,
-                    a.spi_in == b.ah_spi_in,
-                    a.ah_spi_in == b.spi_in,
-                )
-            ),
-            clash.eq(
-                (same[0] & (ah[0] == ah[1]))
-                | (same[1] & both[0] & both[1])
-                | (same[2] & ah[0] & both[1])
-                | (same[3] & both[0] & ah[1])
-            ),
-            self.spi_is_good.eq(
-                free["STAGE_SPI_IN"]
-                & free["STAGE_SPI_OUT"]
-                & (~needs.outer | (free["STAGE_AH_SPI_IN"] & free["STAGE_AH_SPI_OUT"]))
-                & ~clash
-            ),
-        ]
+        m.d.sync += self.spi_is_good.eq(
+            free["STAGE_SPI_IN"]
+            & free["STAGE_SPI_OUT"]
+            & (~needs.outer | (free["STAGE_AH_SPI_IN"] & free["STAGE_AH_SPI_OUT"]))
+        )
 
 
-_FACTS = {
-    "protocol": lambda facts: facts.protocol,
-    "cipher": lambda facts: facts.cipher,
-    "aes256": lambda facts: facts.key_octets == 32,
-    "sha_1": lambda facts: facts.hash is Hash.SHA_1,
-}
-"""What BankScalars tells of a suite."""
+def _view(facts: SuiteFacts):
+    return SuiteView.const(
+        {
+            "protocol": facts.protocol,
+            "cipher": facts.cipher,
+            "aes256": facts.key_octets == 32,
+            "sha_1": facts.hash is Hash.SHA_1,
+        }
+    )
 
 
 def _needs(facts: SuiteFacts, suites: tuple[Suite, ...]):

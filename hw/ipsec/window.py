@@ -9,7 +9,7 @@ __all__ = ["ReplayWindow"]
 BLOCK = 16
 WINDOW_MAX = 1024
 # Above so many bits the blocks go to block RAM, if Yosys likes.
-_SMALL_BITS = 1024
+_SMALL_BITS = 2048
 
 
 class ReplayWindow(wiring.Component):

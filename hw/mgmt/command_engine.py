@@ -13,7 +13,7 @@ from spec import rmcp
 from spec.counters import COUNTER_COUNT, Counter
 from spec.headers import ASF, RMCP
 from spec.rmcp import AsfType, OemType, SystemState
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS, BANKS, CONTEXTS
 
 __all__ = ["CommandEngine"]
 
@@ -25,8 +25,8 @@ class CommandEngine(wiring.Component):
 
     A message of n octets takes n + 8 cycles to its effect, and its replies follow one by one. It
     is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
-    (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (sequence, tag), also when
-    it comes again under another SA (`SEC: RMCP.ONCE`). In clear only presence is answered
+    (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
+    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only presence is answered
     (`SEC: CLEAR.NO_POWER`).
 
     Attributes
@@ -35,8 +35,8 @@ class CommandEngine(wiring.Component):
         Of messages; after `octets` octets the packet on `i` holds padding, which is thrown away.
     power_stb, power_action : out
         A command for the pins.
-    commit_* : Signal
-        To the SAD.
+    asked_bank, bank_states, bank_spis, commit_* : Signal
+        To and from the SAD: the bank that the message came under, and what its context has.
     reply : stream of Reply, out
     tap : PacketSignature, out
         The octets of each message as they are read, for observation; without backpressure. A
@@ -53,7 +53,6 @@ class CommandEngine(wiring.Component):
                 "enterprise": In(32),
                 "bank_states": In(data.ArrayLayout(3, BANKS)),
                 "bank_spis": In(data.ArrayLayout(32, BANKS)),
-                "bank_epochs": In(data.ArrayLayout(EPOCH_BITS, BANKS)),
                 "host_state": In(4),
                 "host_off": In(1),
                 "host_sleep": In(1),
@@ -62,9 +61,10 @@ class CommandEngine(wiring.Component):
                 "power_action": Out(PowerAction),
                 "commit_stb": Out(1),
                 "commit_spi": Out(32),
-                "commit_under": Out(range(BANKS)),
                 "commit_result": In(8),
-                "commit_bank": In(range(BANKS)),
+                "commit_bank": In(range(ALL_BANKS)),
+                "commit_epoch": In(EPOCH_BITS),
+                "asked_bank": Out(range(ALL_BANKS)),
                 "reply": Out(stream.Signature(Reply)),
                 "tap": Out(PacketSignature()),
                 "count": Out(COUNTER_COUNT),
@@ -170,14 +170,15 @@ class CommandEngine(wiring.Component):
             & (meta.protected | types[AsfType.PRESENCE_PING.name]),
         )
 
-        # (sequence, tag) of commands that were acted on: tag by sequence, and whether there is one.
-        m.submodules.remembered = remembered = Memory(shape=9, depth=256, init=[])
+        # (context, sequence, tag) of commands that were acted on: tag by the other two, and whether
+        # there is one.
+        m.submodules.remembered = remembered = Memory(shape=9, depth=256 * CONTEXTS, init=[])
         recall = remembered.read_port(transparent_for=())
         remember = remembered.write_port()
         m.d.comb += [
-            recall.addr.eq(head.sequence),
+            recall.addr.eq(Cat(head.sequence, meta.bank[1:])),
             recall.en.eq(1),
-            remember.addr.eq(head.sequence),
+            remember.addr.eq(Cat(head.sequence, meta.bank[1:])),
             remember.data.eq(Cat(asf.tag, Const(1, 1))),
         ]
         recalled = Signal(9, reset_less=True)  # as the output register of block RAM is
@@ -187,13 +188,13 @@ class CommandEngine(wiring.Component):
         m.d.comb += [
             self.power_action.eq(asf.type[:2]),
             self.commit_spi.eq(commit.spi),
-            self.commit_under.eq(meta.bank),
+            self.asked_bank.eq(meta.bank),
         ]
 
         # Replies.
         is_ack = Signal()
         commit_result = Signal(8)
-        commit_bank = Signal(range(BANKS))
+        commit_bank = Signal(range(ALL_BANKS))
         commit_epoch = Signal(EPOCH_BITS)
         # As they are in the verdict, so that a reply that waits does not change.
         system_state = Signal(8)
@@ -215,7 +216,7 @@ class CommandEngine(wiring.Component):
             *(state.eq(self.bank_states[n]) for n, state in enumerate(states)),
             *(spi.eq(self.bank_spis[n]) for n, spi in enumerate(spis)),
         ]
-        m.d.comb += under.eq(meta.bank)
+        m.d.comb += under.eq(meta.bank[0])
         answers = [
             (
                 AsfType.PRESENCE_PING,
@@ -333,7 +334,7 @@ class CommandEngine(wiring.Component):
                     *snapshot,
                     commit_result.eq(self.commit_result),
                     commit_bank.eq(self.commit_bank),
-                    commit_epoch.eq(self.bank_epochs[self.commit_bank]),
+                    commit_epoch.eq(self.commit_epoch),
                 ]
                 m.next = "idle"
                 with m.If(~header_is_whole | ~is_plain):

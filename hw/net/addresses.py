@@ -2,10 +2,11 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import octets_of
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["AddressMatch"]
 
@@ -24,7 +25,8 @@ class AddressMatch(wiring.Component):
         An octet of an address; `is_source` and `index` (0 to 15; of IPv4 12 to 15) say which.
     v6 : Signal, in
     host_ip, host_ip6 : Signal, in
-    peer_ip, peer_v6 : array of Signal, in
+    peer_stb, peer_bank, peer_v6, peer_index, peer_octet : Signal, in
+        Writes an octet of the address of a bank's station; `peer_index` as `index`.
     to_host, from_peer : Signal, out
 
     Source: RFC 791 3.1, RFC 8200 3.
@@ -38,10 +40,13 @@ class AddressMatch(wiring.Component):
     v6: In(1)
     host_ip: In(32)
     host_ip6: In(128)
-    peer_ip: In(data.ArrayLayout(128, BANKS))
-    peer_v6: In(BANKS)
+    peer_stb: In(1)
+    peer_bank: In(range(ALL_BANKS))
+    peer_v6: In(1)
+    peer_index: In(4)
+    peer_octet: In(8)
     to_host: Out(1)
-    from_peer: Out(BANKS)
+    from_peer: Out(ALL_BANKS)
 
     def elaborate(self, platform):
         m = Module()
@@ -82,11 +87,29 @@ class AddressMatch(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [same.eq(1), any_set.eq(0)]
         m.d.comb += self.to_host.eq(same & any_set)
-        for n in range(BANKS):
-            peer = chosen(f"peer_{n}", self.peer_ip[n])
+        m.submodules.peers = peers = Memory(
+            shape=8 * ALL_BANKS, depth=16, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, read = peers.write_port(granularity=8), peers.read_port(domain="comb")
+        read_octets = Signal(8 * ALL_BANKS)
+        m.d.comb += [
+            write.addr.eq(self.peer_index),
+            write.data.eq(self.peer_octet.replicate(ALL_BANKS)),
+            write.en.eq(Mux(self.peer_stb, 1 << self.peer_bank, 0)),
+            read.addr.eq(Cat(column, row)),
+        ]
+        m.d.sync += read_octets.eq(read.data)
+        for n in range(ALL_BANKS):
+            peer = Signal(8, name=f"peer_{n}")
+            is_v6 = Signal(name=f"is_v6_{n}")
             family = Signal(name=f"family_{n}")
             from_peer = Signal(name=f"same_{n}", init=1)
-            m.d.sync += family.eq(self.peer_v6[n] == self.v6)
+            m.d.sync += [
+                peer.eq(read_octets.word_select(n, 8)),
+                family.eq(is_v6 == self.v6),
+            ]
+            with m.If(self.peer_stb & (self.peer_bank == n)):
+                m.d.sync += is_v6.eq(self.peer_v6)
             with m.If(of_source[-1] & (octet != peer)):
                 m.d.sync += from_peer.eq(0)
             with m.If(self.clear):

@@ -1,34 +1,27 @@
 """Pass, take or drop: the verdict over a frame from the wire, and its one counter."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.ipsec.layouts import TOKENS, Protocol, TakenKind, TakenMeta
+from hw.ipsec.layouts import TOKENS, BankView, Protocol, TakenKind, TakenMeta
 from hw.net.addresses import AddressMatch
 from hw.net.parser import AddressOctet, FrameFields
 from spec import headers
 from spec.counters import COUNTER_COUNT, Counter
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
-__all__ = ["BankView", "FrameClassifier"]
-
-BankView = data.StructLayout(
-    {
-        "receives": 1,
-        "protocol": Protocol,
-        "spi_in": 32,
-        "ah_spi_in": 32,
-        "peered": 1,
-        "peer_v6": 1,
-        "peer_ip": 128,
-    }
-)
-"""A bank as the classifier sees it: of the fields of `SaView`."""
+__all__ = ["FrameClassifier"]
 
 _SETTLE_CYCLES = 6
 """From `walked` or `ended` to the verdict: two cycles that the last fields come late, three ranks,
 and one."""
+
+_BANK_BITS = tuple(
+    sum(1 << n for n in range(ALL_BANKS) if n >> bit & 1)
+    for bit in range((ALL_BANKS - 1).bit_length())
+)
+"""For each bit of a bank's number the banks that have it."""
 
 
 class FrameClassifier(wiring.Component):
@@ -77,7 +70,12 @@ class FrameClassifier(wiring.Component):
     host_ip6: In(128)
     host_up: In(1)
     clear_allowed: In(1)
-    banks: In(data.ArrayLayout(BankView, BANKS))
+    banks: In(data.ArrayLayout(BankView, ALL_BANKS))
+    peer_stb: In(1)
+    peer_bank: In(range(ALL_BANKS))
+    peer_v6: In(1)
+    peer_index: In(4)
+    peer_octet: In(8)
     token: In(range(TOKENS))
     taken: Out(TakenMeta)
     arp_stb: Out(1)
@@ -106,11 +104,8 @@ class FrameClassifier(wiring.Component):
             match.host_ip.eq(self.host_ip),
             match.host_ip6.eq(self.host_ip6),
         ]
-        for n in range(BANKS):
-            m.d.comb += [
-                match.peer_ip[n].eq(self.banks[n].peer_ip),
-                match.peer_v6[n].eq(self.banks[n].peer_v6),
-            ]
+        for name in ("peer_stb", "peer_bank", "peer_v6", "peer_index", "peer_octet"):
+            m.d.comb += getattr(match, name).eq(getattr(self, name))
 
         # First rank: comparisons, each in a register of its own.
         mac_is_ours = registered(
@@ -146,9 +141,9 @@ class FrameClassifier(wiring.Component):
         )
         udp_holds_spi = registered("udp_holds_spi", have.udp & have.spi & (udp.octets >= 12))
         spi_is_marker = registered("spi_is_marker", fields.spi == 0)
-        hits = Signal(BANKS)
-        peers = Signal(BANKS)
-        for number in range(BANKS):
+        hits = Signal(ALL_BANKS)
+        peers = Signal(ALL_BANKS)
+        for number in range(ALL_BANKS):
             bank = self.banks[number]
             main = registered(f"main_hit_{number}", fields.spi == bank.spi_in)
             outer = registered(f"outer_hit_{number}", fields.spi == bank.ah_spi_in)
@@ -203,6 +198,7 @@ class FrameClassifier(wiring.Component):
         secured_ours = registered("secured_ours", ours_ip & to_secured)
         clear_ours = registered("clear_ours", ours_ip & to_clear)
         chain_ours = registered("chain_ours", ours_ip & fields.v6 & fault & peers.any())
+        # Of the banks that receive one at most has the SPI in the protocol.
         spi_known = registered("spi_known", known)
         l4_fits = registered("l4_fits", ~l4_octets[-1] & (l4_octets[:17] >= 4))
         l4_fits_udp = registered(
@@ -225,6 +221,7 @@ class FrameClassifier(wiring.Component):
         with_udp = Signal(8)
         m.d.comb += with_udp.eq(fields.header_octets + headers.UDP.octets)
         m.d.sync += [
+            meta.bank.eq(Cat((hits & mask).any() for mask in _BANK_BITS)),
             meta.token.eq(self.token),
             meta.encapsulated.eq(encap_ours),
             meta.v6.eq(fields.v6),

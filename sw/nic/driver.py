@@ -257,15 +257,15 @@ class NicDriver:
             power_out=bool(fields["power_out"]),
         )
 
-    def sa_status(self) -> SaStatus:
-        """The two banks. The SPIs are read after the states, and may be a step newer."""
-        fields = self._read_fields("SA_STATUS")
+    def sa_status(self, context: int = 0) -> SaStatus:
+        """The two banks of a context. The SPIs are read after the states, and may be a step newer."""
+        fields = self._read_fields("SA_STATUS", context)
         return SaStatus(
             bank_a=_known(BankState, fields["bank_a"]),
             bank_b=_known(BankState, fields["bank_b"]),
             busy=bool(fields["busy"]),
-            spi_in_a=self._read("SA_SPI_IN", 0),
-            spi_in_b=self._read("SA_SPI_IN", 1),
+            spi_in_a=self._read("SA_SPI_IN", BANKS * context),
+            spi_in_b=self._read("SA_SPI_IN", BANKS * context + 1),
         )
 
     def counters(self) -> dict[Counter, int]:
@@ -436,8 +436,8 @@ class NicDriver:
     def _write(self, name: str, value: int, index: int = 0) -> None:
         self._transport.write(facts.BY_NAME[name].address + 4 * index, value)
 
-    def _read_fields(self, name: str) -> dict[str, int]:
-        value = self._read(name)
+    def _read_fields(self, name: str, index: int = 0) -> dict[str, int]:
+        value = self._read(name, index)
         return {
             field.name: value >> field.lsb & ((1 << field.width) - 1)
             for field in facts.BY_NAME[name].fields

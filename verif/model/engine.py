@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from spec import rmcp as facts
 from spec.counters import Counter
 from spec.rmcp import AsfType, OemType, SystemState
+from spec.sa import BANKS
 from verif.model import rmcp
 from verif.model.host import HostMonitor
 from verif.model.pins import PinSequencer
@@ -43,8 +44,9 @@ class CommandEngine:
         self.host = host
         self.pins = pins
         self.enterprise = facts.OEM_ENTERPRISE_DEFAULT
-        self._tags: dict[int, int] = {}
-        """Tag of the last power command, by RMCP sequence number; it outlives every SA."""
+        self._tags: dict[tuple[int, int], int] = {}
+        """Tag of the last power command, by context and RMCP sequence number; it outlives every
+        SA."""
 
     def handle(self, message: bytes, under: int | None) -> tuple[Counter, list[Answer]]:
         """Acts on a UDP payload that came under bank `under`, or in clear (None).
@@ -63,16 +65,17 @@ class CommandEngine:
         if request.sequence != facts.RMCP_NO_ACK_SEQUENCE:
             answers.append(Answer(under, rmcp.acknowledge(request.sequence)))
         if request.type in rmcp.POWER_COMMANDS:
-            self._power(request)
+            assert under is not None
+            self._power(request, under // BANKS)
         else:
             answers.append(self._answer(request, under))
         return Counter.DELIVERED, answers
 
-    def _power(self, request: rmcp.Request) -> None:
+    def _power(self, request: rmcp.Request, context: int) -> None:
         assert isinstance(request.type, AsfType)
-        if self._tags.get(request.sequence) == request.tag:
+        if self._tags.get((context, request.sequence)) == request.tag:
             return  # a retransmission: acknowledged again, done once
-        self._tags[request.sequence] = request.tag
+        self._tags[context, request.sequence] = request.tag
         self.pins.command(request.type)
 
     def _answer(self, request: rmcp.Request, under: int | None) -> Answer:
@@ -127,11 +130,12 @@ class CommandEngine:
         return SystemState.SLEEPING if self.host.sleep_in else SystemState.S0
 
     def _sa_status(self, under: int) -> bytes:
-        bank_a, bank_b = self.sad.banks
+        first = under - under % BANKS
+        bank_a, bank_b = self.sad.banks[first : first + BANKS]
         return facts.SA_STATUS_DATA.pack(
             bank_a_state=bank_a.state,
             bank_b_state=bank_b.state,
-            under_bank=under,
+            under_bank=under % BANKS,
             host_state=self.host.state(self.sad.proven),
             bank_a_spi=bank_a.spi_in,
             bank_b_spi=bank_b.spi_in,

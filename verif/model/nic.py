@@ -5,7 +5,7 @@ from __future__ import annotations
 from spec.counters import Counter
 from spec.headers import ETHERNET, ETHERTYPE_ARP
 from spec.host import HostState
-from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT, REPLAY_WINDOW
+from spec.sa import ACK_MS_DEFAULT, CONTEXTS, GRACE_MS_DEFAULT, REPLAY_WINDOW
 from spec.suites import Suite, built_in
 from verif.model import arp
 from verif.model.classifier import (
@@ -41,6 +41,8 @@ class NicModel:
         Numbers in an anti-replay window: 32 to 1024.
     suites : tuple of Suite
         What is built in; others are UNSUPPORTED.
+    contexts : int
+        Contexts of the SAD.
 
     Attributes
     ----------
@@ -62,6 +64,7 @@ class NicModel:
         grace_ms: int = GRACE_MS_DEFAULT,
         replay_window: int = REPLAY_WINDOW,
         suites: tuple[Suite, ...] | None = None,
+        contexts: int = CONTEXTS,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -69,7 +72,13 @@ class NicModel:
             raise ValueError(
                 f"the window must be {WINDOW_MIN} to {WINDOW_MAX}, not {replay_window}"
             )
-        self.sad = Sad(ack_ms, grace_ms, replay_window, built_in() if suites is None else suites)
+        self.sad = Sad(
+            ack_ms,
+            grace_ms,
+            replay_window,
+            built_in() if suites is None else suites,
+            contexts,
+        )
         self.host = HostMonitor()
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)

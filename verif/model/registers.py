@@ -71,6 +71,8 @@ class Bus:
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
                 if not nic.sad.held:
                     self.stored["POLICY", 0] |= value & POLICY_BITS
+            case "SA_CONTEXT":
+                self.stored["SA_CONTEXT", 0] = nic.sad.context = value & (CONTEXTS - 1)
             case "SA_COMMAND":
                 nic.sad.command(value)
             case name if name.startswith("STAGE_"):
@@ -119,7 +121,7 @@ class Bus:
             case "LIMITS":
                 return pack_fields(
                     name,
-                    contexts=CONTEXTS,
+                    contexts=nic.sad.contexts,
                     banks=BANKS,
                     window=nic.sad.window,
                     lanes=LANES,
@@ -144,14 +146,14 @@ class Bus:
             case "SA_RESULT":
                 return nic.sad.result
             case "SA_STATUS":
+                if index >= nic.sad.contexts:
+                    return 0
+                bank_a, bank_b = banks[BANKS * index : BANKS * (index + 1)]
                 return pack_fields(
-                    name,
-                    bank_a=banks[0].state,
-                    bank_b=banks[1].state,
-                    busy=nic.sad.held,
+                    name, bank_a=bank_a.state, bank_b=bank_b.state, busy=nic.sad.held
                 )
             case "SA_SPI_IN":
-                return banks[index].spi_in
+                return banks[index].spi_in if index < len(banks) else 0
             case "COUNTERS":
                 return nic.counters[Counter(index)]
         raise KeyError(f"register {name} has no value in the model")

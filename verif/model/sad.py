@@ -1,4 +1,4 @@
-"""The SAD: one context of two banks, and the rules by which they change.
+"""The SAD: contexts of two banks, and the rules by which they change.
 
 The one rule of the project is kept here: a PROVEN bank changes only because the other bank was
 proven, or by zeroise-all. No register write reaches it.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from spec.headers import ESP_SPI_MIN, PROTOCOL_AH, PROTOCOL_ESP
 from spec.registers import BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import BANKS, REPLAY_WINDOW, BankState, SadCommand, SadResult, SaFlag
+from spec.sa import BANKS, CONTEXTS, REPLAY_WINDOW, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import OUTER_KEY_OCTETS, SUITES, Protocol, Suite, SuiteFacts, built_in
 from verif.model.window import ReplayWindow
 
@@ -184,7 +184,7 @@ class Bank:
 
 
 class Sad:
-    """Two banks.
+    """Contexts of two banks each; bank n is of context n // 2. One bank at most is STAGED.
 
     Parameters
     ----------
@@ -194,6 +194,8 @@ class Sad:
         Numbers in an anti-replay window.
     suites : tuple of Suite
         What is built in.
+    contexts : int
+        How many.
     """
 
     def __init__(
@@ -202,12 +204,16 @@ class Sad:
         grace_ms: int,
         window: int = REPLAY_WINDOW,
         suites: tuple[Suite, ...] | None = None,
+        contexts: int = CONTEXTS,
     ) -> None:
         self.ack_ms = ack_ms
         self.grace_ms = grace_ms
         self.window = window
         self.suites = built_in() if suites is None else suites
-        self.banks = [Bank() for _ in range(BANKS)]
+        self.contexts = contexts
+        self.banks = [Bank() for _ in range(contexts * BANKS)]
+        self.context = 0
+        """SA_CONTEXT: which one the next command is for."""
         self.result = SadResult.NONE
         self.station_authorised = False
         """Mirror of POLICY.station_authorised."""
@@ -220,6 +226,9 @@ class Sad:
         """A write to SA_COMMAND; `result` tells the outcome."""
         if self.held and value in (SadCommand.STAGE, SadCommand.READY):
             self.result = SadResult.BUSY
+            return
+        if self.context >= self.contexts:
+            self.result = SadResult.UNKNOWN
             return
         match value:
             case SadCommand.STAGE:
@@ -238,29 +247,33 @@ class Sad:
             self.banks[number].staged[name, index] = value
 
     def _stage(self) -> SadResult:
-        if self._numbered(BankState.READY, BankState.ACTIVE) is not None:
+        if self._of_context(BankState.READY, BankState.ACTIVE) is not None:
             return SadResult.BUSY
-        number = self._numbered(BankState.STAGED)
+        number = self._of_context(BankState.STAGED)
         if number is None:
-            number = self._numbered(BankState.EMPTY)
+            number = self._of_context(BankState.EMPTY)
         if number is None:
             return SadResult.BUSY
+        elsewhere = self._numbered(BankState.STAGED)
+        if elsewhere is not None:
+            self._zeroise(elsewhere)
         self.banks[number] = Bank(state=BankState.STAGED)
         return SadResult.OK
 
     def _ready(self) -> SadResult:
-        number = self._numbered(BankState.STAGED)
+        number = self._of_context(BankState.STAGED)
         if number is None:
             return SadResult.INCOMPLETE
-        bank, other = self.banks[number], self.banks[1 - number]
-        refusal = self._refusal(bank, other)
+        bank = self.banks[number]
+        others = [other for other in self.banks if other is not bank]
+        refusal = self._refusal(bank, others)
         if refusal is not None:
             return refusal
         bank.expand(self.window)
         self._enter(number, BankState.READY)
         return SadResult.OK
 
-    def _refusal(self, bank: Bank, other: Bank) -> SadResult | None:
+    def _refusal(self, bank: Bank, others: list[Bank]) -> SadResult | None:
         if bank.word("STAGE_SUITE") == Suite.NONE or not self._needed(bank) <= bank.staged.keys():
             return SadResult.INCOMPLETE
         facts = bank.facts
@@ -273,11 +286,11 @@ class Sad:
             spis += [bank.word("STAGE_AH_SPI_IN"), bank.word("STAGE_AH_SPI_OUT")]
         if min(spis) < ESP_SPI_MIN:
             return SadResult.BAD_SPI
-        if other.state is not BankState.EMPTY:
-            for protocol in (PROTOCOL_ESP, PROTOCOL_AH):
-                spi = bank.inbound_spi(protocol)
-                if spi is not None and spi == other.inbound_spi(protocol):
-                    return SadResult.BAD_SPI
+        for protocol in (PROTOCOL_ESP, PROTOCOL_AH):
+            spi = bank.inbound_spi(protocol)
+            taken = (o.inbound_spi(protocol) for o in others if o.state is not BankState.EMPTY)
+            if spi is not None and spi in taken:
+                return SadResult.BAD_SPI
         return None
 
     @staticmethod
@@ -300,7 +313,7 @@ class Sad:
         return names
 
     def _abort(self) -> SadResult:
-        number = self._numbered(*UNPROVEN)
+        number = self._of_context(*UNPROVEN)
         if number is not None:
             self._zeroise(number)
         return SadResult.OK
@@ -309,7 +322,7 @@ class Sad:
 
     def receiving(self, number: int) -> bool:
         """Whether packets under this bank are looked at."""
-        bank, other = self.banks[number], self.banks[1 - number]
+        bank, other = self.banks[number], self.banks[number ^ 1]
         if bank.state is BankState.READY:
             return not (self.station_authorised and other.state is BankState.PROVEN)
         return bank.state in (BankState.ACTIVE, BankState.PROVEN, BankState.RETIRING)
@@ -333,8 +346,8 @@ class Sad:
         """A packet was authenticated under bank `number`."""
         if self.banks[number].state in (BankState.READY, BankState.ACTIVE):
             self._enter(number, BankState.PROVEN)
-            if self.banks[1 - number].state is BankState.PROVEN:
-                self._enter(1 - number, BankState.RETIRING)
+            if self.banks[number ^ 1].state is BankState.PROVEN:
+                self._enter(number ^ 1, BankState.RETIRING)
 
     def commit(self, spi: int, under: int) -> tuple[CommitResult, int]:
         """Commit(spi), authenticated under bank `under`.
@@ -344,7 +357,7 @@ class Sad:
         tuple of CommitResult and int
             The result, and the bank that the answer goes out under.
         """
-        for number in (1 - under, under):
+        for number in (under ^ 1, under):
             bank = self.banks[number]
             if bank.spi_in == spi and bank.state in (
                 BankState.READY,
@@ -373,7 +386,7 @@ class Sad:
 
     def zeroise_all(self) -> None:
         """Empties every bank, proven or not."""
-        for number in range(BANKS):
+        for number in range(len(self.banks)):
             self._zeroise(number)
 
     @property
@@ -384,6 +397,13 @@ class Sad:
     def _numbered(self, *states: BankState) -> int | None:
         for number, bank in enumerate(self.banks):
             if bank.state in states:
+                return number
+        return None
+
+    def _of_context(self, *states: BankState) -> int | None:
+        first = BANKS * self.context
+        for number in range(first, first + BANKS):
+            if self.banks[number].state in states:
                 return number
         return None
 

@@ -11,12 +11,12 @@ from hw.ipsec.inbound.front import InboundFront
 from hw.ipsec.inbound.job import Pending
 from hw.ipsec.inbound.plain import PlainPath
 from hw.ipsec.inbound.verdict import InboundVerdict
-from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, MessageMeta, SaView, TakenMeta
+from hw.ipsec.layouts import BANK_WORDS, EPOCH_BITS, RECORD_OCTETS, TOKENS, MessageMeta, TakenMeta
 from hw.ipsec.window import ReplayWindow
 from hw.stream import OctetSignature, PacketSignature
 from hw.word_queue import WordQueue
 from spec.counters import COUNTER_COUNT
-from spec.sa import BANKS, REPLAY_WINDOW
+from spec.sa import ALL_BANKS, REPLAY_WINDOW
 
 __all__ = ["InboundPath"]
 
@@ -42,7 +42,8 @@ class InboundPath(wiring.Component):
     meta, i : streams, in
         Of taken packets, and these themselves, from their IP header on; `i` has at least the octets
         that `meta` says, and `last` with the last of a packet.
-    banks : array of SaView, in
+    receives, epoch, read_stb, read_address, read_data
+        As in `InboundFront`.
     host_ip, host_ip6 : Signal, in
         Where a packet in a tunnel must go to.
     job, cipher, cipher_o, cipher_tag; main_auth_*, outer_auth_*
@@ -64,17 +65,21 @@ class InboundPath(wiring.Component):
 
     def __init__(self, *, replay_window: int = REPLAY_WINDOW):
         self._replay_window = replay_window
-        auth_job = stream.Signature(auth_job_layout(slots=4 * BANKS))
+        auth_job = stream.Signature(auth_job_layout(slots=4 * ALL_BANKS))
         auth_octet = stream.Signature(auth_octet_layout())
         tag = OctetSignature()
         super().__init__(
             {
                 "meta": In(stream.Signature(TakenMeta)),
                 "i": In(PacketSignature()),
-                "banks": In(data.ArrayLayout(SaView, BANKS)),
+                "receives": In(ALL_BANKS),
+                "epoch": In(data.ArrayLayout(EPOCH_BITS, ALL_BANKS)),
+                "read_stb": Out(1),
+                "read_address": Out(range(ALL_BANKS * BANK_WORDS)),
+                "read_data": In(32),
                 "host_ip": In(32),
                 "host_ip6": In(128),
-                "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * BANKS))),
+                "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * ALL_BANKS))),
                 "cipher_i": Out(OctetSignature()),
                 "cipher_o": In(OctetSignature()),
                 "cipher_tag": In(tag),
@@ -85,10 +90,10 @@ class InboundPath(wiring.Component):
                 "outer_auth_i": Out(auth_octet),
                 "outer_auth_tag": In(tag),
                 "load_stb": In(1),
-                "load_index": In(range(2 * BANKS)),
+                "load_index": In(range(2 * ALL_BANKS)),
                 "load_edge": In(64),
                 "prove_stb": Out(1),
-                "prove_bank": Out(range(BANKS)),
+                "prove_bank": Out(range(ALL_BANKS)),
                 "inner_stb": Out(1),
                 "inner_token": Out(range(TOKENS)),
                 "inner_offset": Out(range(RECORD_OCTETS)),
@@ -114,7 +119,9 @@ class InboundPath(wiring.Component):
         m.submodules.feeder = feeder = InboundFeeder()
         m.submodules.plain = plain = PlainPath()
         m.submodules.verdict = verdict = InboundVerdict()
-        m.submodules.window = window = ReplayWindow(windows=2 * BANKS, window=self._replay_window)
+        m.submodules.window = window = ReplayWindow(
+            windows=2 * ALL_BANKS, window=self._replay_window
+        )
         m.submodules.pending = pending = WordQueue(Pending, depth=_PENDING)
 
         for inner, outer in (
@@ -147,12 +154,13 @@ class InboundPath(wiring.Component):
         wiring.connect(m, feeder.icv, verdict.icv)
 
         m.d.comb += [
-            front.banks.eq(self.banks),
-            *(
-                verdict.banks[n][name].eq(self.banks[n][name])
-                for n in range(BANKS)
-                for name in ("receives", "epoch")
-            ),
+            front.receives.eq(self.receives),
+            front.epoch.eq(self.epoch),
+            self.read_stb.eq(front.read_stb),
+            self.read_address.eq(front.read_address),
+            front.read_data.eq(self.read_data),
+            *(verdict.banks[n].receives.eq(self.receives[n]) for n in range(ALL_BANKS)),
+            *(verdict.banks[n].epoch.eq(self.epoch[n]) for n in range(ALL_BANKS)),
             self.keep.eq(feeder.keep),
             self.keep_token.eq(feeder.keep_token),
             feeder.keep_ready.eq(self.keep_ready),

@@ -15,7 +15,7 @@ from hw.ipsec.layouts import TOKENS, Cipher, auth_slot, key_slot
 from hw.ring import Ring
 from hw.stream import OctetSignature, PacketBeat, PacketSignature, SkidBuffer
 from spec.headers import AH, ESP, GCM_IV
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["InboundFeeder"]
 
@@ -100,11 +100,11 @@ class InboundFeeder(wiring.Component):
     i: In(PacketSignature())
     begin: Out(stream.Signature(Begin))
     direct: Out(OctetSignature())
-    cipher_job: Out(stream.Signature(cipher_job_layout(slots=2 * BANKS)))
+    cipher_job: Out(stream.Signature(cipher_job_layout(slots=2 * ALL_BANKS)))
     cipher: Out(OctetSignature())
-    main_job: Out(stream.Signature(auth_job_layout(slots=4 * BANKS)))
+    main_job: Out(stream.Signature(auth_job_layout(slots=4 * ALL_BANKS)))
     main: Out(stream.Signature(auth_octet_layout()))
-    outer_job: Out(stream.Signature(auth_job_layout(slots=4 * BANKS)))
+    outer_job: Out(stream.Signature(auth_job_layout(slots=4 * ALL_BANKS)))
     outer: Out(stream.Signature(auth_octet_layout()))
     pending: Out(stream.Signature(Pending))
     icv: Out(OctetSignature())

@@ -1,15 +1,24 @@
 """The front of the inbound path: which SA, and the cheap checks, before any engine has work."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.inbound.job import InboundJob
-from hw.ipsec.layouts import Cipher, Protocol, SaView, TakenKind, TakenMeta
+from hw.ipsec.layouts import (
+    BANK_WORDS,
+    EPOCH_BITS,
+    BankWord,
+    Cipher,
+    InboundSa,
+    Protocol,
+    TakenKind,
+    TakenMeta,
+)
 from spec import headers
 from spec.counters import COUNTER_COUNT, Counter
 from spec.headers import AH, ESP, GCM_IV, UDP
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS, SaFlag
 
 __all__ = ["InboundFront"]
 
@@ -20,6 +29,15 @@ _PADDING_OCTETS = 4
 _HIGH_OCTETS = 4
 _TEXT_MIN_OCTETS = 4
 _SETTLE_CYCLES = 3
+_WORDS = (
+    BankWord.SPI_IN,
+    BankWord.AH_SPI_IN,
+    BankWord.SUITE,
+    BankWord.FLAGS,
+    BankWord.SALT_IN,
+)
+"""Read of the bank, one a cycle."""
+_READ_CYCLES = 2
 
 
 def _ah_words(icv_octets: int) -> int:
@@ -30,8 +48,9 @@ def _ah_words(icv_octets: int) -> int:
 class InboundFront(wiring.Component):
     """Finds the SA of one taken packet after another, and refuses what can be refused at once.
 
-    A job about 17 cycles after `meta` was taken (20 for the second bank; 9 more where there is AH
-    around ESP), later while the verdict uses the window. The checks, each with its counter, in this
+    A job about 24 cycles after `meta` was taken (9 more where there is AH around ESP), later while
+    the verdict uses the window. The bank that the classifier found is read from the records; if it
+    is another SA by now, the SPI is unknown. The checks, each with its counter, in this
     order: SPI, the SPI of ESP in AH, protocol, AH's length and reserved field, ESP's length, the
     window of AH around ESP, the main window. Lengths of AH: ICV and no padding (IPv4 only), or
     padded to a multiple of eight (Linux pads so on IPv4 as well); the padding is covered by the
@@ -40,7 +59,10 @@ class InboundFront(wiring.Component):
     Attributes
     ----------
     meta : stream of TakenMeta, in
-    banks : array of SaView, in
+    receives, epoch : array of Signal, in
+        Of each bank.
+    read_stb, read_address, read_data : Signal
+        To the banks' records, as in `BankRecords`.
     job : stream of InboundJob, out
         One for each packet, refused ones included, in order.
     window_stb, window_outer, window_bank, window_esn, window_sequence : out
@@ -54,11 +76,15 @@ class InboundFront(wiring.Component):
     """
 
     meta: In(stream.Signature(TakenMeta))
-    banks: In(data.ArrayLayout(SaView, BANKS))
+    receives: In(ALL_BANKS)
+    epoch: In(data.ArrayLayout(EPOCH_BITS, ALL_BANKS))
+    read_stb: Out(1)
+    read_address: Out(range(ALL_BANKS * BANK_WORDS))
+    read_data: In(32)
     job: Out(stream.Signature(InboundJob))
     window_stb: Out(1)
     window_outer: Out(1)
-    window_bank: Out(range(BANKS))
+    window_bank: Out(range(ALL_BANKS))
     window_esn: Out(1)
     window_sequence: Out(32)
     window_taken: In(1)
@@ -71,18 +97,20 @@ class InboundFront(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         meta = Signal(TakenMeta)
-        bank = Signal(range(BANKS))
+        bank = Signal(range(ALL_BANKS))
         # Held from the lookup on: the SAD may change meanwhile, but not the shape of a packet.
-        view = Signal(SaView)
+        view = Signal(InboundSa)
+        suite = view.suite
+        receives, epoch = Signal(), Signal(EPOCH_BITS)
 
         # Kinds, a cycle behind `meta` and `view`; of a message in clear there is no SA.
         clear = Signal()
         is_ah, both, ah_alone, gmac = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
             is_ah.eq(meta.kind == TakenKind.AH),
-            both.eq(~clear & (view.protocol == Protocol.BOTH)),
-            ah_alone.eq(~clear & (view.protocol == Protocol.AH)),
-            gmac.eq(view.cipher == Cipher.GMAC),
+            both.eq(~clear & (suite.protocol == Protocol.BOTH)),
+            ah_alone.eq(~clear & (suite.protocol == Protocol.AH)),
+            gmac.eq(suite.cipher == Cipher.GMAC),
         ]
 
         # Lengths, rank by rank; `meta` and `view` do not change meanwhile.
@@ -94,19 +122,19 @@ class InboundFront(wiring.Component):
             m.d.comb += [tight.eq(_ah_words(16)), padded.eq(_ah_words(20))]
         with m.Elif(gmac):
             m.d.comb += [tight.eq(_ah_words(24)), padded.eq(_ah_words(28))]
-        with m.Elif(view.sha_1):
+        with m.Elif(suite.sha_1):
             m.d.comb += [tight.eq(_ah_words(12)), padded.eq(_ah_words(12))]
         with m.Else():
             m.d.comb += [tight.eq(_ah_words(16)), padded.eq(_ah_words(20))]
-        with m.Switch(view.cipher):
+        with m.Switch(suite.cipher):
             with m.Case(Cipher.GCM, Cipher.GMAC):
                 m.d.sync += overhead.eq(ESP.octets + GCM_IV.octets + _TAG_OCTETS)
             with m.Case(Cipher.CBC):
                 base = ESP.octets + _CBC_OCTETS
-                m.d.sync += overhead.eq(Mux(view.sha_1, base + _SHA_1_OCTETS, base + _TAG_OCTETS))
+                m.d.sync += overhead.eq(Mux(suite.sha_1, base + _SHA_1_OCTETS, base + _TAG_OCTETS))
             with m.Default():
                 m.d.sync += overhead.eq(
-                    Mux(view.sha_1, ESP.octets + _SHA_1_OCTETS, ESP.octets + _TAG_OCTETS)
+                    Mux(suite.sha_1, ESP.octets + _SHA_1_OCTETS, ESP.octets + _TAG_OCTETS)
                 )
         is_padded = Signal()
         m.d.sync += [
@@ -124,7 +152,7 @@ class InboundFront(wiring.Component):
         fits, text_is_right, esp_inside = Signal(), Signal(), Signal()
         cipher_octets = Signal(11)
         is_aligned, is_enough = Signal(), Signal()
-        with m.If(view.cipher == Cipher.CBC):
+        with m.If(suite.cipher == Cipher.CBC):
             m.d.comb += [is_aligned.eq(text[:4] == 0), is_enough.eq(text[4:11].any())]
         with m.Else():
             m.d.comb += [is_aligned.eq(text[:2] == 0), is_enough.eq(text[2:11].any())]
@@ -134,7 +162,7 @@ class InboundFront(wiring.Component):
             # What remains of a packet that is too short is below zero.
             text_is_right.eq(~rest[11] & ~text[11] & is_aligned & is_enough),
         ]
-        with m.Switch(view.cipher):
+        with m.Switch(suite.cipher):
             with m.Case(Cipher.CBC):
                 m.d.sync += cipher_octets.eq(text + _CBC_OCTETS)
             with m.Case(Cipher.GMAC):
@@ -154,8 +182,8 @@ class InboundFront(wiring.Component):
         main_counts, ah_counts = Signal(), Signal()
         known = Signal()
         m.d.sync += [
-            main_counts.eq(view.receives & (is_ah == (view.protocol == Protocol.AH))),
-            ah_counts.eq(view.receives & is_ah & (view.protocol == Protocol.BOTH)),
+            main_counts.eq(receives & (is_ah == (suite.protocol == Protocol.AH))),
+            ah_counts.eq(receives & is_ah & (suite.protocol == Protocol.BOTH)),
         ]
         m.d.comb += known.eq((main_counts & main_hit) | (ah_counts & ah_hit))
 
@@ -183,16 +211,16 @@ class InboundFront(wiring.Component):
             job.refused.eq(refused),
             job.clear.eq(clear),
             job.bank.eq(bank),
-            job.epoch.eq(view.epoch),
+            job.epoch.eq(epoch),
             job.token.eq(meta.token),
             job.encapsulated.eq(meta.encapsulated),
             job.v6.eq(meta.v6),
             job.tags.eq(meta.tags),
             job.ah.eq(is_ah),
             job.both.eq(both),
-            job.cipher.eq(view.cipher),
-            job.aes256.eq(view.aes256),
-            job.sha_1.eq(view.sha_1),
+            job.cipher.eq(suite.cipher),
+            job.aes256.eq(suite.aes256),
+            job.sha_1.eq(suite.sha_1),
             job.esn.eq(view.esn),
             job.tunnel.eq(view.tunnel & ~clear),
             job.next_header.eq(meta.ah_next),
@@ -215,17 +243,11 @@ class InboundFront(wiring.Component):
             m.d.comb += job.text_octets.eq(text)
 
         # One flip-flop for each state.
-        idle, clears, selects, matches, knows = (
-            Signal(init=1),
-            Signal(),
-            Signal(),
-            Signal(),
-            Signal(),
-        )
+        idle, clears, matches, knows = Signal(init=1), Signal(), Signal(), Signal()
+        reads = Signal(len(_WORDS) + _READ_CYCLES)
         settles = Signal(_SETTLE_CYCLES)
         shapes, asks, waits, gives = Signal(), Signal(), Signal(), Signal()
         taken, unknown, answered = Signal(), Signal(), Signal()
-        is_last_bank = bank == BANKS - 1
         is_clear = self.meta.payload.kind == TakenKind.CLEAR
         is_wrong = wrong_inside | wrong_protocol | wrong_ah | wrong_text
         is_new = ~(self.window_old | self.window_duplicate)
@@ -234,7 +256,7 @@ class InboundFront(wiring.Component):
             self.window_stb.eq(asks),
             self.job.valid.eq(gives),
             taken.eq(idle & self.meta.valid),
-            unknown.eq(knows & ~known & is_last_bank),
+            unknown.eq(knows & ~known),
             answered.eq(waits & self.window_done),
         ]
         wrong = {
@@ -250,8 +272,8 @@ class InboundFront(wiring.Component):
         m.d.sync += [
             idle.eq((idle & ~self.meta.valid) | (gives & self.job.ready)),
             clears.eq(taken & is_clear),
-            selects.eq((taken & ~is_clear) | (knows & ~known & ~is_last_bank)),
-            matches.eq(selects),
+            reads.eq(Cat(taken & ~is_clear, reads)),
+            matches.eq(reads[-1]),
             knows.eq(matches),
             settles.eq(Cat(knows & known, settles)),
             shapes.eq(settles[-1]),
@@ -269,11 +291,25 @@ class InboundFront(wiring.Component):
             *(self.count[why].eq(is_so) for why, is_so in wrong.items()),
         ]
         with m.If(idle):
-            m.d.sync += [meta.eq(self.meta.payload), clear.eq(is_clear), refused.eq(0), bank.eq(0)]
-        with m.If(selects):
-            m.d.sync += view.eq(self.banks[bank])
-        with m.If(knows & ~known & ~is_last_bank):
-            m.d.sync += bank.eq(bank + 1)
+            m.d.sync += [meta.eq(self.meta.payload), clear.eq(is_clear), refused.eq(0)]
+            m.d.sync += bank.eq(self.meta.payload.bank)
+        # Whether the bank receives is looked at when all of it was read: what is read of one that
+        # receives does not change.
+        m.d.sync += [receives.eq(self.receives.bit_select(bank, 1)), epoch.eq(self.epoch[bank])]
+        for n, which in enumerate(_WORDS):
+            with m.If(reads[n]):
+                m.d.comb += [self.read_stb.eq(1), self.read_address.eq(Cat(Const(which, 5), bank))]
+            with m.If(reads[n + _READ_CYCLES]):
+                match which:
+                    case BankWord.SUITE:
+                        m.d.sync += view.suite.eq(self.read_data)
+                    case BankWord.FLAGS:
+                        m.d.sync += [
+                            view.esn.eq((self.read_data & SaFlag.ESN).any()),
+                            view.tunnel.eq((self.read_data & SaFlag.TUNNEL).any()),
+                        ]
+                    case _:
+                        m.d.sync += view[which.name.lower()].eq(self.read_data)
         with m.If(unknown | (shapes & is_wrong) | (answered & ~is_new)):
             m.d.sync += refused.eq(1)
         # The window of AH around ESP first.

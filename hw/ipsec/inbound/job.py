@@ -3,7 +3,7 @@
 from amaranth.lib import data
 
 from hw.ipsec.layouts import EPOCH_BITS, TOKENS, Cipher
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["InboundJob", "Pending"]
 
@@ -11,7 +11,7 @@ InboundJob = data.StructLayout(
     {
         "refused": 1,
         "clear": 1,
-        "bank": range(BANKS),
+        "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
         "encapsulated": 1,
@@ -56,7 +56,7 @@ InboundJob = data.StructLayout(
 Pending = data.StructLayout(
     {
         "clear": 1,
-        "bank": range(BANKS),
+        "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
         "encapsulated": 1,

@@ -9,7 +9,7 @@ from hw.ipsec.inbound.plain import Decision, Finding
 from hw.ipsec.layouts import EPOCH_BITS
 from hw.stream import OctetSignature
 from spec.counters import COUNTER_COUNT, Counter
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["BankLife", "InboundVerdict"]
 
@@ -62,11 +62,11 @@ class InboundVerdict(wiring.Component):
     outer_tag: In(OctetSignature())
     finding: In(stream.Signature(Finding))
     decision: Out(stream.Signature(Decision))
-    banks: In(data.ArrayLayout(BankLife, BANKS))
+    banks: In(data.ArrayLayout(BankLife, ALL_BANKS))
     window_recheck: Out(1)
     window_update: Out(1)
     window_outer: Out(1)
-    window_bank: Out(range(BANKS))
+    window_bank: Out(range(ALL_BANKS))
     window_esn: Out(1)
     window_sequence: Out(32)
     window_high: Out(32)
@@ -75,7 +75,7 @@ class InboundVerdict(wiring.Component):
     window_old: In(1)
     window_duplicate: In(1)
     prove_stb: Out(1)
-    prove_bank: Out(range(BANKS))
+    prove_bank: Out(range(ALL_BANKS))
     count: Out(COUNTER_COUNT)
 
     def elaborate(self, platform):
