@@ -41,7 +41,8 @@ class SadResult(IntEnum):
     OK = 1
     BUSY = 2
     """No bank of the context is free now: one is unproven or retiring, or some bank is being
-    expanded or zeroised. Try again."""
+    expanded or zeroised. Or, of READY, a word was lost because it came while another bank was being
+    zeroised: begin anew with STAGE."""
     INCOMPLETE = 3
     """READY without a staged bank, or with a register of the layout not written."""
     UNSUPPORTED = 4

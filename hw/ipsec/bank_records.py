@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
+from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
 
 __all__ = ["BankRecords"]
@@ -57,8 +58,10 @@ class BankRecords(wiring.Component):
 
     Attributes
     ----------
-    write : struct, in
-        A word of the staged bank; is written in the same cycle.
+    write : RecordWrite, in
+        A word of the staged bank; is written in the same cycle, or when the walker pauses.
+    lost : Signal, out
+        Another one came while one was waiting: it is not written.
     read_stb, read_address : Signal, in; read_data : Signal, out
         For the inbound path: Cat(word, bank), and the word two cycles later.
     wipe : Signal, in
@@ -84,9 +87,8 @@ class BankRecords(wiring.Component):
     def __init__(self):
         super().__init__(
             {
-                "write": In(
-                    data.StructLayout({"stb": 1, "bank": _BANK, "word": _WORD_BITS, "data": 32})
-                ),
+                "write": In(RecordWrite),
+                "lost": Out(1),
                 "read_stb": In(1),
                 "read_address": In(range(_DEPTH)),
                 "read_data": Out(32),
@@ -142,21 +144,30 @@ class BankRecords(wiring.Component):
         with m.If(on_its_way):
             m.d.sync += on_its_way.eq(0)
 
+        # The walker writes first: an OS that writes without a pause must not keep back an answer.
+        # One word waits for its turn meanwhile.
         puts = Signal()
         put_data = Signal(32)
-        with m.If(self.write.stb):
+        waiting = Signal.like(self.write)
+        given = Mux(waiting.stb, waiting.as_value(), self.write.as_value())
+        turn = Signal.like(self.write)
+        m.d.comb += [turn.eq(given), self.lost.eq(puts & waiting.stb & self.write.stb)]
+        with m.If(puts):
             m.d.comb += [
                 write.en.eq(1),
-                write.addr.eq(Cat(self.write.word, self.write.bank)),
-                write.data.eq(self.write.data),
-            ]
-        with m.Else():
-            m.d.comb += [
-                write.en.eq(puts),
                 write.addr.eq(Cat(place, bank)),
                 write.data.eq(put_data),
             ]
-        put = puts & ~self.write.stb
+            with m.If(~waiting.stb):
+                m.d.sync += waiting.eq(self.write)
+        with m.Else():
+            m.d.comb += [
+                write.en.eq(turn.stb),
+                write.addr.eq(Cat(turn.word, turn.bank)),
+                write.data.eq(turn.data),
+            ]
+            with m.If(waiting.stb):
+                m.d.sync += waiting.eq(self.write)
         m.d.sync += self.wiping.eq(self.wiping | self.wipe)
 
         # What protects a reply.
@@ -220,13 +231,12 @@ class BankRecords(wiring.Component):
                             m.next = "edge high"
             with m.State("wipe"):
                 m.d.comb += puts.eq(1)
-                with m.If(put):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(place.all()):
-                        m.d.sync += self.wiping.eq(
-                            (self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe
-                        )
-                        m.next = "idle"
+                m.d.sync += place.eq(place + 1)
+                with m.If(place.all()):
+                    m.d.sync += self.wiping.eq(
+                        (self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe
+                    )
+                    m.next = "idle"
             with m.State("send"):
                 with m.If(came):
                     m.d.sync += at.eq(at + 1)
@@ -259,13 +269,11 @@ class BankRecords(wiring.Component):
                             number = numbers[n // 2][0]
                             m.d.comb += put_data.eq(number[32:] if n % 2 else number[:32])
                             following = _NUMBERS[(n + 1) % len(_NUMBERS)]
-                            with m.If(put):
-                                m.d.sync += place.eq(following)
-                with m.If(put):
-                    m.d.sync += at.eq(at + 1)
-                    with m.If(at == len(_NUMBERS) - 1):
-                        m.d.sync += [self.send_exhausted.eq(0), self.send_done.eq(1)]
-                        m.next = "sent"
+                            m.d.sync += place.eq(following)
+                m.d.sync += at.eq(at + 1)
+                with m.If(at == len(_NUMBERS) - 1):
+                    m.d.sync += [self.send_exhausted.eq(0), self.send_done.eq(1)]
+                    m.next = "sent"
             with m.State("sent"):
                 m.next = "idle"
             with m.State("own"):
@@ -273,7 +281,7 @@ class BankRecords(wiring.Component):
                     m.d.sync += at.eq(at + 1)
                     with m.Switch(at):
                         with m.Case(0):
-                            m.d.sync += own.protocol.eq(SuiteView(word).protocol)
+                            m.d.sync += own.protocol.eq(SuiteView(word[: SuiteView.size]).protocol)
                             ask(_CHECKS[1], self.bank)
                         with m.Case(1):
                             m.d.sync += own.spi_in.eq(word)
@@ -290,7 +298,9 @@ class BankRecords(wiring.Component):
                     m.d.sync += at.eq(at + 1)
                     with m.Switch(at):
                         with m.Case(0):
-                            m.d.sync += other_protocol.eq(SuiteView(word).protocol)
+                            m.d.sync += other_protocol.eq(
+                                SuiteView(word[: SuiteView.size]).protocol
+                            )
                             ask(_CHECKS[1], other)
                         with m.Case(1):
                             m.d.sync += [
@@ -356,7 +366,7 @@ class BankRecords(wiring.Component):
         sends = self.sends
         match which:
             case BankWord.SUITE:
-                m.d.sync += sends.suite.eq(word)
+                m.d.sync += sends.suite.eq(word[: SuiteView.size])
             case BankWord.FLAGS:
                 m.d.sync += [
                     sends.esn.eq((word & SaFlag.ESN).any()),

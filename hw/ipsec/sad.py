@@ -12,7 +12,7 @@ from hw.ipsec.layouts import BANK_WORDS, EPOCH_BITS, BankView, OutboundSa
 from hw.ipsec.sad_context import STATE_BITS, SadContext
 from hw.ipsec.sad_keys import ORDERS, KeyWork
 from hw.ipsec.sad_stage import StageRegisters, check_suites, key_write_layout
-from spec.registers import ADDRESS_BITS
+from spec.registers import ADDRESS_BITS, BY_NAME
 from spec.rmcp import CommitResult
 from spec.sa import ALL_BANKS, BANKS, CONTEXTS, SadCommand, SadResult
 from spec.suites import Suite
@@ -199,7 +199,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += any_staged.eq(has_staged.any())
         for number, context in enumerate(contexts):
             with m.If(context.has_staged):
-                m.d.comb += staged.eq(Cat(context.staged, number))
+                m.d.comb += staged.eq(BANKS * number + context.staged)
 
         # What is written goes to the staged bank alone.
         begins = Signal()
@@ -297,7 +297,13 @@ class SecurityAssociationDatabase(wiring.Component):
             may_expand.eq(0),
             refusal.eq(SadResult.PENDING),
         ]
-        with m.If(self.busy):
+        spoilt = Signal()  # a word was lost
+        is_staged_word = self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
+        with m.If(records.lost | (self.stage_stb & any_staged & is_staged_word & ~stage.open)):
+            m.d.sync += spoilt.eq(1)
+        with m.If(begins):
+            m.d.sync += spoilt.eq(0)
+        with m.If(self.busy | spoilt):
             m.d.sync += refusal.eq(SadResult.BUSY)
         with m.Elif(~is_staged_here | ~stage.complete):
             m.d.sync += refusal.eq(SadResult.INCOMPLETE)

@@ -26,8 +26,8 @@ class CommandEngine(wiring.Component):
     A message of n octets takes n + 8 cycles to its effect, and its replies follow one by one. It
     is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
     (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
-    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only presence is answered
-    (`SEC: CLEAR.NO_POWER`).
+    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only
+    presence is answered (`SEC: CLEAR.NO_POWER`).
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ from hw.ipsec.layouts import (
     Cipher,
     InboundSa,
     Protocol,
+    SuiteView,
     TakenKind,
     TakenMeta,
 )
@@ -302,7 +303,7 @@ class InboundFront(wiring.Component):
             with m.If(reads[n + _READ_CYCLES]):
                 match which:
                     case BankWord.SUITE:
-                        m.d.sync += view.suite.eq(self.read_data)
+                        m.d.sync += view.suite.eq(self.read_data[: SuiteView.size])
                     case BankWord.FLAGS:
                         m.d.sync += [
                             view.esn.eq((self.read_data & SaFlag.ESN).any()),
