@@ -294,7 +294,8 @@ class Nic(wiring.Component):
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
             builder.host_ip6.eq(control.host_ip6),
-            builder.banks.eq(sad.banks),
+            builder.receives.eq(inbound.receives),
+            builder.epoch.eq(inbound.epoch),
             *(
                 getattr(sad, name).eq(getattr(builder, name))
                 for name in ("send_stb", "send_bank", "send_takes")

@@ -13,13 +13,14 @@ from hw.crypto.hmac import auth_job_layout, auth_octet_layout
 from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.headers import octets_of
 from hw.ipsec.layouts import (
+    EPOCH_BITS,
     RECORD_OCTETS,
     TOKENS,
     Cipher,
+    OutboundSa,
     Protocol,
     Reply,
     ReplyKind,
-    SaView,
     auth_slot,
     key_slot,
 )
@@ -27,7 +28,7 @@ from hw.net.reply.layout import FrameLayout
 from hw.short_queue import ShortQueue
 from hw.stream import OctetSignature, PacketSignature, SkidBuffer
 from spec.headers import GCM_IV, IPV4, IPV6, UDP
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["FRAME_OCTETS_MAX", "ReplyBuilder"]
 
@@ -71,7 +72,7 @@ class ReplyBuilder(wiring.Component):
 
     A reply under a bank that no longer receives, or is of another epoch, or whose numbers are used
     up, is not sent; nor is one whose bank goes while it is protected, for parts of it may be under
-    a zeroised key (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: `tx_stb` takes it
+    a zeroised key (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: the records count it
     before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
 
     Parameters
@@ -86,8 +87,10 @@ class ReplyBuilder(wiring.Component):
     reply : stream of Reply, in
         Taken when its frame is whole, or given up.
     host_mac, host_ip, host_ip6 : Signal, in
-    banks, tx_stb, tx_bank
-        From and to the SAD.
+    receives, epoch : array of Signal, in
+        Of each bank.
+    send_stb, send_bank, send_takes, sends, send_exhausted, send_done
+        To the banks' records and back, as in `BankRecords`.
     record_token, record_inner, record_offset, record_data
         To the senders' records; `record_data` is there two cycles later.
     cipher_*, auth_*
@@ -113,18 +116,23 @@ class ReplyBuilder(wiring.Component):
                 "host_mac": In(48),
                 "host_ip": In(32),
                 "host_ip6": In(128),
-                "banks": In(data.ArrayLayout(SaView, BANKS)),
-                "tx_stb": Out(1),
-                "tx_bank": Out(range(BANKS)),
+                "receives": In(ALL_BANKS),
+                "epoch": In(data.ArrayLayout(EPOCH_BITS, ALL_BANKS)),
+                "send_stb": Out(1),
+                "send_bank": Out(range(ALL_BANKS)),
+                "send_takes": Out(1),
+                "sends": In(OutboundSa),
+                "send_exhausted": In(1),
+                "send_done": In(1),
                 "record_token": Out(range(TOKENS)),
                 "record_inner": Out(1),
                 "record_offset": Out(range(RECORD_OCTETS)),
                 "record_data": In(8),
-                "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * BANKS))),
+                "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * ALL_BANKS))),
                 "cipher_i": Out(OctetSignature()),
                 "cipher_o": In(OctetSignature()),
                 "cipher_tag": In(OctetSignature()),
-                "auth_job": Out(stream.Signature(auth_job_layout(slots=4 * BANKS))),
+                "auth_job": Out(stream.Signature(auth_job_layout(slots=4 * ALL_BANKS))),
                 "auth_i": Out(stream.Signature(auth_octet_layout())),
                 "auth_tag": In(OctetSignature()),
                 "o": Out(PacketSignature()),
@@ -147,7 +155,7 @@ class ReplyBuilder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         reply = self.reply.payload
-        view = Signal(SaView)
+        view, suite = self.sends, self.sends.suite
         # What is read is written long before.
         m.submodules[COLLISION_FREE_MEMORY] = memory = Memory(
             shape=8, depth=_MEMORY_OCTETS, init=[], attrs={"ram_style": "block"}
@@ -158,9 +166,11 @@ class ReplyBuilder(wiring.Component):
 
         # A bank that goes, or becomes another SA, takes its reply with it.
         stays = Signal()
-        now = self.banks[reply.bank]
         receives, epoch = Signal(), Signal.like(reply.epoch)
-        m.d.sync += [receives.eq(now.receives), epoch.eq(now.epoch)]
+        m.d.sync += [
+            receives.eq(self.receives.bit_select(reply.bank, 1)),
+            epoch.eq(self.epoch[reply.bank]),
+        ]
         with m.If(~receives | (epoch != reply.epoch)):
             m.d.sync += stays.eq(0)
 
@@ -173,12 +183,12 @@ class ReplyBuilder(wiring.Component):
             protected.eq(reply.kind == ReplyKind.PROTECTED),
             is_arp.eq(reply.kind == ReplyKind.ARP),
             ip4.eq(~reply.v6),
-            is_gcm.eq(view.cipher == Cipher.GCM),
-            is_gmac.eq(view.cipher == Cipher.GMAC),
-            is_cbc.eq(view.cipher == Cipher.CBC),
-            is_null.eq(view.cipher == Cipher.NULL),
-            alone.eq(view.protocol == Protocol.AH),
-            both.eq(view.protocol == Protocol.BOTH),
+            is_gcm.eq(suite.cipher == Cipher.GCM),
+            is_gmac.eq(suite.cipher == Cipher.GMAC),
+            is_cbc.eq(suite.cipher == Cipher.CBC),
+            is_null.eq(suite.cipher == Cipher.NULL),
+            alone.eq(suite.protocol == Protocol.AH),
+            both.eq(suite.protocol == Protocol.BOTH),
             is_short.eq(Mux(outer_pass, sizes.ah_icv, sizes.icv) == _SHA_1_OCTETS),
         ]
 
@@ -192,7 +202,7 @@ class ReplyBuilder(wiring.Component):
             self.record_token.eq(reply.token),
             self.record_inner.eq(layout.record_inner),
             self.record_offset.eq(layout.record_offset),
-            self.tx_bank.eq(reply.bank),
+            self.send_bank.eq(reply.bank),
         ]
 
         # The memory's writer: the layout, or a patch, or what comes from the engines.
@@ -319,16 +329,16 @@ class ReplyBuilder(wiring.Component):
         m.d.comb += [
             # No m.Switch on a part of the payload: its constant bits would be lost in simulation,
             # as Verilog never runs an `always @*` that reads nothing.
-            job.mode.as_value().eq(view.cipher.as_value()),
+            job.mode.as_value().eq(suite.cipher.as_value()),
             job.encrypt.eq(1),
             job.slot.eq(key_slot(reply.bank, 1)),
-            job.aes256.eq(view.aes256),
+            job.aes256.eq(suite.aes256),
             job.nonce.eq(Cat(octets_of(view.salt_out), wide)),
             job.aad.eq(Cat(spi, Mux(view.esn, Cat(wide), Cat(wide[4:], Const(0, 32))))),
             job.aad_octets.eq(Mux(alone, 0, Mux(view.esn, 12, 8))),
             job.octets.eq(Mux(outer_pass, ah_octets, esp_octets)),
             self.auth_job.payload.slot.eq(auth_slot(reply.bank, 1, is_outer)),
-            self.auth_job.payload.sha_1.eq(view.sha_1 & ~is_outer),
+            self.auth_job.payload.sha_1.eq(suite.sha_1 & ~is_outer),
             self.auth_i.payload.data.eq(octet),
             self.auth_i.payload.last.eq(is_last),
             self.cipher_i.payload.eq(octet),
@@ -344,21 +354,24 @@ class ReplyBuilder(wiring.Component):
             begun.eq(idle & ~begun & self.reply.valid & self.room),
             idle.eq(ended | (idle & ~begun)),
         ]
-        *_, has_view = _later(m, "begun", begun, 3)
-        looks = _state(m, "looks", begins=begun, ends=has_view)
+        *_, looked = _later(m, "begun", begun, 3)
+        looks = _state(m, "looks", begins=begun, ends=looked)
         with m.If(looks):
-            m.d.sync += [view.eq(now), stays.eq(1)]
+            m.d.sync += stays.eq(1)
+        asks = _state(m, "asks", begins=looked & protected, ends=self.send_done)
+        m.d.comb += [self.send_stb.eq(asks), self.send_takes.eq(1)]
+        has_view = Signal()
+        m.d.sync += has_view.eq((looked & ~protected) | (asks & self.send_done))
         *_, has_sizes = _later(m, "has_view", has_view, _SIZES_CYCLES)
         number, lays_out = Signal(), Signal()
         refused = Signal()
         m.d.comb += [
-            refused.eq(number & (~stays | view.tx_exhausted)),
-            self.tx_stb.eq(number & stays & ~view.tx_exhausted),
+            refused.eq(number & (~stays | self.send_exhausted)),
             layout.begin.eq(lays_out),
         ]
         m.d.sync += [
             number.eq(has_sizes & protected),
-            lays_out.eq((has_sizes & ~protected) | self.tx_stb),
+            lays_out.eq((has_sizes & ~protected) | (number & ~refused)),
         ]
 
         # Checksums, whole now.

@@ -10,10 +10,10 @@ from hw.ipsec.layouts import (
     PAYLOAD_OCTETS,
     RECORD_OCTETS,
     Cipher,
+    OutboundSa,
     Protocol,
     Reply,
     ReplyKind,
-    SaView,
 )
 from hw.net.reply.program import FIELDS, PROGRAM, Amount, Place, Source, Sum, When
 from spec import headers
@@ -92,7 +92,7 @@ class FrameLayout(wiring.Component):
         super().__init__(
             {
                 "reply": In(Reply),
-                "view": In(SaView),
+                "view": In(OutboundSa),
                 "host_mac": In(48),
                 "host_ip": In(32),
                 "host_ip6": In(128),
@@ -134,11 +134,11 @@ class FrameLayout(wiring.Component):
         m.d.sync += [
             protected.eq(reply.kind == ReplyKind.PROTECTED),
             is_arp.eq(reply.kind == ReplyKind.ARP),
-            alone.eq(view.protocol == Protocol.AH),
-            both.eq(view.protocol == Protocol.BOTH),
-            is_gmac.eq(view.cipher == Cipher.GMAC),
-            is_cbc.eq(view.cipher == Cipher.CBC),
-            is_null.eq(view.cipher == Cipher.NULL),
+            alone.eq(view.suite.protocol == Protocol.AH),
+            both.eq(view.suite.protocol == Protocol.BOTH),
+            is_gmac.eq(view.suite.cipher == Cipher.GMAC),
+            is_cbc.eq(view.suite.cipher == Cipher.CBC),
+            is_null.eq(view.suite.cipher == Cipher.NULL),
         ]
         has_esp, has_ah, tunnel, encapsulated = (Signal() for _ in range(4))
         m.d.sync += [
@@ -258,7 +258,7 @@ class FrameLayout(wiring.Component):
     def _sizes(self, m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, is_null, both):
         reply, view, sizes = self.reply, self.view, self.sizes
         icv = Signal(5)
-        m.d.comb += icv.eq(Mux(view.sha_1, _SHA_1_OCTETS, _TAG_OCTETS))
+        m.d.comb += icv.eq(Mux(view.suite.sha_1, _SHA_1_OCTETS, _TAG_OCTETS))
         beyond = Signal(4)
         ah_tight = Signal(6)
         m.d.sync += [
