@@ -236,19 +236,21 @@ class CipherEngine(wiring.Component):
         keystream = Signal(BLOCK_BITS)
         keystream_valid = Signal()
         taken = Signal()  # the core learns a cycle late that its block was taken
-        moves, loads = Signal(), Signal()
+        ended, offered = Signal(), Signal()
         m.d.comb += [
             self.result.ready.eq(taken),
             empty.eq(~keystream_valid & ~self.result.valid),
-            moves.eq(step | drops | ~keystream_valid),
-            loads.eq(is_last | drops | ~keystream_valid),
+            ended.eq(~keystream_valid | drops),
+            offered.eq(self.result.valid & ~taken),
         ]
-        m.d.sync += taken.eq(moves & loads & self.result.valid & ~taken)
-        with m.If(moves):
+        m.d.sync += taken.eq(offered & (ended | (step & is_last)))
+        with m.If(ended | step):
             # What the core shows while it has no result is zero, from two cycles later on.
-            m.d.sync += keystream.eq(Mux(loads, self.result.payload.block, keystream >> 8))
-            with m.If(loads):
-                m.d.sync += keystream_valid.eq(self.result.valid & ~taken)
+            m.d.sync += keystream.eq(
+                Mux(ended | is_last, self.result.payload.block, keystream >> 8)
+            )
+        with m.If(ended | (step & is_last)):
+            m.d.sync += keystream_valid.eq(offered)
         return keystream, keystream_valid
 
     def _prepare(
@@ -292,6 +294,7 @@ class CipherEngine(wiring.Component):
         position = Signal(range(BLOCK_OCTETS))
         at_start, at_end = Signal(init=1), Signal()  # of a block, as `position` says
         octets_left = Signal(OCTETS_BITS)
+        none, single = Signal(), Signal()  # `octets_left`, a cycle ago
         last = Signal()  # the octet of the text that comes next
         # Of the job under way: the next one may be in `job` already.
         encrypt, gmac = Signal(), Signal()
@@ -333,6 +336,8 @@ class CipherEngine(wiring.Component):
             ghash.clear.eq(tag_made),
             ghash.stb.eq(hashed_stb),
             ghash.octet.eq(hashed),
+            none.eq(octets_left == 0),
+            single.eq(octets_left == 1),
         ]
         with m.If(hashed_stb):
             m.d.sync += [
@@ -372,10 +377,9 @@ class CipherEngine(wiring.Component):
             with m.If(Mux(gmac, ~aad_more, at_end)):
                 m.d.sync += [in_aad.eq(0), sizes.eq(1)]
         with m.If(sizes):
-            none = octets_left == 0
             m.d.sync += [
                 sizes.eq(0),
-                last.eq(octets_left == 1),
+                last.eq(single),
                 ciphers.eq(~gmac & ~none),
                 encrypts.eq(~gmac & ~none & encrypt),
                 gmac_text.eq(gmac & ~none),
@@ -458,19 +462,16 @@ class CipherEngine(wiring.Component):
         mask = Signal(8)
         has_mask = Signal()
         has_more = Signal()  # octets to take
-        fits = Signal()  # so does the next octet: it has its mask, or there is room for it
+        room = Signal()  # of decryption
         m.d.comb += [
-            ports["ready"].eq(has_more & fits & ~(full & request)),
+            ports["ready"].eq(has_more & (first | has_mask | room) & ~(full & request)),
             takes.eq(self.i.valid & ports["ready"]),
             gives.eq(chaining & keystream_valid & out.i.ready & ~has_mask),
         ]
-        with m.If(~job.encrypt):
-            # Three octets may come before it is known.
-            m.d.sync += fits.eq(level < DELAY_OCTETS - 3)
-        with m.Elif(gives):
-            m.d.sync += [mask.eq(keystream[:8]), has_mask.eq(has_more), fits.eq(has_more)]
-        with m.If(takes & ~first & job.encrypt):
-            m.d.sync += [has_mask.eq(0), fits.eq(0)]
+        with m.If(gives & job.encrypt):
+            m.d.sync += [mask.eq(keystream[:8]), has_mask.eq(has_more)]
+        with m.If(takes & ~first):
+            m.d.sync += has_mask.eq(0)
         with m.If(takes & (in_left == 1)):
             m.d.sync += has_more.eq(0)
 
@@ -489,6 +490,8 @@ class CipherEngine(wiring.Component):
             advance.eq(gives | primes.any()),
         ]
         m.d.sync += [
+            # Three octets may come before it is known.
+            room.eq((level < DELAY_OCTETS - 3) & ~job.encrypt),
             took.eq(takes),
             gave.eq(gives),
             level.eq(level + took - gave),
@@ -523,8 +526,6 @@ class CipherEngine(wiring.Component):
             m.d.sync += [request.eq(0), block.eq(0)]
         with m.If(takes & at_end):
             m.d.sync += [full.eq(~is_iv), first.eq(0), is_iv.eq(0)]
-            with m.If(first):
-                m.d.sync += fits.eq(0)
         with m.If(over):
             m.d.sync += [chaining.eq(0), collected.eq(0), level.eq(0), mask.eq(0), has_more.eq(0)]
         with m.If(begin):
@@ -537,7 +538,7 @@ class CipherEngine(wiring.Component):
                 first.eq(encrypt),
                 has_more.eq(octets.any()),
                 has_mask.eq(0),
-                fits.eq(1),
+                room.eq(~encrypt),
                 read_at.eq(write_at),
             ]
         return ports

@@ -8,7 +8,7 @@ the last of them.
 Source: SP 800-38D 6.4.
 """
 
-from amaranth.hdl import Cat, Elaboratable, Module, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -86,16 +86,11 @@ class Ghash(wiring.Component):
             # Bit 7 of an octet is its lowest power of x.
             shifted = Cat(factor[place] for place in places)
             total = total ^ (shifted & z[7 - power].replicate(BLOCK_BITS))
-        product_next = Signal(BLOCK_BITS)
         y_next = Signal(BLOCK_BITS)
-        m.d.comb += [product_next.eq(total), y_next.eq(self.y)]
-
+        at_ends = ends.replicate(BLOCK_BITS)
+        m.d.comb += y_next.eq((Mux(stb, self.y >> 8, self.y) & ~at_ends) | (total & at_ends))
         with m.If(stb):
-            m.d.comb += y_next.eq(self.y >> 8)
-            m.d.sync += product.eq(product_next)
-        with m.If(ends):
-            m.d.comb += y_next.eq(product_next)
-            m.d.sync += product.eq(0)
+            m.d.sync += product.eq(total & ~at_ends)
         m.d.sync += [
             self.y.eq(y_next),
             stb.eq(self.stb),

@@ -40,8 +40,8 @@ def expand_layout(*, slots: int) -> data.StructLayout:
 class KeyExpansion(wiring.Component):
     """Makes round keys and H of a slot.
 
-    Contract: from `start` to `done` 290 cycles for AES-128 and 374 for AES-256 if each access is
-    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 496 and 680
+    Contract: from `start` to `done` 291 cycles for AES-128 and 375 for AES-256 if each access is
+    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 498 and 682
     cycles: no request to the AES core, but 28 cycles for each of the middle 9 or 13 round keys.
     `abort` ends it without `done`, and nothing is written after the cycle of `abort`. It is `busy`
     for two cycles more, but while it has a request with the AES core it must see that through.
@@ -124,11 +124,11 @@ class KeyExpansion(wiring.Component):
         m.submodules.sbox = box
         box_port = box.read_port()
 
-        # One flip-flop for each state.
+        # One flip-flop for each state, so that what goes into `temp` is a plain sum.
         idle, ends = Signal(init=1), Signal()
         reads, waits, gets = Signal(), Signal(), Signal()
         rotates, substitutes, adds_constant = Signal(), Signal(), Signal()
-        mixes, writes = Signal(), Signal()
+        mixes, writes, turns = Signal(), Signal(), Signal()
         h_asks, h_waits, h_gets, h_writes, h_ends = (
             Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "writes", "ends")
         )
@@ -154,6 +154,20 @@ class KeyExpansion(wiring.Component):
             self.write.lane.eq(lane),
             self.write.data.eq(temp),
         ]
+        shifts, keeps, adds_rcon = Signal(), Signal(), Signal()
+        m.d.comb += [
+            shifts.eq(substitutes | (rotates & ~odd)),
+            adds_rcon.eq(adds_constant & ~odd),
+            keeps.eq(~(shifts | mixes | (gets & ~adds) | h_asks | h_gets | ends)),
+        ]
+        m.d.sync += temp.eq(
+            (temp & keeps.replicate(LANE_BITS))
+            ^ (self.read.word.word_select(lane, LANE_BITS) & gets.replicate(LANE_BITS))
+            ^ (Cat(temp[8:], Mux(rotates, temp[:8], substituted)) & shifts.replicate(LANE_BITS))
+            ^ (rcon & adds_rcon.replicate(8))
+            ^ (linear(mix_column, temp) & mixes.replicate(LANE_BITS))
+            ^ (self.result.payload.block.word_select(lane, LANE_BITS) & h_gets.replicate(LANE_BITS))
+        )
         with m.If(idle):
             m.d.sync += [
                 slot.eq(self.start.slot),
@@ -174,9 +188,6 @@ class KeyExpansion(wiring.Component):
         with m.If(gets):
             m.d.sync += [
                 gets.eq(0),
-                temp.eq(
-                    self.read.word.word_select(lane, LANE_BITS) ^ (temp & adds.replicate(LANE_BITS))
-                ),
                 count.eq(MIXES - 1),
                 mixes.eq(mixing),
                 writes.eq(adds),
@@ -185,18 +196,16 @@ class KeyExpansion(wiring.Component):
                 m.d.sync += [adds.eq(1), lane.eq(0), read_index.eq(0), rotates.eq(1)]
         with m.If(rotates):  # RotWord, but not in the middle of eight
             m.d.sync += [rotates.eq(0), substitutes.eq(1), count.eq(LANES + 1)]
-            with m.If(~odd):
-                m.d.sync += temp.eq(temp.rotate_right(8))
         with m.If(substitutes):  # an octet a cycle; the first two in are shifted out
-            m.d.sync += [temp.eq(Cat(temp[8:], substituted)), count.eq(count - 1)]
+            m.d.sync += count.eq(count - 1)
             with m.If(counted):
                 m.d.sync += [substitutes.eq(0), adds_constant.eq(1)]
         with m.If(adds_constant):
             m.d.sync += [adds_constant.eq(0), reads.eq(1)]
             with m.If(~odd):
-                m.d.sync += [temp[:8].eq(temp[:8] ^ rcon), rcon.eq(linear(xtime, rcon))]
+                m.d.sync += rcon.eq(linear(xtime, rcon))
         with m.If(mixes):  # InvMixColumns is MixColumns thrice
-            m.d.sync += [temp.eq(linear(mix_column, temp)), count.eq(count - 1)]
+            m.d.sync += count.eq(count - 1)
             with m.If(counted):
                 m.d.sync += [mixes.eq(0), writes.eq(1)]
         with m.If(writes & self.write.taken):
@@ -211,24 +220,25 @@ class KeyExpansion(wiring.Component):
                 ]
                 with m.If(~last_index):
                     m.d.sync += [rotates.eq(adds), reads.eq(mixing)]
-                with m.Elif(mixing):
-                    m.d.sync += ends.eq(1)
-                with m.Elif(decrypt):
-                    m.d.sync += [adds.eq(0), mixing.eq(1), reads.eq(1)]
-                    m.d.sync += [index.eq(1), read_index.eq(1)]
                 with m.Else():
-                    m.d.sync += [h_asks.eq(1), holding.eq(1), index.eq(H_WORD)]
-        with m.If(h_asks):
-            m.d.sync += temp.eq(0)
-            with m.If(self.request.ready):
-                m.d.sync += [h_asks.eq(0), h_waits.eq(1)]
+                    m.d.sync += turns.eq(1)
+        with m.If(turns):  # the last word is written, or with `mixing` the last again
+            m.d.sync += turns.eq(0)
+            with m.If(mixing):
+                m.d.sync += ends.eq(1)
+            with m.Elif(decrypt):
+                m.d.sync += [adds.eq(0), mixing.eq(1), reads.eq(1)]
+                m.d.sync += [index.eq(1), read_index.eq(1)]
+            with m.Else():
+                m.d.sync += [h_asks.eq(1), holding.eq(1), index.eq(H_WORD)]
+        with m.If(h_asks & self.request.ready):
+            m.d.sync += [h_asks.eq(0), h_waits.eq(1)]
         with m.If(h_waits & self.result.valid):
             m.d.sync += [h_waits.eq(0), h_gets.eq(1)]
         with m.If(h_gets):
             m.d.sync += [
                 h_gets.eq(0),
                 h_writes.eq(1),
-                temp.eq(self.result.payload.block.word_select(lane, LANE_BITS)),
             ]
         with m.If(h_writes & (self.write.taken | aborted)):
             m.d.sync += [
@@ -240,13 +250,13 @@ class KeyExpansion(wiring.Component):
         with m.If(h_ends):
             m.d.sync += [h_ends.eq(0), holding.eq(0), ends.eq(1)]
         with m.If(ends):
-            m.d.sync += [ends.eq(0), idle.eq(1), temp.eq(0)]
+            m.d.sync += [ends.eq(0), idle.eq(1)]
             m.d.sync += [decrypt.eq(0), odd.eq(0), adds.eq(0), mixing.eq(0)]
         # Whatever was under way, but a request to the core.
         with m.If(self.abort):
             m.d.sync += aborted.eq(1)
             with m.If(~holding):
                 states = [idle, reads, waits, gets, rotates, substitutes, adds_constant, mixes]
-                m.d.sync += [state.eq(0) for state in [*states, writes, h_asks]]
+                m.d.sync += [state.eq(0) for state in [*states, writes, turns, h_asks]]
                 m.d.sync += [holding.eq(0), ends.eq(1)]
         return m

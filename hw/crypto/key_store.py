@@ -52,8 +52,8 @@ class KeyStore(wiring.Component):
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
 
-    *Expand*: takes 290 cycles for AES-128 and 374 for AES-256, and as many more as the AES core
-    is busy with other blocks; with `decrypt` 496 and 680 cycles, whatever the AES core does.
+    *Expand*: takes 291 cycles for AES-128 and 375 for AES-256, and as many more as the AES core
+    is busy with other blocks; with `decrypt` 498 and 682 cycles, whatever the AES core does.
     `done` pulses at its end. A strobe while `busy` is ignored. Writing the key of a slot that is
     being expanded spoils that slot. A slot serves the one direction it was expanded for, and has
     an H for encryption alone.
@@ -195,17 +195,16 @@ class KeyStore(wiring.Component):
     def _expand(self, m: Module, port: memory.ReadPort, zero_word: int) -> KeyExpansion:
         expansion = KeyExpansion(slots=self._slots)
         m.submodules.expansion = expansion
-        # A cycle late: zeros are not written before the next.
+        # A cycle late: zeros are not written before the next. An expansion that is asked for in the
+        # cycle of the strobe begins, and ends at once.
         abort = Signal()
         doomed = Signal()
-        m.d.sync += expansion.abort.eq(abort)
+        m.d.sync += expansion.abort.eq(Mux(expansion.busy, abort, doomed & self.expand.stb))
         m.d.comb += [
-            abort.eq(
-                self.zeroise.stb & (self.zeroise.slot == expansion.slot) & expansion.busy,
-            ),
+            abort.eq(self.zeroise.stb & (self.zeroise.slot == expansion.slot)),
             doomed.eq(self.zeroise.stb & (self.zeroise.slot == self.expand.slot)),
             expansion.start.eq(self.expand),
-            expansion.start.stb.eq(self.expand.stb & ~self.busy & ~doomed),
+            expansion.start.stb.eq(self.expand.stb & ~self.busy),
             self.busy.eq(self.zeroising | expansion.busy),
             self.done.eq(expansion.done & ~abort),
         ]
