@@ -16,10 +16,10 @@ SLOT_WORDS = 16
 STAGES = 3
 CAVP_VECTORS = 709  # of each direction
 EXPAND_CYCLES = {
-    (128, False): 285,
-    (256, False): 369,
-    (128, True): 495,
-    (256, True): 679,
+    (128, False): 291,
+    (256, False): 375,
+    (128, True): 498,
+    (256, True): 682,
 }
 LATENCY_CYCLES = {128: 35, 256: 47}
 INTERVAL_CYCLES = 16
