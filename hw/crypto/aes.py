@@ -24,7 +24,7 @@ ROUNDS_128 = 10
 ROUNDS_256 = 14
 STAGES = 3
 SPACING_CYCLES = 16
-MAX_SLOTS = 16
+MAX_SLOTS = 32
 
 
 def check_slots(slots: int) -> int:
@@ -33,10 +33,10 @@ def check_slots(slots: int) -> int:
     Raises
     ------
     ValueError
-        Unless `slots` is 2, 4, 8 or 16.
+        Unless `slots` is a power of two from 2 to 32.
     """
-    if slots not in (2, 4, 8, MAX_SLOTS):
-        raise ValueError(f"slots must be 2, 4, 8 or 16, not {slots!r}")
+    if slots not in (2, 4, 8, 16, MAX_SLOTS):
+        raise ValueError(f"slots must be 2, 4, 8, 16 or 32, not {slots!r}")
     return slots
 
 

@@ -554,7 +554,7 @@ class CipherUnit(wiring.Component):
     Parameters
     ----------
     slots : int
-        Keys held; 2, 4, 8 or 16.
+        Keys held; a power of two from 2 to 32.
 
     Attributes
     ----------

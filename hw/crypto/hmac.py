@@ -558,7 +558,7 @@ class HmacUnit(wiring.Component):
     lanes : int
         At least 1.
     slots : int
-        Keys held; 2, 4, 8 or 16.
+        Keys held; a power of two from 2 to 32.
     fifo_octets : int
         Message octets, padding included, that a lane can hold; a power of two of at least 256.
     sha_1 : bool

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.eth.fifo import PacketFifo
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, TakenMeta
-from hw.net.classifier import BankView, FrameClassifier
+from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
 from hw.stream import PacketSignature
 from spec.counters import COUNTER_COUNT
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["DEPTH", "ParserUnit", "VerdictBits"]
 
@@ -45,7 +45,7 @@ class ParserUnit(wiring.Component):
         The strobes of the classifier, what it knew of the buffers, and `TakenMeta`.
     record : struct, out
         Of the parser.
-    host_mac, host_ip, host_ip6, host_up, clear_allowed, banks, token, arp_room : in
+    host_mac, host_ip, host_ip6, host_up, clear_allowed, banks, peer_*, token, arp_room : in
         Of the classifier.
     """
 
@@ -61,7 +61,12 @@ class ParserUnit(wiring.Component):
     host_ip6: In(128)
     host_up: In(1)
     clear_allowed: In(1)
-    banks: In(data.ArrayLayout(BankView, BANKS))
+    banks: In(data.ArrayLayout(BankView, ALL_BANKS))
+    peer_stb: In(1)
+    peer_bank: In(range(ALL_BANKS))
+    peer_v6: In(1)
+    peer_index: In(4)
+    peer_octet: In(8)
     token: In(range(TOKENS))
     arp_room: In(1)
 
@@ -78,7 +83,10 @@ class ParserUnit(wiring.Component):
         wiring.connect(m, taken_buffer.o, wiring.flipped(self.taken))
         for name in ("fields", "walked", "ended", "address"):
             m.d.comb += getattr(classifier, name).eq(getattr(parser, name))
-        for name in ("host_mac", "host_ip", "host_ip6", "host_up", "clear_allowed", "banks"):
+        for name in (
+            *("host_mac", "host_ip", "host_ip6", "host_up", "clear_allowed", "banks"),
+            *("peer_stb", "peer_bank", "peer_v6", "peer_index", "peer_octet"),
+        ):
             m.d.comb += getattr(classifier, name).eq(getattr(self, name))
         verdict = self.verdict
         m.d.comb += [

@@ -51,7 +51,7 @@ class Strobes(Driver):
         if dut.power_stb.value:
             self.power.append(int(dut.power_action.value))
         if dut.commit_stb.value:
-            self.commits.append((int(dut.commit_spi.value), int(dut.commit_under.value)))
+            self.commits.append((int(dut.commit_spi.value), int(dut.asked_bank.value)))
 
 
 class NotedPins(PinSequencer):
@@ -122,7 +122,6 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     dut.enterprise.value = ENTERPRISE
     dut.bank_states.value = int(BankState.PROVEN) | int(BankState.READY) << 3
     dut.bank_spis.value = SPIS[0] | SPIS[1] << 32
-    dut.bank_epochs.value = EPOCHS[0] | EPOCHS[1] << 3
     host = HostMonitor()
     host.set_pins(None, True, None)
     dut.host_sleep.value, dut.host_off.value, dut.watchdog_expired.value = 1, 0, 0
@@ -142,6 +141,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
         spi = int.from_bytes(message[12:16].ljust(4, b"\0"), "big")
         result, answering = sad_model().commit(spi, bank)
         dut.commit_result.value, dut.commit_bank.value = int(result), answering
+        dut.commit_epoch.value = EPOCHS[answering]
         sad.banks = sad_model().banks
         verdict, answers = model.handle(message, None if clear else bank)
         values = {"protected": not clear, "bank": bank, "octets": len(message)}
@@ -181,7 +181,14 @@ async def only_four_types_move_a_pin(dut: Any) -> None:
     metas, source = StreamSource(bench, "meta"), PacketSource(bench, "i")
     sink, strobes = StreamSink(bench, "reply"), Strobes(bench)
     dut.enterprise.value = ENTERPRISE
-    for name in ("bank_states", "bank_spis", "bank_epochs", "host_state", "host_off", "host_sleep"):
+    for name in (
+        "bank_states",
+        "bank_spis",
+        "commit_epoch",
+        "host_state",
+        "host_off",
+        "host_sleep",
+    ):
         getattr(dut, name).value = 0
     dut.watchdog_expired.value = dut.commit_result.value = dut.commit_bank.value = 0
     await bench.reset()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hw.crypto.cipher import cipher_job_layout
-from hw.ipsec.layouts import MessageMeta, SaView, TakenMeta
+from hw.ipsec.layouts import BANK_WORDS, BankWord, MessageMeta, SuiteView, TakenMeta
 from spec.counters import COUNTER_COUNT, Counter
 from verif.cocotb.drivers import (
     Bench,
@@ -186,6 +186,42 @@ class Case:
     proves: int | None
 
 
+class BankRecordsPort(Driver):
+    """Stands where the banks' records are: a word two cycles after it was asked for."""
+
+    def __init__(self, bench: Bench, sas: list[Sa]) -> None:
+        super().__init__(bench)
+        self.words: dict[int, int] = {}
+        self.asked = [0, 0]
+        for number, sa in enumerate(sas):
+            kind = sa.kind
+            suite = SuiteView.const(
+                {
+                    "protocol": 2 if kind.both else int(kind.ah),
+                    "cipher": CIPHERS[kind.cipher],
+                    "aes256": kind.key == 32,
+                    "sha_1": kind.hash == "sha1",
+                }
+            )
+            record = {
+                BankWord.SPI_IN: sa.spi,
+                BankWord.AH_SPI_IN: sa.ah_spi,
+                BankWord.SALT_IN: int.from_bytes(sa.salt, "big"),
+                BankWord.SUITE: suite.as_bits(),
+                BankWord.FLAGS: sa.esn | sa.tunnel << 1,
+            }
+            for place, word in record.items():
+                self.words[number * BANK_WORDS + int(place)] = word
+
+    def drive(self) -> None:
+        self.bench.dut.read_data.value = self.asked.pop(0)
+
+    def sample(self) -> None:
+        dut = self.bench.dut
+        at = int(dut.read_address.value)
+        self.asked.append(self.words.get(at, 0) if dut.read_stb.value else 0)
+
+
 class Path:
     """The device with its surroundings."""
 
@@ -205,6 +241,7 @@ class Path:
         self.out = PacketSink(bench, "o", backpressure=pattern_of())
         self.strobes = Strobes(bench)
         Records(bench)
+        BankRecordsPort(bench, sas)
         dut.host_ip.value = int.from_bytes(HOST_V4, "big")
         dut.host_ip6.value = int.from_bytes(HOST_V6, "big")
         dut.load_stb.value = 0
@@ -213,26 +250,9 @@ class Path:
 
     def show_banks(self) -> None:
         """Drives what the SAD says."""
-        value = 0
-        for number, sa in enumerate(self.sas):
-            kind = sa.kind
-            view = SaView.const(
-                {
-                    "receives": self.receives[number],
-                    "epoch": self.epochs[number],
-                    "protocol": 2 if kind.both else int(kind.ah),
-                    "cipher": CIPHERS[kind.cipher],
-                    "aes256": kind.key == 32,
-                    "sha_1": kind.hash == "sha1",
-                    "esn": sa.esn,
-                    "tunnel": sa.tunnel,
-                    "spi_in": sa.spi,
-                    "ah_spi_in": sa.ah_spi,
-                    "salt_in": int.from_bytes(sa.salt, "big"),
-                }
-            )
-            value |= view.as_bits() << SaView.size * number
-        self.bench.dut.banks.value = value
+        dut = self.bench.dut
+        dut.receives.value = sum(bit << n for n, bit in enumerate(self.receives))
+        dut.epoch.value = sum(epoch << 3 * n for n, epoch in enumerate(self.epochs))
 
     async def begin(self) -> None:
         """Reset, and windows at the SAs' numbers."""
@@ -290,6 +310,8 @@ class Maker:
         self.rng = rng
         self.path = path
         self.last: dict[int, tuple[Case, int, int]] = {}
+        self.bank = 0
+        """What the classifier says of the packet that is made."""
 
     def meta_of(self, kind: int, l4: bytes, header_octets: int, **more: int) -> dict[str, int]:
         """What parser and classifier say of a packet."""
@@ -299,6 +321,7 @@ class Maker:
 
         padded = l4 + bytes(80)
         meta = {"kind": kind, "octets": len(l4), "header_octets": header_octets, **more}
+        meta["bank"] = self.bank
         meta |= {"token": self.rng.randrange(64), "tags": self.rng.randrange(3)}
         junk = self.rng.getrandbits(32)
         meta |= {"esp_spi": junk, "esp_sequence": junk, "ah_next": junk & 0xFF, "iv": junk}
@@ -329,6 +352,7 @@ class Maker:
         """A packet with a fault, or None where the SA has no place for it."""
         if fault == "clear":
             return self.clear()
+        self.bank = bank
         rng, sa = self.rng, self.path.sas[bank]
         kind = sa.kind
         if (

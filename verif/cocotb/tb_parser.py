@@ -11,7 +11,7 @@ import cocotb
 from amaranth.lib import data
 
 from hw.ipsec.layouts import RecordOffset, TakenKind, TakenMeta
-from hw.net.classifier import BankView
+from hw.ipsec.layouts import BankView
 from spec.counters import Counter
 from spec.headers import AH, ESP, PROTOCOL_AH, PROTOCOL_ESP, UDP
 from spec.sa import BankState
@@ -32,6 +32,7 @@ from verif.model.classifier import (
     classify,
 )
 from verif.model.parser import Parsed, parse
+from verif.model.sad import Bank
 
 KINDS = {
     "right": ("good", "replayed", "old", "jump"),
@@ -123,7 +124,7 @@ class Unit:
             stopped = name == "stopped"
             sink.backpressure = repeat(True) if stopped else pattern(name, self.rng)
 
-    def configure(self, os_up: bool, clear_open: bool) -> View:
+    async def configure(self, os_up: bool, clear_open: bool) -> View:
         """Shows the model's state to the device."""
         dut, model = self.dut, self.model
         banks = 0
@@ -135,10 +136,10 @@ class Unit:
                 "spi_in": bank.spi_in,
                 "ah_spi_in": bank.word("STAGE_AH_SPI_IN"),
                 "peered": bank.state not in (BankState.EMPTY, BankState.STAGED),
-                "peer_v6": bank.v6,
-                "peer_ip": bank.peer_ip,
             }
             banks |= bits_of(BankView, fields) << number * BankView.size
+            if fields["peered"]:
+                await self.write_peer(number, bank)
         dut.banks.value = banks
         dut.host_mac.value = model.host_mac
         dut.host_ip.value = model.host_ip
@@ -148,6 +149,17 @@ class Unit:
         dut.arp_room.value = self.arp_room = self.rng.random() < 0.7
         dut.token.value = self.token = self.rng.randrange(64)
         return View(model.host_mac, model.host_ip, model.host_ip6, os_up, clear_open, model.sad)
+
+    async def write_peer(self, number: int, bank: Bank) -> None:
+        """What the records do once a bank is complete."""
+        dut = self.dut
+        octets = bank.peer_ip.to_bytes(16 if bank.v6 else 4, "big")
+        for index, octet in enumerate(octets, start=16 - len(octets)):
+            dut.peer_bank.value, dut.peer_v6.value = number, int(bank.v6)
+            dut.peer_index.value, dut.peer_octet.value = index, octet
+            dut.peer_stb.value = 1
+            await self.bench.cycles()
+        dut.peer_stb.value = 0
 
     def check(self, frame: Frame, view: View, seen: Seen) -> None:
         """One frame: counter, strobes, meta and record; keeps what must leave the buffers."""
@@ -212,6 +224,7 @@ class Unit:
             is_ah = decision.protocol == PROTOCOL_AH
             kind = TakenKind.AH if is_ah else TakenKind.ESP
             wanted |= {"octets": len(decision.packet), "spi": decision.spi, "encapsulated": in_udp}
+            wanted["bank"] = self.model.sad.find(decision.protocol, decision.spi) or 0
             wanted |= ah_fields(parsed) if is_ah else esp_fields(parsed, before, "")
         assert seen.meta.kind == kind, seen.meta
         for name, value in wanted.items():
@@ -324,7 +337,7 @@ async def as_the_model_says(dut: Any, kind: str, idle: str, backpressure: str) -
             for action in generator.load(rng.choice(BUILT_IN)):
                 assert isinstance(action, BusWrite)
                 apply(unit.model, action)
-        view = unit.configure(os_up=rng.random() < 0.3, clear_open=rng.random() < 0.5)
+        view = await unit.configure(os_up=rng.random() < 0.3, clear_open=rng.random() < 0.5)
         names = [rng.choice(KINDS[kind]) for _ in range(FRAMES)]
         await unit.run([generator.made(getattr(generator, name)) for name in names], view)
     await unit.finish()
