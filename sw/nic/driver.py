@@ -258,7 +258,7 @@ class NicDriver:
         )
 
     def sa_status(self, context: int = 0) -> SaStatus:
-        """The two banks of a context. The SPIs are read after the states, and may be a step newer."""
+        """The two banks of a context; the SPIs are read after the states: a step newer, perhaps."""
         fields = self._read_fields("SA_STATUS", context)
         return SaStatus(
             bank_a=_known(BankState, fields["bank_a"]),

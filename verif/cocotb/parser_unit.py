@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.eth.fifo import PacketFifo
-from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, TakenMeta
+from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, BankView, TakenMeta
 from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
 from hw.stream import PacketSignature

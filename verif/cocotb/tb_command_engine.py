@@ -9,7 +9,7 @@ from hw.ipsec.layouts import MessageMeta, Reply
 from hw.mgmt.power import PowerAction
 from spec.counters import Counter
 from spec.rmcp import AsfType, OemType
-from spec.sa import BankState
+from spec.sa import ALL_BANKS, BANKS, BankState
 from verif.cocotb.drivers import (
     PATTERNS,
     Bench,
@@ -29,8 +29,8 @@ SPIS = (0x11112222, 0x33334444)
 EPOCHS = (2, 5)
 KIND_PROTECTED, KIND_CLEAR = 0, 1
 MESSAGES = 120
-REMEMBERED: dict[int, int] = {}
-"""Tags of commands by sequence: they outlive a reset, so one test's are the next one's."""
+REMEMBERED: dict[tuple[int, int], int] = {}
+"""Tags of commands by context and sequence. They outlive a reset: one test's are the next one's."""
 CYCLES_MAX = 30
 """From the last octet of a message to its verdict."""
 
@@ -78,11 +78,11 @@ def pack(layout: Any, **values: int) -> int:
 
 
 def sad_model() -> Sad:
-    """Two banks as the constant inputs of the device tell them: B newer, not yet proven."""
+    """All contexts as the constant inputs of the device tell them: B newer, not yet proven."""
     sad = Sad(1000, 1000)
-    for bank, state, spi in zip(sad.banks, (BankState.PROVEN, BankState.READY), SPIS, strict=True):
-        bank.state = state
-        bank.staged["STAGE_SPI_IN", 0] = spi
+    for number, bank in enumerate(sad.banks):
+        bank.state = (BankState.PROVEN, BankState.READY)[number % BANKS]
+        bank.staged["STAGE_SPI_IN", 0] = SPIS[number % BANKS]
     return sad
 
 
@@ -135,17 +135,17 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     seen: set[Counter] = set()
     for _ in range(MESSAGES):
         message = message_of(rng)
-        clear, bank = rng.random() < 0.2, rng.randrange(2)
+        clear, bank = rng.random() < 0.2, rng.randrange(ALL_BANKS)
         way = {"token": 6, "encapsulated": 1, "v6": 1, "tags": 2, "inner_v6": 1}
         way = {name: rng.getrandbits(bits) for name, bits in way.items()}
         spi = int.from_bytes(message[12:16].ljust(4, b"\0"), "big")
         result, answering = sad_model().commit(spi, bank)
         dut.commit_result.value, dut.commit_bank.value = int(result), answering
-        dut.commit_epoch.value = EPOCHS[answering]
+        dut.commit_epoch.value = EPOCHS[answering % BANKS]
         sad.banks = sad_model().banks
         verdict, answers = model.handle(message, None if clear else bank)
         values = {"protected": not clear, "bank": bank, "octets": len(message)}
-        metas.put(pack(MessageMeta, **values, epoch=EPOCHS[bank], **way))
+        metas.put(pack(MessageMeta, **values, epoch=EPOCHS[bank % BANKS], **way))
         source.send(message + rng.randbytes(rng.randrange(1, 5)))
         await metas.drained()
         await source.drained()
@@ -164,7 +164,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
             assert {name: field(Reply, reply, name) for name in way} == way
             if not clear:
                 assert field(Reply, reply, "bank") == answer.bank
-                assert field(Reply, reply, "epoch") == EPOCHS[answer.bank]
+                assert field(Reply, reply, "epoch") == EPOCHS[answer.bank % BANKS]
         await bench.cycles(4)
         assert not sink.count
     actions = [PowerAction(kind & 3) for kind in pins.asked]

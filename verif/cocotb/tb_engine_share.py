@@ -10,6 +10,7 @@ import itertools
 import cocotb
 from cocotb.triggers import with_timeout
 
+from spec.sa import ALL_BANKS
 from verif.cocotb.drivers import (
     PATTERNS,
     Bench,
@@ -26,7 +27,7 @@ LANES = bench_parameters().get("lanes", 2)
 JOB_FIELDS = [
     ("mode", 2),
     ("encrypt", 1),
-    ("slot", 2),
+    ("slot", (2 * ALL_BANKS - 1).bit_length()),
     ("aes256", 1),
     ("nonce", 96),
     ("aad", 96),
@@ -149,7 +150,7 @@ class ShareBench(Bench):
             JOB_FIELDS,
             mode=mode,
             encrypt=encrypt,
-            slot=rng.randrange(4),
+            slot=rng.randrange(2 * ALL_BANKS),
             aes256=rng.getrandbits(1),
             nonce=rng.getrandbits(96),
             aad=rng.getrandbits(96),

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hw.crypto.cipher import cipher_job_layout
 from hw.ipsec.layouts import BANK_WORDS, BankWord, MessageMeta, SuiteView, TakenMeta
 from spec.counters import COUNTER_COUNT, Counter
+from spec.sa import ALL_BANKS
 from verif.cocotb.drivers import (
     Bench,
     Driver,
@@ -85,7 +86,7 @@ class CipherUnit(Driver):
     def sample(self) -> None:
         if self.job is None and self.jobs.count:
             (value,) = [self.jobs._taken.popleft()]
-            self.job = cipher_job_layout(slots=4).from_bits(value)
+            self.job = cipher_job_layout(slots=2 * ALL_BANKS).from_bits(value)
         if self.job is None:
             return
         while self.octets.count and len(self.text) < self.job.octets:
@@ -132,7 +133,7 @@ class HmacPort(Driver):
             if not beat & 0x100:
                 continue
             job = self.jobs._taken.popleft()
-            slot, sha_1 = job & 7, job >> 3
+            slot, sha_1 = job & (4 * ALL_BANKS - 1), job // (4 * ALL_BANKS)
             assert slot & 3 == (2 if self.name == "outer" else 0)
             sa = self.sas[slot >> 2]
             if self.name == "outer":
@@ -214,12 +215,12 @@ class BankRecordsPort(Driver):
                 self.words[number * BANK_WORDS + int(place)] = word
 
     def drive(self) -> None:
-        self.bench.dut.read_data.value = self.asked.pop(0)
+        self.bench.dut.read_data.value = self.asked[0]
 
     def sample(self) -> None:
         dut = self.bench.dut
         at = int(dut.read_address.value)
-        self.asked.append(self.words.get(at, 0) if dut.read_stb.value else 0)
+        self.asked = [self.asked[1], self.words.get(at, 0) if dut.read_stb.value else 0]
 
 
 class Path:

@@ -10,8 +10,7 @@ from typing import Any
 import cocotb
 from amaranth.lib import data
 
-from hw.ipsec.layouts import RecordOffset, TakenKind, TakenMeta
-from hw.ipsec.layouts import BankView
+from hw.ipsec.layouts import BankView, RecordOffset, TakenKind, TakenMeta
 from spec.counters import Counter
 from spec.headers import AH, ESP, PROTOCOL_AH, PROTOCOL_ESP, UDP
 from spec.sa import BankState

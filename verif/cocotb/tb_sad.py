@@ -411,7 +411,7 @@ async def agrees_with_model(dut: Any) -> None:
             words = stores.held(number)
             written = {where: value for where, value in bank.staged.items() if where[0] in STORES}
             assert words == written, (
-                f"{action}: keys of bank {number}, {bank.state.name}: {words.items() ^ written.items()}"
+                f"{action}: bank {number}, {bank.state.name}: {words.items() ^ written.items()}"
             )
             check_view(view, bank)
             if rng.random() < 0.2:

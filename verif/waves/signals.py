@@ -9,7 +9,7 @@ from amaranth.lib import data
 from hw.crypto import cipher_job_layout
 from hw.ipsec.layouts import MessageMeta, Reply, TakenMeta
 from hw.stream import PacketBeat
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS
 
 __all__ = ["NETS", "STREAMS", "Stream", "find_nets"]
 
@@ -43,7 +43,7 @@ class Stream:
 
 def _cipher(user: str, end: str) -> Iterator[Stream]:
     """The cipher's streams of one user."""
-    job = cipher_job_layout(slots=2 * BANKS)
+    job = cipher_job_layout(slots=2 * ALL_BANKS)
     for part, layout in (("job", job), ("i", None), ("o", None), ("tag", None)):
         ends = (f"share.{user}_{part}", f"{end}.cipher_{part}")
         # The reply builder takes what it asked for at once.

@@ -72,8 +72,8 @@ class ReplyBuilder(wiring.Component):
 
     A reply under a bank that no longer receives, or is of another epoch, or whose numbers are used
     up, is not sent; nor is one whose bank goes while it is protected, for parts of it may be under
-    a zeroised key (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: the records count it
-    before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
+    a zeroised key (`SEC: ESP.ANSWER_UNDER_WHOLE_KEY`). Every number is used once: the records count
+    it before the first octet is encrypted (`SEC: ESP.NONCE_ONCE`).
 
     Parameters
     ----------
