@@ -85,12 +85,13 @@ class SkidBuffer(wiring.Component):
         spare = Signal(self._shape)
         has_spare = Signal()
         m.d.comb += self.i.ready.eq(~has_spare)
+        with m.If(~has_spare):
+            m.d.sync += spare.eq(self.i.payload)
         with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid | has_spare), has_spare.eq(0)]
+            m.d.sync += self.o.valid.eq(self.i.valid | has_spare)
             with m.If(has_spare):
                 m.d.sync += self.o.payload.eq(spare)
             with m.Else():
                 m.d.sync += self.o.payload.eq(self.i.payload)
-        with m.Elif(self.i.valid & ~has_spare):
-            m.d.sync += [spare.eq(self.i.payload), has_spare.eq(1)]
+        m.d.sync += has_spare.eq(self.o.valid & ~self.o.ready & (self.i.valid | has_spare))
         return m

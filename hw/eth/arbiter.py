@@ -1,6 +1,6 @@
 """Whole frames of two streams onto one."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,8 +12,9 @@ __all__ = ["FrameArbiter"]
 class FrameArbiter(wiring.Component):
     """Passes whole frames of `urgent` and `normal` to `o`; `urgent` first.
 
-    One octet per cycle, no latency; a frame once begun is never interrupted. The stream that
-    waits is held by backpressure, nothing is lost here.
+    One octet per cycle, no latency for `normal`, whose turn it is while nothing is sent; a cycle
+    for `urgent`, and for `normal` behind it. A frame once begun is never interrupted. The stream
+    that waits is held by backpressure, nothing is lost here.
     """
 
     urgent: In(PacketSignature())
@@ -22,12 +23,11 @@ class FrameArbiter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        holds_urgent = Signal()
-        holds_normal = Signal()
-        takes_urgent = Signal()
-        m.d.comb += takes_urgent.eq(holds_urgent | (self.urgent.valid & ~holds_normal))
-        for chosen, source in ((takes_urgent, self.urgent), (~takes_urgent, self.normal)):
-            with m.If(chosen):
+        # Whose turn it is stands in a register: streams wait for it, it never waits for a stream.
+        turn_urgent = Signal()
+        between = Signal(init=1)  # no frame has begun
+        for turn, source in ((turn_urgent, self.urgent), (~turn_urgent, self.normal)):
+            with m.If(turn):
                 m.d.comb += [
                     self.o.payload.eq(source.payload),
                     self.o.valid.eq(source.valid),
@@ -35,9 +35,10 @@ class FrameArbiter(wiring.Component):
                 ]
         # A valid beat belongs to its source until the frame ends, moved or not (stable payload).
         with m.If(self.o.valid):
-            ends = self.o.ready & self.o.payload.last
-            m.d.sync += [
-                holds_urgent.eq(takes_urgent & ~ends),
-                holds_normal.eq(~takes_urgent & ~ends),
-            ]
+            m.d.sync += between.eq(self.o.ready & self.o.payload.last)
+        with m.If(turn_urgent):
+            with m.If(between & ~self.urgent.valid):
+                m.d.sync += turn_urgent.eq(0)
+        with m.Elif(Mux(self.normal.valid, self.o.ready & self.normal.payload.last, between)):
+            m.d.sync += turn_urgent.eq(self.urgent.valid)
         return m

@@ -1,11 +1,14 @@
 """One cipher unit and a few HMAC lanes for both directions, a whole packet at a time."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import CipherMode, cipher_job_layout
+from hw.short_queue import ShortQueue
 from hw.stream import OctetSignature, SkidBuffer
 from spec.sa import BANKS
 
@@ -28,30 +31,42 @@ _Tag = data.StructLayout({"octet": 8, "port": range(len(AUTH_PORTS))})
 """An octet of a tag, and the number of the port that it goes to."""
 
 
-def _route_tags(m: Module, name: str, *, order: SyncFIFO, port, tag, users):
+def _route_tags(m: Module, name: str, *, order: ShortQueue, port, source, tags, users):
     """Gives each tag to the port that stands first in `order`, and takes it off with its end.
 
-    `tag` is a (valid, octet) of the source. A buffer keeps source and users apart.
-
-    Returns
-    -------
-    Signal
-        The source may let an octet go.
+    `port` and `source` are the parts of its first entry: to whom the tag goes, and which of `tags`
+    it is. The entry stands in registers, and a buffer keeps tags and users apart.
     """
     buffer = SkidBuffer(_Tag)
     m.submodules[f"{name}_buffer"] = buffer
     at = Signal(range(_TAG_OCTETS), name=f"{name}_octet")
-    ready = Signal(name=f"{name}_ready")
-    valid, octet = tag
+    is_last = Signal(name=f"{name}_is_last")
+    busy = Signal(name=f"{name}_busy")
+    turns = Signal(len(tags), name=f"{name}_turns")  # one of them at most
+    moves = Signal(name=f"{name}_moves")
     m.d.comb += [
-        buffer.i.payload.octet.eq(octet),
-        buffer.i.payload.port.eq(port),
-        buffer.i.valid.eq(valid & order.r_rdy),
-        ready.eq(buffer.i.ready & order.r_rdy),
-        order.r_en.eq(valid & ready & (at == _TAG_OCTETS - 1)),
+        order.r_en.eq(~busy & order.r_rdy),
+        buffer.i.valid.eq(
+            Cat(turn & tag.valid for turn, tag in zip(turns, tags, strict=True)).any()
+        ),
+        *(tag.ready.eq(turn & buffer.i.ready) for turn, tag in zip(turns, tags, strict=True)),
+        moves.eq(buffer.i.valid & buffer.i.ready),
     ]
-    with m.If(valid & ready):
-        m.d.sync += at.eq(at + 1)
+    for turn, tag in zip(turns, tags, strict=True):
+        with m.If(turn):
+            m.d.comb += buffer.i.payload.octet.eq(tag.payload)
+    to = Signal.like(buffer.i.payload.port, name=f"{name}_port")
+    m.d.comb += buffer.i.payload.port.eq(to)
+    with m.If(moves):
+        m.d.sync += [at.eq(at + 1), is_last.eq(at == _TAG_OCTETS - 2)]
+    with m.If(~busy):
+        m.d.sync += to.eq(port)
+    follows = Cat(order.r_rdy & (source == n) for n in range(len(tags)))
+    stays = ~(moves & is_last)
+    m.d.sync += [
+        busy.eq(Mux(busy, stays, order.r_rdy)),
+        turns.eq(Mux(busy, turns & stays.replicate(len(tags)), follows)),
+    ]
     for number, user in enumerate(users):
         is_mine = buffer.o.payload.port == number
         m.d.comb += [
@@ -60,7 +75,6 @@ def _route_tags(m: Module, name: str, *, order: SyncFIFO, port, tag, users):
         ]
         with m.If(is_mine):
             m.d.comb += buffer.o.ready.eq(user.ready)
-    return ready
 
 
 class _Turns:
@@ -75,38 +89,35 @@ class _Turns:
     """
 
     def __init__(self, m: Module, name: str, *, octets_bits: int) -> None:
-        self._queue = SyncFIFO(width=octets_bits + 1, depth=_CIPHER_DEPTH)
+        self._queue = ShortQueue(width=octets_bits + 1, depth=_CIPHER_DEPTH)
         m.submodules[name] = self._queue
         self.busy = Signal(name=f"{name}_busy")
         self.owner = Signal(name=f"{name}_owner")
-        self._is_last = Signal(name=f"{name}_is_last")
         self._left = Signal(octets_bits, name=f"{name}_left")
         entry = data.View(
             data.StructLayout({"octets": octets_bits, "owner": 1}), self._queue.r_data
         )
-        self.room = self._queue.w_rdy
+        self.room = self._queue.level != _CIPHER_DEPTH
         with m.If(~self.busy & self._queue.r_rdy):
             m.d.comb += self._queue.r_en.eq(1)
             m.d.sync += [
-                self.busy.eq(1),
                 self.owner.eq(entry.owner),
                 self._left.eq(entry.octets),
-                self._is_last.eq(entry.octets == 1),
             ]
 
     def push(self, m: Module, *, stb, octets, owner) -> None:
-        """Adds an entry in a cycle with `stb`, unless it would be one of no octets."""
+        """Adds an entry in a cycle with `stb`."""
         m.d.comb += [
             self._queue.w_data.eq(Cat(octets, owner)),
-            self._queue.w_en.eq(stb & octets.any()),
+            self._queue.w_en.eq(stb),
         ]
 
     def passed(self, m: Module, beat) -> None:
         """Counts an octet in each cycle with `beat`."""
         with m.If(self.busy & beat):
-            m.d.sync += [self._left.eq(self._left - 1), self._is_last.eq(self._left == 2)]
-            with m.If(self._is_last):
-                m.d.sync += self.busy.eq(0)
+            m.d.sync += self._left.eq(self._left - 1)
+        stays = ~(beat & (self._left == 1))
+        m.d.sync += self.busy.eq(Mux(self.busy, stays, self._queue.r_rdy))
 
 
 class EngineShare(wiring.Component):
@@ -114,8 +125,8 @@ class EngineShare(wiring.Component):
 
     A job that was accepted has its engine: its octets come next, and its results go to its user, in
     the order of the jobs. Users take turns, so none of them starves. Several jobs may be under way
-    in each engine; a job is taken two cycles after it is offered, or a few cycles later if another
-    user's is first, and reaches the engine in the cycle after that.
+    in each engine; a job is taken two or three cycles after it is offered, or a few cycles later if
+    another user's is first, and reaches the engine in the cycle after that.
 
     A user must bring the octets of an accepted job, and take its results, without waiting for
     anything of the other user. The inbound ports `main` and `outer` may wait for each other: they
@@ -197,7 +208,7 @@ class EngineShare(wiring.Component):
         octets_bits = len(self.job.payload.octets)
         taken = _Turns(m, "taken", octets_bits=octets_bits)
         given = _Turns(m, "given", octets_bits=octets_bits)
-        m.submodules.tags = tags = SyncFIFO(width=1, depth=_CIPHER_DEPTH)
+        m.submodules.tags = tags = ShortQueue(width=1, depth=_CIPHER_DEPTH)
 
         # A job is granted in one cycle and goes into a register in the next; then its octets and
         # tag are promised to its user.
@@ -205,10 +216,9 @@ class EngineShare(wiring.Component):
         turn = Signal()
         owner = Signal()
         granted, fresh, promised = Signal(), Signal(), Signal()
-        may = Signal()
-        m.d.comb += may.eq(
-            ~self.job.valid & ~fresh & ~promised & taken.room & given.room & tags.w_rdy
-        )
+        may, has_room = Signal(), Signal()
+        m.d.sync += has_room.eq(taken.room & given.room & (tags.level != _CIPHER_DEPTH) & ~promised)
+        m.d.comb += may.eq(~self.job.valid & ~fresh & ~promised & has_room)
         users = [getattr(self, f"{user}_job") for user in CIPHER_USERS]
         m.d.sync += [fresh.eq(granted), promised.eq(fresh)]
         with m.If(self.job.ready):
@@ -229,19 +239,22 @@ class EngineShare(wiring.Component):
             m.d.sync += preferred.eq(~turn)
         job = self.job.payload
         in_octets, out_octets = Signal(octets_bits), Signal(octets_bits)
-        has_tag = Signal()
+        takes, gives, has_tag = Signal(), Signal(), Signal()
         m.d.sync += [
             in_octets.eq(job.octets),
             out_octets.eq(job.octets),
-            has_tag.eq(job.mode != CipherMode.CBC),
+            takes.eq(fresh & job.octets.any()),
+            gives.eq(fresh & job.octets.any() & (job.mode != CipherMode.GMAC)),
+            has_tag.eq(fresh & (job.mode != CipherMode.CBC)),
         ]
-        with m.If(job.mode == CipherMode.GMAC):
-            m.d.sync += out_octets.eq(0)
-        with m.Elif((job.mode == CipherMode.CBC) & ~job.encrypt):
-            m.d.sync += out_octets.eq(job.octets - _CBC_IV_OCTETS)
-        taken.push(m, stb=promised, octets=in_octets, owner=owner)
-        given.push(m, stb=promised, octets=out_octets, owner=owner)
-        m.d.comb += [tags.w_data.eq(owner), tags.w_en.eq(promised & has_tag)]
+        with m.If((job.mode == CipherMode.CBC) & ~job.encrypt):
+            m.d.sync += [
+                out_octets.eq(job.octets - _CBC_IV_OCTETS),
+                gives.eq(fresh & (job.octets != _CBC_IV_OCTETS)),
+            ]
+        taken.push(m, stb=takes, octets=in_octets, owner=owner)
+        given.push(m, stb=gives, octets=out_octets, owner=owner)
+        m.d.comb += [tags.w_data.eq(owner), tags.w_en.eq(has_tag)]
 
         # Before the engine stands a buffer: its cipher and hash begin with a fresh cycle, and no
         # `ready` goes on from it to whoever reads the packet.
@@ -249,15 +262,14 @@ class EngineShare(wiring.Component):
         wiring.connect(m, buffer.o, wiring.flipped(self.i))
         taken.passed(m, buffer.i.valid & buffer.i.ready)
         given.passed(m, self.o.valid & self.o.ready)
-        m.d.comb += self.tag.ready.eq(
-            _route_tags(
-                m,
-                "tag",
-                order=tags,
-                port=tags.r_data,
-                tag=(self.tag.valid, self.tag.payload),
-                users=[getattr(self, f"{user}_tag") for user in CIPHER_USERS],
-            )
+        _route_tags(
+            m,
+            "tag",
+            order=tags,
+            port=tags.r_data,
+            source=Const(0),
+            tags=[self.tag],
+            users=[getattr(self, f"{user}_tag") for user in CIPHER_USERS],
         )
         for number, user in enumerate(CIPHER_USERS):
             i, o = getattr(self, f"{user}_i"), getattr(self, f"{user}_o")
@@ -286,7 +298,7 @@ class EngineShare(wiring.Component):
         order_layout = data.StructLayout(
             {"port": range(len(AUTH_PORTS)), "lane": range(max(self._lanes, 2))}
         )
-        m.submodules.order = order = SyncFIFO(width=order_layout.size, depth=_AUTH_DEPTH)
+        m.submodules.order = order = ShortQueue(width=order_layout.size, depth=_AUTH_DEPTH)
         port = Signal(range(len(AUTH_PORTS)))
         lane = Signal(range(max(self._lanes, 2)))
         is_free = Signal(self._lanes)
@@ -294,11 +306,19 @@ class EngineShare(wiring.Component):
         may = Signal()
         offered = Signal()
         accepted = Signal()
+        has_room = Signal()
+        wanted = Signal(len(AUTH_PORTS))
         entry = Signal(order_layout)
-        m.d.comb += [
+        # Both are a cycle late. The queue keeps a place for it; and an accepted port is looked at
+        # again no sooner than after the others.
+        m.d.sync += [
+            has_room.eq(order.level < _AUTH_DEPTH - 1),
             # A port that feeds a lane has no other one, or both would take its octets.
-            may.eq(is_free.bit_select(lane, 1) & order.w_rdy & ~feeds.bit_select(port, 1)),
-            offered.eq(Array(job.valid for job in jobs)[port]),
+            wanted.eq(Cat(job.valid for job in jobs) & ~feeds),
+        ]
+        m.d.comb += [
+            offered.eq(wanted.bit_select(port, 1)),
+            may.eq(is_free.bit_select(lane, 1) & has_room),
             entry.port.eq(port),
             entry.lane.eq(lane),
             order.w_data.eq(entry),
@@ -315,10 +335,11 @@ class EngineShare(wiring.Component):
         for number, job in enumerate(jobs):
             m.d.comb += job.ready.eq(accepted & (port == number))
 
-        owners, fed, ready = [], [], []
+        # Who feeds a lane: one flip-flop for each port.
+        feeders, ready = [], []
         for n in range(self._lanes):
             lane_job = getattr(self, f"lane_job_{n}")
-            owner = Signal(range(len(AUTH_PORTS)), name=f"owner_{n}")
+            feeder = Signal(len(AUTH_PORTS), name=f"feeder_{n}")
             feeding = Signal(name=f"feeding_{n}")
             m.submodules[f"buffer_{n}"] = buffer = SkidBuffer(AuthBeat)
             wiring.connect(m, buffer.o, wiring.flipped(getattr(self, f"lane_i_{n}")))
@@ -328,48 +349,35 @@ class EngineShare(wiring.Component):
             with m.If(accepted & (lane == n)):
                 m.d.sync += [
                     feeding.eq(1),
-                    owner.eq(port),
+                    feeder.eq(Cat(port == number for number in ports)),
                     lane_job.valid.eq(1),
                     lane_job.payload.eq(Array(job.payload.as_value() for job in jobs)[port]),
                 ]
+            mine = list(zip(feeder, beats, strict=True))
             m.d.comb += [
-                buffer.i.payload.eq(Array(beat.payload.as_value() for beat in beats)[owner]),
-                buffer.i.valid.eq(feeding & Array(beat.valid for beat in beats)[owner]),
+                buffer.i.payload.eq(
+                    reduce(or_, (Mux(feeds, beat.payload.as_value(), 0) for feeds, beat in mine))
+                ),
+                buffer.i.valid.eq(Cat(feeds & beat.valid for feeds, beat in mine).any()),
             ]
             with m.If(buffer.i.valid & buffer.i.ready & buffer.i.payload.last):
-                m.d.sync += feeding.eq(0)
-            owners.append(owner)
-            fed.append(feeding)
+                m.d.sync += [feeding.eq(0), feeder.eq(0)]
+            feeders.append(feeder)
             ready.append(buffer.i.ready)
         for number, beat in enumerate(beats):
-            mine = Signal(self._lanes, name=f"lanes_of_{AUTH_PORTS[number]}")
+            fed = [feeder[number] for feeder in feeders]
             m.d.comb += [
-                mine.eq(
-                    Cat(
-                        is_fed & (owner == number) & is_ready
-                        for is_fed, owner, is_ready in zip(fed, owners, ready, strict=True)
-                    )
-                ),
-                beat.ready.eq(mine.any()),
-                feeds[number].eq(
-                    Cat(
-                        is_fed & (owner == number)
-                        for is_fed, owner in zip(fed, owners, strict=True)
-                    ).any()
-                ),
+                beat.ready.eq(Cat(a & b for a, b in zip(fed, ready, strict=True)).any()),
+                feeds[number].eq(Cat(fed).any()),
             ]
 
         first = data.View(order_layout, order.r_data)
-        may_go = _route_tags(
+        _route_tags(
             m,
             "lane_tag",
             order=order,
             port=first.port,
-            tag=(
-                Array(lane_tag.valid for lane_tag in lane_tags)[first.lane],
-                Array(lane_tag.payload for lane_tag in lane_tags)[first.lane],
-            ),
+            source=first.lane,
+            tags=lane_tags,
             users=tags,
         )
-        for n, lane_tag in enumerate(lane_tags):
-            m.d.comb += lane_tag.ready.eq(may_go & (first.lane == n))

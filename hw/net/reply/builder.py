@@ -1,13 +1,16 @@
 """One reply after another: laid out in a small memory, protected there, and sent."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.cipher import cipher_job_layout
 from hw.crypto.hmac import auth_job_layout, auth_octet_layout
+from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.headers import octets_of
 from hw.ipsec.layouts import (
     RECORD_OCTETS,
@@ -21,6 +24,7 @@ from hw.ipsec.layouts import (
     key_slot,
 )
 from hw.net.reply.layout import FrameLayout
+from hw.short_queue import ShortQueue
 from hw.stream import OctetSignature, PacketSignature, SkidBuffer
 from spec.headers import GCM_IV, IPV4, IPV6, UDP
 from spec.sa import BANKS
@@ -35,15 +39,27 @@ _SHA_1_OCTETS = 12
 _HIGH_OCTETS = 4
 _QUEUE = 8
 _TTL = 64
+_FLAGS_OFFSET = 6
+_SIZES_CYCLES = 10
 
 
-class _Sink(enum.Enum):
-    """Where the octets of a region go."""
+def _later(m, name: str, stb, cycles: int) -> list[Signal]:
+    """The strobe one cycle later, two cycles later, and so on."""
+    late = Signal(cycles, name=f"{name}_late")
+    m.d.sync += late.eq(Cat(stb, late))
+    return list(late)
 
-    CIPHER = 0
-    LANE = 1
-    SUM = 2
-    OUT = 3
+
+def _state(m, name: str, *, begins, ends) -> Signal:
+    """A state: a flip-flop that is 1 from the cycle after `begins` to that of `ends`."""
+    state = Signal(name=name)
+    m.d.sync += state.eq(begins | (state & ~ends))
+    return state
+
+
+def _chosen(*choices):
+    """The value whose condition holds, of which no more than one does; 0 if none does."""
+    return reduce(or_, (Mux(condition, value, 0) for condition, value in choices))
 
 
 class ReplyBuilder(wiring.Component):
@@ -132,7 +148,8 @@ class ReplyBuilder(wiring.Component):
         m = Module()
         reply = self.reply.payload
         view = Signal(SaView)
-        m.submodules.memory = memory = Memory(
+        # What is read is written long before.
+        m.submodules[COLLISION_FREE_MEMORY] = memory = Memory(
             shape=8, depth=_MEMORY_OCTETS, init=[], attrs={"ram_style": "block"}
         )
         write, read = memory.write_port(), memory.read_port(transparent_for=())
@@ -146,7 +163,24 @@ class ReplyBuilder(wiring.Component):
         m.d.sync += [receives.eq(now.receives), epoch.eq(now.epoch)]
         with m.If(~receives | (epoch != reply.epoch)):
             m.d.sync += stays.eq(0)
-        protected = reply.kind == ReplyKind.PROTECTED
+
+        # What hangs on reply and SA stands in registers, for these stay long before it is needed.
+        protected, is_arp, ip4 = Signal(), Signal(), Signal()
+        is_gcm, is_gmac, is_cbc, is_null = Signal(), Signal(), Signal(), Signal()
+        alone, both, is_short = Signal(), Signal(), Signal()
+        outer_pass = Signal()  # AH around ESP, or AH alone
+        m.d.sync += [
+            protected.eq(reply.kind == ReplyKind.PROTECTED),
+            is_arp.eq(reply.kind == ReplyKind.ARP),
+            ip4.eq(~reply.v6),
+            is_gcm.eq(view.cipher == Cipher.GCM),
+            is_gmac.eq(view.cipher == Cipher.GMAC),
+            is_cbc.eq(view.cipher == Cipher.CBC),
+            is_null.eq(view.cipher == Cipher.NULL),
+            alone.eq(view.protocol == Protocol.AH),
+            both.eq(view.protocol == Protocol.BOTH),
+            is_short.eq(Mux(outer_pass, sizes.ah_icv, sizes.icv) == _SHA_1_OCTETS),
+        ]
 
         m.d.comb += [
             layout.reply.eq(reply),
@@ -162,16 +196,8 @@ class ReplyBuilder(wiring.Component):
         ]
 
         # The memory's writer: the layout, or a patch, or what comes from the engines.
-        patch_stb, patch_data = Signal(), Signal(8)
-        patch_part, patch_offset = Signal(9), Signal(4)
         patches, patch_octet = Signal(), Signal(8)
         patched_part, patched_offset = Signal(9), Signal(4)
-        m.d.sync += [
-            patches.eq(patch_stb),
-            patched_part.eq(patch_part),
-            patched_offset.eq(patch_offset),
-            patch_octet.eq(patch_data),
-        ]
         stored_at = Signal(9)
         stores = Signal()
         w_en, w_at, w_data = Signal(), Signal(9), Signal(8)
@@ -190,13 +216,14 @@ class ReplyBuilder(wiring.Component):
         # The memory's reader: from a place to the end, and behind that the high half of a number
         # where asked for.
         octet_layout = data.StructLayout({"data": 8, "last": 1})
-        m.submodules.queue = queue = SyncFIFO(width=octet_layout.size, depth=_QUEUE)
+        m.submodules.queue = queue = ShortQueue(width=octet_layout.size, depth=_QUEUE)
         read_at, end = Signal(9), Signal(9)
         reading = Signal()
         under_way, lasts = Signal(2), Signal(2)
         fetched = Signal(8, reset_less=True)  # as the output register of block RAM is
         has_tail, in_tail = Signal(), Signal()
         tail_left = Signal(range(_HIGH_OCTETS))
+        has_room = Signal()
         # Whoever takes the octets is far away.
         m.submodules.out = out = SkidBuffer(octet_layout)
         leaves = Signal()
@@ -204,11 +231,12 @@ class ReplyBuilder(wiring.Component):
         high = Signal(8 * _HIGH_OCTETS)
         octet = Signal(8)
         is_last = Signal()
-        gives = Signal()  # from a region's begin to its last octet
         first_in = data.View(octet_layout, queue.r_data)
-        at_end = read_at + 1 == end
+        last_at, at_end = Signal(9), Signal()
+        m.d.sync += last_at.eq(end - 1)
         m.d.comb += [
-            fetch.eq(reading & (queue.w_level <= _QUEUE - 4)),
+            at_end.eq(read_at == last_at),
+            fetch.eq(reading & has_room),
             read.addr.eq(read_at),
             read.en.eq(1),
             queue.w_en.eq(under_way[1]),
@@ -217,7 +245,7 @@ class ReplyBuilder(wiring.Component):
             out.i.payload.last.eq(Mux(in_tail, tail_left == 0, first_in.last & ~has_tail)),
             out.i.valid.eq(queue.r_rdy | in_tail),
             leaves.eq(out.i.valid & out.i.ready),
-            queue.r_en.eq(leaves & ~in_tail),
+            queue.r_en.eq(queue.r_rdy & ~in_tail & out.i.ready),
             octet.eq(out.o.payload.data),
             is_last.eq(out.o.payload.last),
             there.eq(out.o.valid),
@@ -227,70 +255,66 @@ class ReplyBuilder(wiring.Component):
             under_way.eq(Cat(fetch, under_way)),
             lasts.eq(Cat(at_end, lasts)),
             fetched.eq(read.data),
+            # A cycle late, in which one octet more is fetched; up to three are under way.
+            has_room.eq(queue.level <= _QUEUE - 4),
         ]
         with m.If(fetch):
             m.d.sync += [read_at.eq(read_at + 1), reading.eq(~at_end)]
         with m.If(leaves):
             with m.If(in_tail):
                 m.d.sync += tail_left.eq(tail_left - 1)
+                with m.If(tail_left == 0):
+                    m.d.sync += in_tail.eq(0)
             with m.Elif(first_in.last):
                 m.d.sync += in_tail.eq(has_tail)
-            with m.If(out.i.payload.last):
-                m.d.sync += in_tail.eq(0)
-        with m.If(takes & is_last):
-            m.d.sync += gives.eq(0)
 
-        start = Signal(9)  # is known before the region begins
-
-        goes_to = Signal(_Sink)
-
-        def region(sink, *, with_tail=0):
-            """Begins to read from `start` to `end`, and the tail if there is one."""
+        # Where the octets of a region go: one flip-flop for each place.
+        begins = Signal()
+        start = Signal(9)
+        finished = Signal()  # the last octet was taken
+        to_cipher, to_lane, to_sum, to_out = Signal(), Signal(), Signal(), Signal()
+        with m.If(begins):
             m.d.sync += [
-                goes_to.eq(sink),
                 read_at.eq(start),
                 reading.eq(1),
-                gives.eq(1),
-                has_tail.eq(with_tail),
+                has_tail.eq(view.esn & (to_lane | (to_cipher & outer_pass))),
                 tail_left.eq(_HIGH_OCTETS - 1),
             ]
-
-        # Whose octets these are stands in a register, for the takers are far away.
         first = Signal()
         m.d.comb += [
-            self.cipher_i.valid.eq(there & (goes_to == _Sink.CIPHER)),
-            self.auth_i.valid.eq(there & (goes_to == _Sink.LANE)),
+            takes.eq(
+                (to_cipher & self.cipher_i.ready) | (to_lane & self.auth_i.ready) | to_sum | to_out
+            ),
+            self.cipher_i.valid.eq(there & to_cipher),
+            self.auth_i.valid.eq(there & to_lane),
             # The sums of the outer UDP datagram of IPv6.
-            layout.sum_stb.eq(there & (goes_to == _Sink.SUM)),
+            layout.sum_stb.eq(there & to_sum),
             layout.sum_data.eq(octet),
         ]
-        with m.Switch(goes_to):
-            with m.Case(_Sink.CIPHER):
-                m.d.comb += takes.eq(there & self.cipher_i.ready)
-            with m.Case(_Sink.LANE):
-                m.d.comb += takes.eq(there & self.auth_i.ready)
-            with m.Default():
-                m.d.comb += takes.eq(there)
         m.d.sync += [
-            self.o.valid.eq(there & (goes_to == _Sink.OUT)),
+            finished.eq(there & takes & is_last),
+            self.o.valid.eq(there & to_out),
             self.o.payload.data.eq(octet),
             self.o.payload.first.eq(first),
             self.o.payload.last.eq(is_last),
         ]
-        with m.If(there & (goes_to == _Sink.OUT)):
+        with m.If(there & to_out):
             m.d.sync += first.eq(0)
 
         # Jobs.
-        is_gcm, is_gmac = view.cipher == Cipher.GCM, view.cipher == Cipher.GMAC
-        is_cbc = view.cipher == Cipher.CBC
-        by_cipher = is_gcm | is_gmac
-        alone = view.protocol == Protocol.AH
-        both = view.protocol == Protocol.BOTH
         sequence = view.tx_sequence
-        outer_pass = Signal()  # AH around ESP, or AH alone
+        is_outer = Signal()  # of AH around ESP
         job = self.cipher_job.payload
-        m.d.comb += high.eq(Mux(outer_pass & both, view.ah_tx_sequence, sequence)[32:])
-        cipher_octets = Signal(11)
+        m.d.sync += [
+            is_outer.eq(outer_pass & both),
+            high.eq(Mux(is_outer, view.ah_tx_sequence, sequence)[32:]),
+        ]
+        esp_octets, ip_octets, ah_octets = Signal(9), Signal(9), Signal(9)
+        m.d.sync += [
+            esp_octets.eq(sizes.text + Mux(is_cbc, _TAG_OCTETS, Mux(is_gmac, GCM_IV.octets, 0))),
+            ip_octets.eq(end - layout.at_ip),
+            ah_octets.eq(ip_octets + Mux(view.esn, _HIGH_OCTETS, 0)),
+        ]
         spi, wide = octets_of(view.spi_out), octets_of(sequence)
         m.d.comb += [
             # No m.Switch on a part of the payload: its constant bits would be lost in simulation,
@@ -302,263 +326,230 @@ class ReplyBuilder(wiring.Component):
             job.nonce.eq(Cat(octets_of(view.salt_out), wide)),
             job.aad.eq(Cat(spi, Mux(view.esn, Cat(wide), Cat(wide[4:], Const(0, 32))))),
             job.aad_octets.eq(Mux(alone, 0, Mux(view.esn, 12, 8))),
-            job.octets.eq(cipher_octets),
-            self.auth_job.payload.slot.eq(auth_slot(reply.bank, 1, outer_pass & both)),
-            self.auth_job.payload.sha_1.eq(view.sha_1 & ~(outer_pass & both)),
+            job.octets.eq(Mux(outer_pass, ah_octets, esp_octets)),
+            self.auth_job.payload.slot.eq(auth_slot(reply.bank, 1, is_outer)),
+            self.auth_job.payload.sha_1.eq(view.sha_1 & ~is_outer),
             self.auth_i.payload.data.eq(octet),
             self.auth_i.payload.last.eq(is_last),
             self.cipher_i.payload.eq(octet),
         ]
+
+        # The way of a reply: one flip-flop for each state, and a row of them for each wait.
+        idle = Signal(init=1)
+        ended = Signal()
+        with m.If(idle):
+            m.d.sync += [outer_pass.eq(0), first.eq(1)]
+        begun = Signal()
+        m.d.sync += [
+            begun.eq(idle & ~begun & self.reply.valid & self.room),
+            idle.eq(ended | (idle & ~begun)),
+        ]
+        *_, has_view = _later(m, "begun", begun, 3)
+        looks = _state(m, "looks", begins=begun, ends=has_view)
+        with m.If(looks):
+            m.d.sync += [view.eq(now), stays.eq(1)]
+        *_, has_sizes = _later(m, "has_view", has_view, _SIZES_CYCLES)
+        number, lays_out = Signal(), Signal()
+        refused = Signal()
+        m.d.comb += [
+            refused.eq(number & (~stays | view.tx_exhausted)),
+            self.tx_stb.eq(number & stays & ~view.tx_exhausted),
+            layout.begin.eq(lays_out),
+        ]
+        m.d.sync += [
+            number.eq(has_sizes & protected),
+            lays_out.eq((has_sizes & ~protected) | self.tx_stb),
+        ]
+
+        # Checksums, whole now.
+        laid_out = Signal()
+        m.d.sync += laid_out.eq(layout.done)
+        inner_high, inner_low, udp_high, udp_low = _later(m, "laid_out", laid_out, 4)
+
+        # ESP: encrypted in place, then its ICV.
+        esp, ah, finishes = Signal(), Signal(), Signal()
+        tag_end = Signal()
+        m.d.sync += [
+            esp.eq(udp_low & protected & ~alone),
+            ah.eq((udp_low & protected & alone) | (tag_end & both & ~outer_pass)),
+            finishes.eq((udp_low & ~protected) | (tag_end & (outer_pass | ~both))),
+        ]
+        with m.If(esp):
+            m.d.sync += stored_at.eq(Mux(is_cbc, layout.at_iv, layout.at_text))
+        # AH: over the whole packet, whose changing parts are zero until then.
+        with m.If(ah):
+            m.d.sync += outer_pass.eq(1)
+        *_, ah_ready = _later(m, "ah", ah, 3)
+        all_stored = Signal()
+        m.d.sync += all_stored.eq(stored_at == end)
+        encrypted = _state(m, "encrypted", begins=to_cipher & finished & is_cbc, ends=all_stored)
+        all_there = Signal()
+        m.d.comb += all_there.eq(encrypted & all_stored)
+        # All of the ciphertext is in its place, the last octet in two cycles.
+        *_, esp_ready = _later(m, "all_there", all_there, 3)
+        asks_cipher = _state(
+            m,
+            "asks_cipher",
+            begins=(esp & ~is_null) | (ah_ready & is_gmac),
+            ends=self.cipher_job.ready,
+        )
+        asks_lane = _state(
+            m,
+            "asks_lane",
+            begins=(esp & is_null) | esp_ready | (ah_ready & ~is_gmac),
+            ends=self.auth_job.ready,
+        )
+        m.d.comb += [self.cipher_job.valid.eq(asks_cipher), self.auth_job.valid.eq(asks_lane)]
+
         # A tag goes to its place octet by octet.
+        from_lane, from_cipher = Signal(), Signal()
         tag_octet = Signal(range(_TAG_OCTETS))
         tag_at = Signal(9)
-        tag_end = Signal(range(_TAG_OCTETS + 1))
-        by_lane = Signal()
+        tag_begins, tag_moves, tag_stb = Signal(), Signal(), Signal()
+        by_cipher = Signal()
         m.d.sync += [
-            self.commit.eq(0),
-            self.discard.eq(0),
+            tag_begins.eq((to_lane & finished) | (to_cipher & finished & ~is_cbc)),
+            by_cipher.eq(to_cipher),
         ]
-        wait = Signal(4)
-        waited = Signal()  # `wait` is 3
-        m.d.sync += waited.eq(wait == 2)
+        m.d.comb += [
+            self.auth_tag.ready.eq(from_lane),
+            self.cipher_tag.ready.eq(from_cipher),
+            tag_moves.eq((from_lane & self.auth_tag.valid) | (from_cipher & self.cipher_tag.valid)),
+            # Of a shorter tag the rest is left out.
+            tag_stb.eq(tag_moves & ~(is_short & (tag_octet >= _SHA_1_OCTETS))),
+        ]
+        tag_last = Signal()
+        m.d.comb += tag_last.eq(tag_moves & (tag_octet == _TAG_OCTETS - 1))
+        m.d.sync += tag_end.eq(tag_last)
+        with m.If(tag_begins):
+            m.d.sync += [
+                from_lane.eq(~by_cipher),
+                from_cipher.eq(by_cipher),
+                tag_at.eq(Mux(outer_pass, layout.at_ah_icv, end)),
+            ]
+        with m.Elif(tag_last):
+            m.d.sync += [from_lane.eq(0), from_cipher.eq(0)]
+        with m.If(tag_moves):
+            m.d.sync += tag_octet.eq(tag_octet + 1)
+        with m.If(tag_stb):
+            m.d.sync += tag_at.eq(tag_at + 1)
+        with m.If(layout.done):
+            m.d.sync += end.eq(layout.end)
+        with m.Elif(tag_end & ~outer_pass):
+            m.d.sync += end.eq(tag_at)
 
-        with m.FSM():
-            with m.State("idle"):
-                m.d.sync += [wait.eq(0), outer_pass.eq(0), first.eq(1)]
-                with m.If(self.reply.valid & self.room):
-                    m.next = "bank"
-            with m.State("bank"):
-                m.d.sync += [view.eq(now), wait.eq(wait + 1)]
-                m.d.sync += stays.eq(1)
-                with m.If(wait == 2):
-                    m.d.sync += wait.eq(0)
-                    m.next = "sizes"
-            with m.State("sizes"):
-                m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == 7):
-                    m.d.sync += wait.eq(0)
-                    m.next = "lay out"
-                    with m.If(protected):
-                        m.next = "number"
-            with m.State("number"):
-                m.next = "lay out"
-                with m.If(~stays | view.tx_exhausted):
-                    m.next = "end"
-                with m.Else():
-                    m.d.comb += self.tx_stb.eq(1)
-            with m.State("lay out"):
-                m.d.comb += layout.begin.eq(1)
-                m.next = "laying out"
-            with m.State("laying out"):
-                with m.If(layout.done):
-                    m.d.sync += end.eq(layout.end)
-                    m.next = "inner sum high"
-            # Checksums, whole now.
-            with m.State("inner sum high"):
-                m.d.comb += [
-                    patch_stb.eq(sizes.tunnel_v4),
-                    patch_part.eq(layout.at_text),
-                    patch_offset.eq(IPV4.octet_offset("checksum")),
-                    patch_data.eq(layout.inner_sum[8:]),
-                ]
-                m.next = "inner sum low"
-            with m.State("inner sum low"):
-                m.d.comb += [
-                    patch_stb.eq(sizes.tunnel_v4),
-                    patch_part.eq(layout.at_text),
-                    patch_offset.eq(IPV4.octet_offset("checksum") + 1),
-                    patch_data.eq(layout.inner_sum[:8]),
-                ]
-                m.next = "udp sum high"
-            with m.State("udp sum high"):
-                m.d.comb += [
-                    patch_stb.eq(reply.kind != ReplyKind.ARP),
-                    patch_part.eq(layout.at_udp),
-                    patch_offset.eq(UDP.octet_offset("checksum")),
-                    patch_data.eq(layout.udp_sum[8:]),
-                ]
-                m.next = "udp sum low"
-            with m.State("udp sum low"):
-                m.d.comb += [
-                    patch_stb.eq(reply.kind != ReplyKind.ARP),
-                    patch_part.eq(layout.at_udp),
-                    patch_offset.eq(UDP.octet_offset("checksum") + 1),
-                    patch_data.eq(layout.udp_sum[:8]),
-                ]
-                m.next = "finish headers"
-                with m.If(protected):
-                    m.next = "esp"
-                    with m.If(alone):
-                        m.next = "ah"
-            # ESP: encrypted in place, then its ICV.
-            with m.State("esp"):
-                m.d.sync += [
-                    stored_at.eq(Mux(is_cbc, layout.at_iv, layout.at_text)),
-                    cipher_octets.eq(
-                        sizes.text + Mux(is_cbc, _TAG_OCTETS, Mux(is_gmac, GCM_IV.octets, 0))
-                    ),
-                ]
-                m.d.sync += start.eq(Mux(is_gcm, layout.at_text, layout.at_iv))
-                m.next = "esp job"
-                with m.If(view.cipher == Cipher.NULL):
-                    m.d.sync += start.eq(layout.at_esp)
-                    m.next = "esp auth"
-            with m.State("esp job"):
-                m.d.comb += self.cipher_job.valid.eq(1)
-                with m.If(self.cipher_job.ready):
-                    region(_Sink.CIPHER)
-                    m.next = "esp octets"
-            with m.State("esp octets"):
-                with m.If(~gives):
-                    m.next = "esp end"
-            with m.State("esp end"):
-                # All of the ciphertext is in its place, the last octet in two cycles.
-                m.d.sync += [by_lane.eq(0), start.eq(layout.at_esp)]
-                with m.If(by_cipher):
-                    m.next = "tag"
-                with m.Elif(stored_at == end):
-                    m.d.sync += wait.eq(wait + 1)
-                    with m.If(waited):
-                        m.d.sync += wait.eq(0)
-                        m.next = "esp auth"
-            with m.State("esp auth"):
-                m.d.comb += self.auth_job.valid.eq(1)
-                with m.If(self.auth_job.ready):
-                    region(_Sink.LANE, with_tail=view.esn)
-                    m.next = "auth octets"
-            with m.State("auth octets"):
-                with m.If(~gives):
-                    m.next = "auth tag"
-            with m.State("auth tag"):
-                m.d.sync += by_lane.eq(1)
-                m.next = "tag"
-            with m.State("tag"):
-                m.d.sync += [
-                    tag_octet.eq(0),
-                    tag_at.eq(Mux(outer_pass, layout.at_ah_icv, end)),
-                    tag_end.eq(Mux(outer_pass, sizes.ah_icv, sizes.icv)),
-                ]
-                m.next = "tag octets"
-            with m.State("tag octets"):
-                m.d.comb += [
-                    self.auth_tag.ready.eq(by_lane),
-                    self.cipher_tag.ready.eq(~by_lane),
-                    patch_part.eq(tag_at),
-                    patch_data.eq(Mux(by_lane, self.auth_tag.payload, self.cipher_tag.payload)),
-                ]
-                with m.If(Mux(by_lane, self.auth_tag.valid, self.cipher_tag.valid)):
-                    m.d.sync += tag_octet.eq(tag_octet + 1)
-                    with m.If(tag_octet < tag_end):
-                        m.d.comb += patch_stb.eq(1)
-                        m.d.sync += tag_at.eq(tag_at + 1)
-                    with m.If(tag_octet == _TAG_OCTETS - 1):
-                        m.next = "tag end"
-            with m.State("tag end"):
-                m.next = "finish headers"
-                with m.If(~outer_pass):
-                    m.d.sync += end.eq(tag_at)
-                    with m.If(both):
-                        m.next = "ah"
-            # AH: over the whole packet, whose changing parts are zero until then.
-            with m.State("ah"):
-                m.d.sync += [
-                    outer_pass.eq(1),
-                    wait.eq(wait + 1),
-                    start.eq(layout.at_ip),
-                    cipher_octets.eq(end - layout.at_ip + Mux(view.esn, _HIGH_OCTETS, 0)),
-                ]
-                with m.If(waited):
-                    m.d.sync += wait.eq(0)
-                    m.next = "ah auth"
-                    with m.If(is_gmac):
-                        m.next = "ah job"
-            with m.State("ah auth"):
-                m.d.comb += self.auth_job.valid.eq(1)
-                with m.If(self.auth_job.ready):
-                    region(_Sink.LANE, with_tail=view.esn)
-                    m.next = "auth octets"
-            with m.State("ah job"):
-                m.d.comb += self.cipher_job.valid.eq(1)
-                with m.If(self.cipher_job.ready):
-                    region(_Sink.CIPHER, with_tail=view.esn)
-                    m.next = "esp octets"
-            # What may change on the way.
-            with m.State("finish headers"):
-                m.d.sync += wait.eq(wait + 1)
-                ip4 = ~reply.v6
-                with m.Switch(wait):
-                    with m.Case(0):
-                        m.d.comb += [
-                            patch_part.eq(layout.at_ip),
-                            patch_offset.eq(Mux(ip4, 6, IPV6.octet_offset("hop_limit"))),
-                            patch_data.eq(Mux(ip4, 0x40 if self._dont_fragment else 0, self._ttl)),
-                        ]
-                    with m.Case(1):
-                        m.d.comb += [
-                            patch_part.eq(layout.at_ip),
-                            patch_offset.eq(Mux(ip4, 8, IPV6.octet_offset("hop_limit"))),
-                            patch_data.eq(self._ttl),
-                        ]
-                    with m.Case(2):
-                        m.d.comb += [
-                            patch_part.eq(layout.at_ip),
-                            patch_offset.eq(Mux(ip4, 10, 7)),
-                            patch_data.eq(Mux(ip4, layout.outer_sum[8:], self._ttl)),
-                        ]
-                    with m.Default():
-                        m.d.comb += [
-                            patch_part.eq(layout.at_ip),
-                            patch_offset.eq(Mux(ip4, 11, 7)),
-                            patch_data.eq(Mux(ip4, layout.outer_sum[:8], self._ttl)),
-                        ]
-                m.d.comb += patch_stb.eq(reply.kind != ReplyKind.ARP)
-                with m.If(waited):
-                    m.d.sync += wait.eq(0)
-                    m.next = "settle"
-                    with m.If(protected & reply.encapsulated & reply.v6):
-                        m.next = "encapsulated"
-            # The checksum of ESP in UDP, which IPv6 wants (RFC 8200 8.1).
-            with m.State("encapsulated"):
-                m.d.comb += layout.sum_begin.eq(1)
-                m.d.sync += wait.eq(wait + 1)
-                m.d.sync += start.eq(layout.at_ip + IPV6.octet_offset("source"))
-                with m.If(waited):
-                    m.d.sync += wait.eq(0)
-                    region(_Sink.SUM)
-                    m.next = "encapsulated octets"
-            with m.State("encapsulated octets"):
-                with m.If(~gives):
-                    m.d.sync += wait.eq(wait + 1)
-                    with m.If(wait == 5):
-                        m.d.sync += wait.eq(0)
-                        m.next = "encapsulated sum"
-            with m.State("encapsulated sum"):
-                m.d.sync += wait.eq(wait + 1)
-                m.d.comb += [
-                    patch_stb.eq(1),
-                    patch_part.eq(layout.at_encapsulated),
-                    patch_offset.eq(UDP.octet_offset("checksum") + wait),
-                    patch_data.eq(Mux(wait == 0, layout.udp_sum[8:], layout.udp_sum[:8])),
-                ]
-                with m.If(wait == 1):
-                    m.d.sync += wait.eq(0)
-                    m.next = "settle"
-            with m.State("settle"):
-                m.d.sync += [wait.eq(wait + 1), start.eq(0)]
-                with m.If(waited):
-                    m.d.sync += wait.eq(0)
-                    region(_Sink.OUT)
-                    m.next = "send"
-            with m.State("send"):
-                with m.If(~gives):
-                    m.next = "sent"
-            with m.State("sent"):
-                m.d.sync += [
-                    self.commit.eq(stays | ~protected),
-                    self.discard.eq(~stays & protected),
-                ]
-                m.next = "end"
-            with m.State("end"):
-                m.d.comb += self.reply.ready.eq(1)
-                m.next = "idle"
+        # What may change on the way, and the checksum of ESP in UDP, which IPv6 wants
+        # (RFC 8200 8.1).
+        finish_0, finish_1, finish_2, finish_3 = _later(m, "finishes", finishes, 4)
+        sums_up, settles = Signal(), Signal()
+        sum_low = Signal()
+        wants_sum = Signal()
+        m.d.sync += [
+            wants_sum.eq(protected & reply.encapsulated & reply.v6),
+            sums_up.eq(finish_3 & wants_sum),
+            settles.eq((finish_3 & ~wants_sum) | sum_low),
+        ]
+        *_, sum_begins = _later(m, "sums_up", sums_up, 3)
+        sum_begin = _state(m, "sum_begin", begins=finish_3 & wants_sum, ends=sum_begins)
+        m.d.comb += layout.sum_begin.eq(sum_begin)
+        summed = Signal()
+        m.d.sync += summed.eq(to_sum & finished)
+        *_, sum_whole, sum_high = _later(m, "summed", summed, 7)
+        m.d.sync += sum_low.eq(sum_high)
+        *_, sends = _later(m, "settles", settles, 3)
+
+        # The regions of the memory, each from its start on.
+        takes_cipher, takes_lane = Signal(), Signal()
+        m.d.comb += [
+            takes_cipher.eq(asks_cipher & self.cipher_job.ready),
+            takes_lane.eq(asks_lane & self.auth_job.ready),
+        ]
+        at_source = Signal(9)
+        m.d.sync += [
+            begins.eq(takes_cipher | takes_lane | sum_begins | sends),
+            to_cipher.eq(takes_cipher | (to_cipher & ~finished)),
+            to_lane.eq(takes_lane | (to_lane & ~finished)),
+            to_sum.eq(sum_begins | (to_sum & ~finished)),
+            to_out.eq(sends | (to_out & ~finished)),
+            at_source.eq(layout.at_ip + IPV6.octet_offset("source")),
+            start.eq(
+                _chosen(
+                    (asks_cipher & is_gcm, layout.at_text),
+                    (asks_cipher & ~is_gcm & ~outer_pass, layout.at_iv),
+                    (asks_lane & ~outer_pass, layout.at_esp),
+                    ((asks_lane | asks_cipher) & outer_pass, layout.at_ip),
+                    (sum_begin, at_source),
+                )
+            ),
+        ]
+
+        # Patches: where, and which octet.
+        in_text, in_udp, in_ip, in_encapsulated = Signal(), Signal(), Signal(), Signal()
+        high_udp, low_udp = Signal(), Signal()
+        is_ttl = Signal()
+        patch_stb = Signal()
+        m.d.comb += [
+            in_text.eq(inner_high | inner_low),
+            in_udp.eq(udp_high | udp_low),
+            in_ip.eq(finish_0 | finish_1 | finish_2 | finish_3),
+            in_encapsulated.eq(sum_high | sum_low),
+            high_udp.eq(udp_high | sum_high),
+            low_udp.eq(udp_low | sum_low),
+            is_ttl.eq(finish_1 | (finish_0 & ~ip4)),
+        ]
+        m.d.sync += [
+            # A cycle ahead of the states below.
+            patch_stb.eq(
+                ((laid_out | inner_high) & sizes.tunnel_v4)
+                | ((inner_low | udp_high | finishes | finish_0) & ~is_arp)
+                # IPv6 has no checksum.
+                | ((finish_1 | finish_2) & ~is_arp & ip4)
+                | sum_whole
+                | sum_high
+            ),
+            patches.eq(patch_stb | tag_stb),
+            patched_part.eq(
+                _chosen(
+                    (in_text, layout.at_text),
+                    (in_udp, layout.at_udp),
+                    (in_ip, layout.at_ip),
+                    (in_encapsulated, layout.at_encapsulated),
+                    (from_lane | from_cipher, tag_at),
+                )
+            ),
+            patched_offset.eq(
+                _chosen(
+                    (inner_high | finish_2, IPV4.octet_offset("checksum")),
+                    (inner_low | finish_3, IPV4.octet_offset("checksum") + 1),
+                    (high_udp, UDP.octet_offset("checksum")),
+                    (low_udp, UDP.octet_offset("checksum") + 1),
+                    (finish_0 & ip4, _FLAGS_OFFSET),
+                    (finish_1 & ip4, IPV4.octet_offset("ttl")),
+                    ((finish_0 | finish_1) & ~ip4, IPV6.octet_offset("hop_limit")),
+                )
+            ),
+            patch_octet.eq(
+                _chosen(
+                    (inner_high, layout.inner_sum[8:]),
+                    (inner_low, layout.inner_sum[:8]),
+                    (high_udp, layout.udp_sum[8:]),
+                    (low_udp, layout.udp_sum[:8]),
+                    (finish_2, layout.outer_sum[8:]),
+                    (finish_3, layout.outer_sum[:8]),
+                    (finish_0 & ip4, 0x40 if self._dont_fragment else 0),
+                    (is_ttl, self._ttl),
+                    (from_lane, self.auth_tag.payload),
+                    (from_cipher, self.cipher_tag.payload),
+                )
+            ),
+        ]
+
+        sent = Signal()
+        m.d.sync += [
+            sent.eq(to_out & finished),
+            self.commit.eq(sent & (stays | ~protected)),
+            self.discard.eq(sent & ~stays & protected),
+            ended.eq(sent | refused),
+        ]
+        m.d.comb += self.reply.ready.eq(ended)
         return m

@@ -24,7 +24,8 @@ __all__ = ["FrameLayout", "Sizes"]
 _TAG_OCTETS = 16
 _SHA_1_OCTETS = 12
 _CBC_IV_OCTETS = 16
-_GROUP = 16  # fields that are chosen from in one step
+_GROUP_BITS = 3
+_GROUP = 1 << _GROUP_BITS  # fields that are chosen from in one step
 
 Sizes = data.StructLayout(
     {
@@ -67,7 +68,7 @@ class FrameLayout(wiring.Component):
 
     It runs the program of `hw.net.reply.program`: a cycle for each octet, and one for each part
     that is not there; about 60 more from `begin` to `done` than the frame has octets. `sizes` is
-    right seven cycles after `reply` and `view`; these stay until the frame is sent.
+    right eight cycles after `reply` and `view`; these stay until the frame is sent.
 
     Attributes
     ----------
@@ -78,8 +79,8 @@ class FrameLayout(wiring.Component):
     end, at_ip, at_ah_icv, at_encapsulated, at_esp, at_iv, at_text, at_udp : Signal, out
         Where the frame ends, and where its parts begin.
     inner_sum, udp_sum, outer_sum : Signal, out
-        Checksums, complete when `done`: of the IPv4 header inside, of the UDP datagram and of the
-        outer IPv4 header as it leaves.
+        Checksums, complete when `done`, that of UDP a cycle later: of the IPv4 header inside, of
+        the UDP datagram and of the outer IPv4 header as it leaves.
     sum_begin, sum_stb, sum_data : Signal, in
         Sums up octets for `udp_sum` anew: addresses and the datagram of ESP in UDP. `sum_begin` is
         held for two cycles at least.
@@ -128,11 +129,17 @@ class FrameLayout(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         reply, view = self.reply, self.view
-        protected = reply.kind == ReplyKind.PROTECTED
-        is_arp = reply.kind == ReplyKind.ARP
-        alone = view.protocol == Protocol.AH
-        both = view.protocol == Protocol.BOTH
-        is_gmac, is_cbc = view.cipher == Cipher.GMAC, view.cipher == Cipher.CBC
+        protected, is_arp, alone, both = (Signal() for _ in range(4))
+        is_gmac, is_cbc, is_null = (Signal() for _ in range(3))
+        m.d.sync += [
+            protected.eq(reply.kind == ReplyKind.PROTECTED),
+            is_arp.eq(reply.kind == ReplyKind.ARP),
+            alone.eq(view.protocol == Protocol.AH),
+            both.eq(view.protocol == Protocol.BOTH),
+            is_gmac.eq(view.cipher == Cipher.GMAC),
+            is_cbc.eq(view.cipher == Cipher.CBC),
+            is_null.eq(view.cipher == Cipher.NULL),
+        ]
         has_esp, has_ah, tunnel, encapsulated = (Signal() for _ in range(4))
         m.d.sync += [
             has_esp.eq(protected & ~alone),
@@ -140,7 +147,7 @@ class FrameLayout(wiring.Component):
             tunnel.eq(protected & view.tunnel),
             encapsulated.eq(protected & reply.encapsulated),
         ]
-        self._sizes(m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, both)
+        self._sizes(m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, is_null, both)
         conditions = {
             When.ALWAYS: 1,
             When.ARP: is_arp,
@@ -154,7 +161,7 @@ class FrameLayout(wiring.Component):
             When.AH_BOTH: has_ah & both,
             When.AH_IV: has_ah & alone & is_gmac,
             When.ESP: has_esp,
-            When.ESP_IV: has_esp & ~is_cbc & (view.cipher != Cipher.NULL),
+            When.ESP_IV: has_esp & ~is_cbc & ~is_null,
             When.CBC: has_esp & is_cbc,
             When.ENCAPSULATED: encapsulated,
             When.TUNNEL_V4: tunnel & ~reply.inner_v6,
@@ -248,7 +255,7 @@ class FrameLayout(wiring.Component):
             octets += [Const(one, 8) if isinstance(one, int) else one for one in values[name]]
         return octets
 
-    def _sizes(self, m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, both):
+    def _sizes(self, m, has_esp, has_ah, tunnel, encapsulated, is_gmac, is_cbc, is_null, both):
         reply, view, sizes = self.reply, self.view, self.sizes
         icv = Signal(5)
         m.d.comb += icv.eq(Mux(view.sha_1, _SHA_1_OCTETS, _TAG_OCTETS))
@@ -262,9 +269,7 @@ class FrameLayout(wiring.Component):
             beyond.eq(sizes.carried + headers.ESP_TRAILER_OCTETS),
             sizes.pad.eq(Mux(is_cbc, -beyond, Cat((-beyond)[:2]))),
             sizes.text.eq(sizes.carried + headers.ESP_TRAILER_OCTETS + sizes.pad),
-            sizes.iv.eq(
-                Mux(is_cbc, _CBC_IV_OCTETS, Mux(view.cipher == Cipher.NULL, 0, GCM_IV.octets))
-            ),
+            sizes.iv.eq(Mux(is_cbc, _CBC_IV_OCTETS, Mux(is_null, 0, GCM_IV.octets))),
             sizes.icv.eq(icv),
             sizes.ah_icv.eq(Mux(both, _TAG_OCTETS, icv)),
             ah_tight.eq(AH.octets + Mux(is_gmac & ~both, GCM_IV.octets, 0) + sizes.ah_icv),
@@ -306,6 +311,13 @@ class FrameLayout(wiring.Component):
         following = Signal(_Instruction.size, reset_less=True)  # the output register of block RAM
         part = data.View(_Instruction, following)
 
+        # Whether and how long the following part is there, a step before it is under way.
+        comes = Signal(_Instruction)
+        holding, is_some, is_one = Signal(), Signal(), Signal()
+        coming_octets = Signal(5)
+        # The condition of a part is chosen in two steps.
+        held = Signal(-(-len(When) // 4))
+
         # The part under way.
         runs, fresh, goes, is_last = (Signal() for _ in range(4))
         source = Signal(Source)
@@ -315,11 +327,17 @@ class FrameLayout(wiring.Component):
         sums = Signal(Sum)
         is_end = Signal()
         at = Signal(9)
-        fill = Signal(range(3))
+        fill = Signal(range(4))
         advance = Signal()
         stb = Signal()
         amount = Signal(5)
+        some, one = Signal(len(amounts)), Signal(len(amounts))
+        m.d.sync += [
+            some.eq(Cat(octets != 0 for octets in amounts.values())),
+            one.eq(Cat(octets == 1 for octets in amounts.values())),
+        ]
         m.d.comb += [
+            holding.eq(held.bit_select(comes.when[2:], 1)),
             port.addr.eq(counter),
             port.en.eq(advance),
             advance.eq((fill != 0) | (runs & (~goes | is_last))),
@@ -339,35 +357,45 @@ class FrameLayout(wiring.Component):
             m.d.sync += [
                 counter.eq(counter + 1),
                 following.eq(port.data),
+                comes.eq(part),
+                held.eq(
+                    Cat(
+                        holds[n : n + 4].bit_select(part.when[:2], 1)
+                        for n in range(0, len(When), 4)
+                    )
+                ),
+                is_some.eq(Array([part.octets != 0, *some])[part.amount]),
+                is_one.eq(Array([part.octets == 1, *one])[part.amount]),
+                coming_octets.eq(amount),
                 fresh.eq(fill == 0),
-                goes.eq((fill == 0) & holds.bit_select(part.when, 1) & (amount != 0)),
-                is_last.eq(amount == 1),
-                left.eq(amount),
-                source.eq(part.source),
-                at_field.eq(part.start),
-                place.eq(part.place),
-                sums.eq(part.sums),
-                is_end.eq(part.end),
+                goes.eq((fill == 0) & holding & is_some),
+                is_last.eq(is_one),
+                left.eq(coming_octets),
+                source.eq(comes.source),
+                at_field.eq(comes.start),
+                place.eq(comes.place),
+                sums.eq(comes.sums),
+                is_end.eq(comes.end),
             ]
         with m.If(fill != 0):
             m.d.sync += fill.eq(fill - 1)
             with m.If(fill == 1):
                 m.d.sync += runs.eq(1)
         with m.If(self.begin):
-            m.d.sync += [fill.eq(2), at.eq(0)]
+            m.d.sync += [fill.eq(3), at.eq(0)]
         with m.If(self.done):
             m.d.sync += [runs.eq(0), goes.eq(0), counter.eq(0)]
-        for one in Place:
-            if one:
-                with m.If(fresh & (place == one)):
-                    m.d.sync += getattr(self, f"at_{one.name.lower()}").eq(at)
+        for here in Place:
+            if here:
+                with m.If(fresh & (place == here)):
+                    m.d.sync += getattr(self, f"at_{here.name.lower()}").eq(at)
 
         # The octet: of the fields in two steps; a record takes as long.
         group_count = -(-len(fields) // _GROUP)
         groups = [Signal(8, name=f"group_{n}", reset_less=True) for n in range(group_count)]
         for n, group in enumerate(groups):
             row = Cat(fields[n * _GROUP : (n + 1) * _GROUP])
-            m.d.sync += group.eq(row.word_select(at_field[:4], 8))
+            m.d.sync += group.eq(row.word_select(at_field[:_GROUP_BITS], 8))
         stage = data.StructLayout({"stb": 1, "source": Source, "index": 7, "at": 9, "sums": Sum})
         second, third = Signal(stage), Signal(stage)
         octet = Signal(8)
@@ -383,7 +411,7 @@ class FrameLayout(wiring.Component):
             second.at.eq(at),
             second.sums.eq(sums),
             third.eq(second),
-            from_field.eq(Cat(groups).word_select(second.index[4:], 8)),
+            from_field.eq(Cat(groups).word_select(second.index[_GROUP_BITS:], 8)),
         ]
         with m.Switch(third.source):
             with m.Case(Source.FIELD):
@@ -449,4 +477,7 @@ class FrameLayout(wiring.Component):
                     m.d.sync += total.eq(start)
                 m.d.sync += [carry.eq(0), odd.eq(0), adds.eq(0)]
             # A computed checksum of zero is sent as all ones (RFC 768).
-            m.d.comb += out.eq(Mux(total.all(), 0xFFFF, ~total) if never_zero else ~total)
+            if never_zero:
+                m.d.sync += out.eq(Mux(total.all(), 0xFFFF, ~total))
+            else:
+                m.d.comb += out.eq(~total)
