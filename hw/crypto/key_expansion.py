@@ -129,8 +129,8 @@ class KeyExpansion(wiring.Component):
         reads, waits, gets = Signal(), Signal(), Signal()
         rotates, substitutes, adds_constant = Signal(), Signal(), Signal()
         mixes, writes, turns = Signal(), Signal(), Signal()
-        h_asks, h_waits, h_gets, h_writes, h_ends = (
-            Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "writes", "ends")
+        h_asks, h_waits, h_gets, h_ends = (
+            Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "ends")
         )
         m.d.sync += [
             substituted.eq(box_port.data),
@@ -149,7 +149,7 @@ class KeyExpansion(wiring.Component):
             self.result.ready.eq(h_ends),
             self.read.stb.eq(reads),
             self.read.index.eq(read_index),
-            self.write.stb.eq(writes | (h_writes & ~aborted)),
+            self.write.stb.eq(writes),
             self.write.index.eq(index),
             self.write.lane.eq(lane),
             self.write.data.eq(temp),
@@ -219,9 +219,11 @@ class KeyExpansion(wiring.Component):
             m.d.sync += [
                 writes.eq(0),
                 lane.eq(lane + 1),
-                reads.eq(~last_lane),
-                rotates.eq(last_lane & adds & ~last_index),
-                turns.eq(last_lane),
+                reads.eq(~last_lane & ~holding),
+                rotates.eq(last_lane & adds & ~last_index & ~holding),
+                turns.eq(last_lane & ~holding),
+                h_gets.eq(~last_lane & holding),
+                h_ends.eq(last_lane & holding),
             ]
         with m.If(turns):  # to the next index
             m.d.sync += [turns.eq(0), index.eq(index + 1), read_index.eq(read_index + 1)]
@@ -237,23 +239,13 @@ class KeyExpansion(wiring.Component):
         with m.If(h_waits & self.result.valid):
             m.d.sync += [h_waits.eq(0), h_gets.eq(1)]
         with m.If(h_gets):
-            m.d.sync += [
-                h_gets.eq(0),
-                h_writes.eq(1),
-            ]
-        with m.If(h_writes & (self.write.taken | aborted)):
-            m.d.sync += [
-                h_writes.eq(0),
-                lane.eq(lane + 1),
-                h_gets.eq(~last_lane & ~aborted),
-                h_ends.eq(last_lane | aborted),
-            ]
+            m.d.sync += [h_gets.eq(0), writes.eq(~aborted), h_ends.eq(aborted)]
         with m.If(h_ends):
             m.d.sync += [h_ends.eq(0), holding.eq(0), ends.eq(1)]
         with m.If(ends):
             m.d.sync += [ends.eq(0), idle.eq(1)]
             m.d.sync += [decrypt.eq(0), odd.eq(0), adds.eq(0), mixing.eq(0)]
-        # Whatever was under way, but a request to the core.
+        # It ends whatever was under way, but a request to the core.
         with m.If(self.abort):
             m.d.sync += aborted.eq(1)
             with m.If(~holding):
@@ -270,4 +262,6 @@ class KeyExpansion(wiring.Component):
                 ]
                 m.d.sync += [state.eq(0) for state in [*states, writes, turns, h_asks]]
                 m.d.sync += [holding.eq(0), ends.eq(1)]
+            with m.Elif(h_gets | writes):
+                m.d.sync += [h_gets.eq(0), writes.eq(0), h_ends.eq(1)]
         return m
