@@ -29,9 +29,8 @@ NONCE_OCTETS = 12
 AAD_OCTETS_MAX = 12
 OCTETS_BITS = 11
 COUNTER_BITS = 8
-# Cycles from the strobe of a read of H to its word, and from the last octet given to the hash.
+# Cycles from the strobe of a read of H to its word.
 H_READ_CYCLES = 2
-HASH_DRAIN_CYCLES = 2
 DELAY_OCTETS = 128
 """Ciphertext of CBC that waits for its plaintext: what is collected, three blocks in the core, and
 those before and behind it."""
@@ -139,33 +138,40 @@ class CipherEngine(wiring.Component):
         chaining = Signal()  # a job of CBC is under way
         idle = Signal()  # the text half
         accept = Signal()
-        is_cbc = Signal()
+        is_cbc = Signal()  # the job that is accepted
         new = self.job.payload
         keystream_empty = Signal()
-        m.d.comb += is_cbc.eq(new.mode == CipherMode.CBC)
-        # Registered, for the job's mode hangs on its giver.
-        asked = Signal()
+        # Registered, for the job's mode hangs on its giver; a valid job stays until it is accepted.
         free = Signal()
-        m.d.comb += free.eq(~waiting & ~requesting & ~chaining)
-        m.d.sync += asked.eq(
-            self.job.valid & ~accept & free & (~is_cbc | (idle & keystream_empty)),
-        )
-        m.d.comb += [self.job.ready.eq(asked), accept.eq(self.job.valid & asked)]
+        m.d.comb += [
+            free.eq(~waiting & ~requesting & ~chaining),
+            self.job.ready.eq(accept),
+        ]
+        m.d.sync += [
+            is_cbc.eq(new.mode == CipherMode.CBC),
+            accept.eq(
+                self.job.valid
+                & ~accept
+                & free
+                & ((new.mode != CipherMode.CBC) | (idle & keystream_empty))
+            ),
+        ]
         with m.If(accept):
             m.d.sync += [job.eq(new), waiting.eq(~is_cbc), chaining.eq(is_cbc)]
 
-        step, use_up = Signal(), Signal()
-        keystream, keystream_valid = self._keystream(m, step, use_up, keystream_empty)
+        step, is_last, drops = Signal(), Signal(), Signal()
+        keystream, keystream_valid = self._keystream(m, step, is_last, drops, keystream_empty)
         self._prepare(m, job, accept & ~is_cbc, prepared, ghash)
         chain = self._chain(m, job, accept & is_cbc, chaining, keystream, keystream_valid, out)
         text = self._text(m, job, waiting, prepared, idle, keystream, keystream_valid, ghash, out)
         self._request(m, job, accept, is_cbc, requesting, chain)
         m.d.comb += [
             step.eq(text["step"] | chain["step"]),
-            use_up.eq(text["use_up"] | chain["use_up"]),
+            is_last.eq(Mux(chaining, chain["is_last"], text["is_last"])),
+            drops.eq(text["drops"]),
             self.i.ready.eq(text["ready"] | chain["ready"]),
-            out.i.valid.eq(text["put"] | chain["put"]),
-            out.i.payload.eq(Mux(chaining, chain["octet"], text["octet"])),
+            out.i.valid.eq(step),
+            out.i.payload.eq(keystream[:8] ^ Mux(text["ciphers"], self.i.payload, chain["before"])),
         ]
         return m
 
@@ -182,9 +188,12 @@ class CipherEngine(wiring.Component):
         counter = Signal(COUNTER_BITS)
         blocks_left = Signal(COUNTER_BITS)
         new = self.job.payload
-        keys_only = Signal()
-        m.d.comb += [
+        keys_only, new_blocks = Signal(), Signal(COUNTER_BITS)  # of the job that is accepted
+        m.d.sync += [
             keys_only.eq((new.mode == CipherMode.GMAC) | (new.octets == 0)),
+            new_blocks.eq((new.octets + BLOCK_OCTETS - 1)[4:]),
+        ]
+        m.d.comb += [
             self.request.valid.eq(requesting | chain["request"]),
             self.request.payload.block.eq(
                 Mux(
@@ -212,31 +221,39 @@ class CipherEngine(wiring.Component):
         with m.If(accept & ~is_cbc):
             m.d.sync += [
                 requesting.eq(1),
-                blocks_left.eq(Mux(keys_only, 0, (new.octets + BLOCK_OCTETS - 1)[4:])),
+                blocks_left.eq(Mux(keys_only, 0, new_blocks)),
                 counter.eq(Mux(keys_only, 1, 2)),
             ]
 
     def _keystream(
-        self, m: Module, step: Signal, use_up: Signal, empty: Signal
+        self, m: Module, step: Signal, is_last: Signal, drops: Signal, empty: Signal
     ) -> tuple[Signal, Signal]:
         """The block in use; the one after it waits at the core.
 
-        `step` uses the first octet of the block, `use_up` ends its use whatever is left of it.
+        `step` uses the first octet of the block, and with `is_last` ends its use whatever is left
+        of it; `drops` ends it without.
         """
         keystream = Signal(BLOCK_BITS)
         keystream_valid = Signal()
+        ended, loads, loaded = Signal(), Signal(), Signal()
+        offered, was_offered, taken = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.result.ready.eq(~keystream_valid | use_up),
             empty.eq(~keystream_valid & ~self.result.valid),
+            ended.eq(~keystream_valid | drops),
+            loads.eq(ended | (step & is_last)),
+            # The core learns a cycle late that its block was taken.
+            taken.eq(loaded & was_offered),
+            offered.eq(self.result.valid & ~taken),
+            self.result.ready.eq(taken),
         ]
-        # What the core shows while it has no result is zero.
-        with m.If(self.result.ready):
-            m.d.sync += [
-                keystream.eq(self.result.payload.block),
-                keystream_valid.eq(self.result.valid),
-            ]
-        with m.Elif(step):
-            m.d.sync += keystream.eq(keystream >> 8)
+        m.d.sync += [loaded.eq(loads), was_offered.eq(offered)]
+        with m.If(ended | step):
+            # What the core shows while it has no result is zero, from two cycles later on.
+            m.d.sync += keystream.eq(
+                Mux(ended | is_last, self.result.payload.block, keystream >> 8)
+            )
+        with m.If(loads):
+            m.d.sync += keystream_valid.eq(offered)
         return keystream, keystream_valid
 
     def _prepare(
@@ -273,45 +290,69 @@ class CipherEngine(wiring.Component):
         ghash: Ghash,
         out: SkidBuffer,
     ) -> dict[str, Signal]:
-        ports = {name: Signal(name=f"text_{name}") for name in ("step", "use_up", "ready", "put")}
-        ports["octet"] = Signal(8, name="text_octet")
-        step, use_up = ports["step"], ports["use_up"]
+        ports = {
+            name: Signal(name=f"text_{name}")
+            for name in ("step", "ciphers", "is_last", "drops", "ready")
+        }
+        step = ports["step"]
         position = Signal(range(BLOCK_OCTETS))
-        at_end = Signal()  # of a block, as `position` says
+        at_start, at_end = Signal(init=1), Signal()  # of a block, as `position` says
         octets_left = Signal(OCTETS_BITS)
+        none, single = Signal(), Signal()  # `octets_left`, a cycle ago
         last = Signal()  # the octet of the text that comes next
-        ciphers = Signal()  # text is encrypted or decrypted now
-        wait = Signal(range(HASH_DRAIN_CYCLES))
         # Of the job under way: the next one may be in `job` already.
         encrypt, gmac = Signal(), Signal()
         aad = Signal(8 * AAD_OCTETS_MAX)
-        aad_left = Signal(4)
+        aad_left, aad_more = Signal(4), Signal()
         aad_bits, text_bits = Signal(OCTETS_BITS + 4), Signal(OCTETS_BITS + 3)
 
-        hashed = Signal(8)
-        hashed_stb = Signal()
+        # One flip-flop for each state; `ciphers`: text is encrypted or decrypted.
+        starts, in_aad, sizes = Signal(init=1), Signal(), Signal()
+        ciphers = ports["ciphers"]
+        gmac_text, aligns, in_lengths = Signal(), Signal(), Signal()
+        encrypts = Signal()  # as `ciphers`, where it is encryption
+        in_tag, waited, drained = Signal(), Signal(), Signal()  # the hash is whole
         begins, tag_made = Signal(), Signal()
+        text_taken, aad_given = Signal(), Signal()
+        hashed_stb, hashed, length_octet = Signal(), Signal(8), Signal(8)
+        m.d.comb += [
+            idle.eq(starts),
+            begins.eq(starts & waiting & prepared),
+            step.eq(ciphers & self.i.valid & keystream_valid & out.i.ready),
+            text_taken.eq(step | (gmac_text & self.i.valid)),
+            tag_made.eq(drained & keystream_valid & ~self.tag.valid),
+            ports["ready"].eq(gmac_text | (ciphers & keystream_valid & out.i.ready)),
+            ports["is_last"].eq(at_end | last),
+            ports["drops"].eq(tag_made),
+            aad_given.eq(in_aad & (aad_more | ~gmac)),
+            hashed_stb.eq(text_taken | aad_given | (aligns & ~at_start) | in_lengths),
+            hashed.eq(
+                (
+                    (self.i.payload ^ (keystream[:8] & encrypts.replicate(8)))
+                    & (ciphers | gmac_text).replicate(8)
+                )
+                | (aad[:8] & (in_aad & aad_more).replicate(8))
+                | length_octet
+            ),
+        ]
         # All that goes to the hash goes a cycle later.
         m.d.sync += [
             ghash.begin.eq(begins),
             ghash.clear.eq(tag_made),
             ghash.stb.eq(hashed_stb),
             ghash.octet.eq(hashed),
+            none.eq(octets_left == 0),
+            single.eq(octets_left == 1),
         ]
         with m.If(hashed_stb):
-            m.d.sync += [position.eq(position + 1), at_end.eq(position == BLOCK_OCTETS - 2)]
-        with m.If(step | (self.i.valid & ports["ready"] & gmac)):
+            m.d.sync += [
+                position.eq(position + 1),
+                at_end.eq(position == BLOCK_OCTETS - 2),
+                at_start.eq(at_end),
+            ]
+        with m.If(text_taken):
             m.d.sync += [octets_left.eq(octets_left - 1), last.eq(octets_left == 2)]
-        m.d.comb += [
-            ports["octet"].eq(self.i.payload ^ keystream[:8]),
-            step.eq(ciphers & self.i.valid & keystream_valid & out.i.ready),
-            ports["put"].eq(step),
-        ]
-        drained = Signal()  # the hash is whole
-        m.d.comb += [
-            tag_made.eq(drained & keystream_valid & ~self.tag.valid),
-            use_up.eq((step & (at_end | last)) | tag_made),
-        ]
+
         # A finished tag leaves octet by octet, while the next job goes on.
         tag = Signal(BLOCK_BITS, name="made_tag")
         tag_octet = Signal(range(BLOCK_OCTETS))
@@ -323,77 +364,56 @@ class CipherEngine(wiring.Component):
         with m.If(tag_made):
             m.d.sync += [tag.eq(ghash.y ^ keystream), self.tag.valid.eq(1)]
 
-        with m.FSM(name="text"):
-            with m.State("IDLE"):
-                m.d.comb += idle.eq(1)
-                m.d.sync += [
-                    encrypt.eq(job.encrypt),
-                    gmac.eq(job.mode == CipherMode.GMAC),
-                    aad.eq(job.aad),
-                    aad_left.eq(job.aad_octets),
-                    octets_left.eq(job.octets),
-                ]
-                with m.If(waiting & prepared):
-                    m.d.comb += begins.eq(1)
-                    m.d.sync += waiting.eq(0)
-                    m.next = "AAD"
-            with m.State("AAD"):
-                m.d.sync += aad.eq(aad >> 8)
-                with m.If(gmac & (aad_left == 0)):
-                    m.next = "SIZES"
-                with m.Else():
-                    m.d.comb += hashed_stb.eq(1)
-                    with m.If(aad_left != 0):
-                        m.d.comb += hashed.eq(aad[:8])
-                        m.d.sync += aad_left.eq(aad_left - 1)
-                    with m.If(~gmac & at_end):
-                        m.next = "SIZES"
-            with m.State("SIZES"):
-                m.d.sync += [last.eq(octets_left == 1), ciphers.eq(~gmac & (octets_left != 0))]
-                m.next = "TEXT"
-                with m.If(octets_left == 0):
-                    m.next = "ALIGN"
-            with m.State("TEXT"):
-                with m.If(gmac):
-                    m.d.comb += [
-                        ports["ready"].eq(1),
-                        hashed_stb.eq(self.i.valid),
-                        hashed.eq(self.i.payload),
-                    ]
-                    with m.If(self.i.valid & last):
-                        m.next = "ALIGN"
-                with m.Else():
-                    m.d.comb += [
-                        ports["ready"].eq(keystream_valid & out.i.ready),
-                        hashed_stb.eq(step),
-                        hashed.eq(Mux(encrypt, ports["octet"], self.i.payload)),
-                    ]
-                    with m.If(step & last):
-                        m.d.sync += ciphers.eq(0)
-                        m.next = "ALIGN"
-            with m.State("ALIGN"):
-                with m.If(position == 0):
-                    m.next = "LENGTHS"
-                with m.Else():
-                    m.d.comb += hashed_stb.eq(1)
-            with m.State("LENGTHS"):  # in bits, as two big-endian numbers of 8 octets
-                m.d.comb += hashed_stb.eq(1)
-                m.d.sync += wait.eq(HASH_DRAIN_CYCLES - 1)
-                with m.Switch(position):
-                    with m.Case(6):
-                        m.d.comb += hashed.eq(aad_bits[8:])
-                    with m.Case(7):
-                        m.d.comb += hashed.eq(aad_bits)
-                    with m.Case(14):
-                        m.d.comb += hashed.eq(text_bits[8:])
-                    with m.Case(15):
-                        m.d.comb += hashed.eq(text_bits)
-                        m.next = "TAG"
-            with m.State("TAG"):
-                m.d.sync += [wait.eq(wait - 1), drained.eq(drained | (wait == 0))]
-                with m.If(tag_made):
-                    m.d.sync += drained.eq(0)
-                    m.next = "IDLE"
+        with m.If(starts):
+            m.d.sync += [
+                encrypt.eq(job.encrypt),
+                gmac.eq(job.mode == CipherMode.GMAC),
+                aad.eq(job.aad),
+                aad_left.eq(job.aad_octets),
+                aad_more.eq(job.aad_octets != 0),
+                octets_left.eq(job.octets),
+            ]
+        with m.If(begins):
+            m.d.sync += [waiting.eq(0), starts.eq(0), in_aad.eq(1)]
+        with m.If(in_aad):
+            m.d.sync += [aad.eq(aad >> 8), aad_left.eq(aad_left - 1)]
+            with m.If(aad_left == 1):
+                m.d.sync += aad_more.eq(0)
+            with m.If(Mux(gmac, ~aad_more, at_end)):
+                m.d.sync += [in_aad.eq(0), sizes.eq(1)]
+        with m.If(sizes):
+            m.d.sync += [
+                sizes.eq(0),
+                last.eq(single),
+                ciphers.eq(~gmac & ~none),
+                encrypts.eq(~gmac & ~none & encrypt),
+                gmac_text.eq(gmac & ~none),
+                aligns.eq(none),
+            ]
+        with m.If(text_taken & last):
+            m.d.sync += [ciphers.eq(0), encrypts.eq(0), gmac_text.eq(0), aligns.eq(1)]
+        with m.If(aligns & at_start):
+            m.d.sync += [aligns.eq(0), in_lengths.eq(1)]
+        # In bits, as two big-endian numbers of 8 octets.
+        with m.If(in_lengths):
+            with m.Switch(position):  # that of the octet before
+                with m.Case(5):
+                    m.d.sync += length_octet.eq(aad_bits[8:])
+                with m.Case(6):
+                    m.d.sync += length_octet.eq(aad_bits)
+                with m.Case(13):
+                    m.d.sync += length_octet.eq(text_bits[8:])
+                with m.Case(14):
+                    m.d.sync += length_octet.eq(text_bits)
+                with m.Default():
+                    m.d.sync += length_octet.eq(0)
+            with m.If(at_end):
+                m.d.sync += [in_lengths.eq(0), in_tag.eq(1)]
+        # The hash has its last octet a cycle after this, and is whole two cycles later.
+        with m.If(in_tag):
+            m.d.sync += [waited.eq(1), drained.eq(waited)]
+        with m.If(tag_made):
+            m.d.sync += [in_tag.eq(0), waited.eq(0), drained.eq(0), starts.eq(1)]
         # Lengths, while the AAD is hashed.
         with m.If(begins):
             octets = Signal(OCTETS_BITS + 1)
@@ -421,9 +441,9 @@ class CipherEngine(wiring.Component):
         """
         ports = {
             name: Signal(name=f"chain_{name}")
-            for name in ("step", "use_up", "ready", "put", "request", "taken")
+            for name in ("step", "is_last", "ready", "request", "taken")
         }
-        ports["octet"] = Signal(8, name="chain_octet")
+        ports["before"] = Signal(8, name="chain_before", reset_less=True)
         ports["block"] = Signal(BLOCK_BITS, name="chain_block")
         block, request = ports["block"], ports["request"]
         m.submodules.delayed = delayed = Memory(shape=8, depth=DELAY_OCTETS, init=[])
@@ -433,77 +453,87 @@ class CipherEngine(wiring.Component):
         full = Signal()  # a block is collected, and waits for its place
         is_iv = Signal()
         position, out_position = Signal(range(BLOCK_OCTETS)), Signal(range(BLOCK_OCTETS))
+        at_end, out_at_end = Signal(), Signal()
         in_left, out_left = Signal(OCTETS_BITS), Signal(OCTETS_BITS)
-        write_at, read_at, read_next = (Signal(range(DELAY_OCTETS)) for _ in range(3))
+        write_at, read_at = Signal(range(DELAY_OCTETS)), Signal(range(DELAY_OCTETS))
         level = Signal(range(DELAY_OCTETS + 1))
-        room = Signal()
         takes, gives = Signal(), Signal()
-        at_end = position == BLOCK_OCTETS - 1
-        out_at_end = Signal()
+        took, gave = Signal(), Signal()
+        over = Signal()
         first = Signal()  # the first block of an encryption, before which there is no ciphertext
 
         # Encryption gives an octet of ciphertext in one cycle, and takes that of the text which
         # meets it in the next; only at the beginning there is none, and at the end no text.
         mask = Signal(8)
         has_mask = Signal()
-        has_more = Signal()  # octets to take
-        delayed_octet = Signal(8, reset_less=True)
+        has_more, in_last = Signal(), Signal()  # octets to take; the next is the last
+        room = Signal()  # of decryption
         m.d.comb += [
-            ports["ready"].eq(
-                chaining & ~(full & request) & has_more & Mux(job.encrypt, first | has_mask, room)
-            ),
+            ports["ready"].eq(has_more & (first | has_mask | room) & ~(full & request)),
             takes.eq(self.i.valid & ports["ready"]),
-            gives.eq(chaining & keystream_valid & out.i.ready & (~job.encrypt | ~has_mask)),
-            ports["octet"].eq(keystream[:8] ^ Mux(job.encrypt, 0, delayed_octet)),
+            gives.eq(chaining & keystream_valid & out.i.ready & ~has_mask),
         ]
-        with m.If(gives):
+        with m.If(gives & job.encrypt):
             m.d.sync += [mask.eq(keystream[:8]), has_mask.eq(has_more)]
         with m.If(takes & ~first):
             m.d.sync += has_mask.eq(0)
-        with m.If(takes & (in_left == 1)):
+        with m.If(takes & in_last):
             m.d.sync += has_more.eq(0)
-        entering = Signal(8)
+
+        # An octet is read one ahead of its use. The first two are read once the whole IV is there,
+        # which is long before.
+        ahead = Signal(8, reset_less=True)
+        primes = Signal(2)
+        advance = Signal()
         m.d.comb += [
-            entering.eq(self.i.payload ^ Mux(job.encrypt & ~first, mask, 0)),
-            ports["put"].eq(gives),
             ports["step"].eq(gives),
-            ports["use_up"].eq(gives & out_at_end),
+            ports["is_last"].eq(out_at_end),
             write.en.eq(takes),
             write.addr.eq(write_at),
             write.data.eq(self.i.payload),
-            # That of the next octet: it lies there for long.
-            read.addr.eq(Mux(gives, read_next, read_at)),
+            read.addr.eq(read_at),
+            advance.eq(gives | primes.any()),
         ]
         m.d.sync += [
-            room.eq(level < DELAY_OCTETS - 3),
-            level.eq(level + takes - gives),
-            delayed_octet.eq(read.data),
+            # Three octets may come before it is known.
+            room.eq((level < DELAY_OCTETS - 3) & ~job.encrypt),
+            took.eq(takes),
+            gave.eq(gives),
+            level.eq(level + took - gave),
+            primes.eq(Cat(takes & at_end & is_iv, primes)),
+            over.eq(chaining & (out_left == 0)),
         ]
+        with m.If(advance):
+            m.d.sync += [
+                ahead.eq(read.data),
+                ports["before"].eq(ahead),
+                read_at.eq(read_at + 1),
+            ]
+        with m.If(job.encrypt):  # it meets the one behind it, as `mask`
+            m.d.sync += ports["before"].eq(0)
         with m.If(takes):
             m.d.sync += [
-                collected.eq(Cat(collected[8:], entering)),
+                collected.eq(Cat(collected[8:], self.i.payload ^ mask)),
                 position.eq(position + 1),
+                at_end.eq(position == BLOCK_OCTETS - 2),
                 in_left.eq(in_left - 1),
+                in_last.eq(in_left == 2),
                 write_at.eq(write_at + 1),
             ]
-            with m.If(at_end):
-                m.d.sync += [first.eq(0), is_iv.eq(0)]
         with m.If(gives):
             m.d.sync += [
                 out_position.eq(out_position + 1),
                 out_at_end.eq(out_position == BLOCK_OCTETS - 2),
                 out_left.eq(out_left - 1),
-                read_at.eq(read_next),
-                read_next.eq(read_next + 1),
             ]
         with m.If(full & ~request):
             m.d.sync += [block.eq(collected), request.eq(1), full.eq(0)]
         with m.If(request & ports["taken"]):
             m.d.sync += [request.eq(0), block.eq(0)]
-        with m.If(takes & at_end & (job.encrypt | ~is_iv)):
-            m.d.sync += full.eq(1)
-        with m.If(chaining & (out_left == 0)):
-            m.d.sync += [chaining.eq(0), collected.eq(0), level.eq(0)]
+        with m.If(takes & at_end):
+            m.d.sync += [full.eq(~is_iv), first.eq(0), is_iv.eq(0)]
+        with m.If(over):
+            m.d.sync += [chaining.eq(0), collected.eq(0), level.eq(0), mask.eq(0), has_more.eq(0)]
         with m.If(begin):
             octets = self.job.payload.octets
             encrypt = self.job.payload.encrypt
@@ -514,9 +544,8 @@ class CipherEngine(wiring.Component):
                 first.eq(encrypt),
                 has_more.eq(octets.any()),
                 has_mask.eq(0),
+                room.eq(~encrypt),
                 read_at.eq(write_at),
-                read_next.eq(write_at + 1),
-                level.eq(0),
             ]
         return ports
 

@@ -8,13 +8,22 @@ the last of them.
 Source: SP 800-38D 6.4.
 """
 
-from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.crypto.tables import BLOCK_BITS, BLOCK_OCTETS, ghash_shift, linear
 
 __all__ = ["Ghash"]
+
+
+def _sums(power: int) -> list[int]:
+    """Which bits of a block, as a mask, are summed in each bit of it times x to the `power`."""
+    columns = [ghash_shift(1 << place, power) for place in range(BLOCK_BITS)]
+    return [
+        sum(1 << place for place, column in enumerate(columns) if column >> bit & 1)
+        for bit in range(BLOCK_BITS)
+    ]
 
 
 class Ghash(wiring.Component):
@@ -55,7 +64,13 @@ class Ghash(wiring.Component):
 
     def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
-        factor = Signal(BLOCK_BITS)
+        # G times each power of x that a bit of an octet may stand for. Where it was reduced, a bit
+        # is a sum of bits of G; each different sum has its own register.
+        sums: dict[int, int] = {}
+        multiples = [
+            [sums.setdefault(sum_, len(sums)) for sum_ in _sums(power)] for power in range(8)
+        ]
+        factor = Signal(len(sums))
         next_factor = Signal(BLOCK_BITS)
         product = Signal(BLOCK_BITS)
         shift_count = Signal(range(BLOCK_OCTETS))
@@ -65,27 +80,29 @@ class Ghash(wiring.Component):
 
         # The octet is summed with that of the hash which it meets, and multiplied a cycle later.
         z = Signal(8)
-        stb = Signal()
-        total = linear(lambda value: ghash_shift(value, -8), product)
-        for power in range(8):
-            # Bit 7 of an octet is its lowest power of x.
-            shifted = linear(lambda value, power=power: ghash_shift(value, power), factor)
-            total = total ^ (shifted & z[7 - power].replicate(BLOCK_BITS))
-        product_next = Signal(BLOCK_BITS)
+        stb, ends = Signal(), Signal()  # of the octet in `z`
+        moved = linear(lambda value: ghash_shift(value, -8), product)
+        # Bit 7 of an octet is its lowest power of x. The sum of a bit is a tree, not a chain.
+        total = Cat(
+            Cat(
+                *(factor[places[bit]] & z[7 - power] for power, places in enumerate(multiples)),
+                moved[bit],
+            ).xor()
+            for bit in range(BLOCK_BITS)
+        )
         y_next = Signal(BLOCK_BITS)
-        m.d.comb += [product_next.eq(total), y_next.eq(self.y)]
-
+        at_ends = ends.replicate(BLOCK_BITS)
+        m.d.comb += y_next.eq((Mux(stb, self.y >> 8, self.y) & ~at_ends) | (total & at_ends))
         with m.If(stb):
-            m.d.comb += y_next.eq(self.y >> 8)
-            m.d.sync += [
-                position.eq(position + 1),
-                at_end.eq(position == BLOCK_OCTETS - 2),
-                product.eq(product_next),
-            ]
-            with m.If(at_end):
-                m.d.comb += y_next.eq(product_next)
-                m.d.sync += product.eq(0)
-        m.d.sync += [self.y.eq(y_next), stb.eq(self.stb), z.eq(self.octet ^ y_next[:8])]
+            m.d.sync += product.eq(total & ~at_ends)
+        m.d.sync += [
+            self.y.eq(y_next),
+            stb.eq(self.stb),
+            ends.eq(self.stb & at_end),
+            z.eq(self.octet ^ y_next[:8]),
+        ]
+        with m.If(self.stb):
+            m.d.sync += [position.eq(position + 1), at_end.eq(position == BLOCK_OCTETS - 2)]
         with m.If(shift_count != 0):
             m.d.sync += [
                 shift_count.eq(shift_count - 1),
@@ -96,9 +113,13 @@ class Ghash(wiring.Component):
             m.d.sync += [next_factor.eq(self.h), shift_count.eq(BLOCK_OCTETS - 1), loaded.eq(1)]
         with m.If(self.begin | self.clear):
             m.d.sync += [product.eq(0), self.y.eq(0), z.eq(0)]
-            m.d.sync += [position.eq(0), at_end.eq(0), stb.eq(0)]
+            m.d.sync += [position.eq(0), at_end.eq(0), stb.eq(0), ends.eq(0)]
         with m.If(self.begin):
-            m.d.sync += [factor.eq(next_factor), next_factor.eq(0), loaded.eq(0)]
+            m.d.sync += [
+                factor.eq(Cat((next_factor & sum_).xor() for sum_ in sums)),
+                next_factor.eq(0),
+                loaded.eq(0),
+            ]
         with m.If(self.clear):
             m.d.sync += factor.eq(0)
         return m

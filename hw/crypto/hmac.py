@@ -339,7 +339,11 @@ class HmacLane(wiring.Component):
             m.d.sync += made.eq(length)
         with m.Else():
             m.d.sync += made.eq(0)
-        clears, wipes, blank = Signal(), Signal(), Signal()
+        # One flip-flop for each state.
+        idle, loading, starts, start_waits = Signal(init=1), Signal(), Signal(), Signal()
+        in_blocks, finishes_inner, in_outer, finishes_outer = (Signal() for _ in range(4))
+        clears, key_waits, stores = Signal(), Signal(), Signal()
+        wipes, blank = Signal(), Signal()
         m.d.sync += blank.eq(clears | wipes)
         with m.If(blank):
             m.d.sync += made.eq(0)
@@ -388,131 +392,135 @@ class HmacLane(wiring.Component):
                 m.d.sync += self.tag.valid.eq(0)
 
         may_end = Signal()
-        m.d.sync += may_end.eq(of_key | ~self.tag.valid)
-        with m.FSM(name="lane"):
-            with m.State("IDLE"):
-                m.d.sync += [count.eq(0), last.eq(0)]
-                if self._expands:
-                    with m.If(self.expand):
-                        m.d.sync += [
-                            slot.eq(self.expand_slot),
-                            source.eq(_Source.KEY),
-                            outer_half.eq(0),
-                        ]
-                        if self._sha_1:
-                            m.d.sync += sha_1.eq(self.expand_sha_1)
-                        m.next = "LOAD"
-                with m.If(jobs.o.valid & ~(self.expand if self._expands else Const(0))):
-                    m.d.comb += jobs.o.ready.eq(1)
-                    m.d.sync += [
-                        slot.eq(jobs.o.payload.slot),
-                        source.eq(_Source.MESSAGE),
-                        part.eq(_Part.INNER),
-                    ]
-                    if self._sha_1:
-                        m.d.sync += sha_1.eq(jobs.o.payload.sha_1)
-                    m.next = "LOAD"
-            with m.State("LOAD"):
-                m.d.comb += [
-                    fixed.eq(Mux(sha_1, SHA1_FIXED_SLOT, 0) if self._sha_1 else 0),
-                    loads[0].stb.eq(1),
-                    loads[0].region.eq(Mux(part == _Part.KEY, Region.DIGEST, Region.START)),
-                ]
-                m.d.sync += count.eq(count + 1)
-                with m.If(eighth):
-                    m.d.sync += [count.eq(0), part.eq(_Part.FIXED)]
-                    with m.Switch(part):
-                        with m.Case(_Part.INNER):
-                            m.next = "FIRST"
-                        with m.Case(_Part.OUTER):
-                            m.next = "BLOCKS"
-                        if self._expands:
-                            with m.Case(_Part.FIXED):
-                                m.d.sync += part.eq(_Part.KEY)
-                            with m.Case(_Part.KEY):
-                                m.next = "KEY WAIT"
-            with m.State("FIRST"):
-                m.d.comb += [core.go.eq(fifo.any), core.fresh.eq(1), takes.eq(1)]
-                with m.If(fifo.any):
-                    m.next = "FIRST WAIT"
-            with m.State("FIRST WAIT"):  # until the core has read its start
-                m.d.sync += count.eq(count + 1)
-                with m.If(eighth & count[3]):
-                    m.d.sync += [count.eq(0), part.eq(_Part.OUTER)]
-                    m.next = "LOAD"
-            with m.State("BLOCKS"):
-                m.d.comb += [core.go.eq(last | fifo.any), core.finish.eq(last), takes.eq(~last)]
-                with m.If(core.ready & last):
-                    m.next = "INNER FINISH"
-            with m.State("INNER FINISH"):
-                m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
-                with m.If(core.ready):
-                    m.d.sync += source.eq(_Source.DIGEST)
-                    m.next = "OUTER"
-            with m.State("OUTER"):
-                m.d.comb += [core.go.eq(may_end), core.finish.eq(1)]
-                with m.If(core.ready & may_end):
-                    m.next = "OUTER FINISH"
-            with m.State("OUTER FINISH"):
-                with m.If(core.ready):
-                    m.next = "CLEAR"
-                    if self._expands:
-                        with m.If(of_key):
-                            m.next = "STORE"
-                    with m.If(~of_key):
-                        m.d.sync += self.tag.valid.eq(1)
-            with m.State("CLEAR"):
-                m.d.comb += [
-                    loads[0].stb.eq(1),
-                    loads[0].both.eq(1),
-                    clears.eq(1),
-                    loads[0].region.eq(count[2:]),
-                ]
-                m.d.sync += [clear.eq(count == 0), count.eq(count + 1)]
-                with m.If(eighth & count[3]):
-                    m.d.sync += [count.eq(0), source.eq(_Source.MESSAGE)]
-                    m.next = "IDLE"
+        key_ready = Signal()
+        steps, full = Signal(), Signal()  # `count` goes on, or begins anew
+        expands = self.expand if self._expands else Const(0)
+        at_last = Signal()  # of what is stored
+        stored = self._store(m, stores, count, at_last, outer_half, index_2, made, wipes)
+        m.d.sync += [
+            may_end.eq(of_key | ~self.tag.valid),
+            key_ready.eq(key_waits & (count == 2)),
+            clear.eq(clears & (count == 0)),
+        ]
+        m.d.comb += [
+            jobs.o.ready.eq(idle & ~expands),
+            fixed.eq(
+                Mux(loading, Mux(sha_1, SHA1_FIXED_SLOT, 0) if self._sha_1 else 0, 1),
+            ),
+            loads[0].stb.eq(loading | clears),
+            loads[0].both.eq(clears),
+            loads[0].region.eq(
+                Mux(clears, count[2:], Mux(part == _Part.KEY, Region.DIGEST, Region.START))
+            ),
+            core.go.eq(
+                (starts & fifo.any)
+                | (in_blocks & (last | fifo.any))
+                | finishes_inner
+                | (in_outer & may_end)
+                | key_ready
+            ),
+            core.fresh.eq(starts | finishes_inner | key_waits),
+            core.finish.eq((in_blocks & last) | in_outer),
+            takes.eq(starts | (in_blocks & ~last)),
+            steps.eq(loading | start_waits | clears | key_waits | stored),
+            full.eq(
+                idle
+                | (eighth & (loading | (count[3] & (start_waits | clears))))
+                | key_ready
+                | (stored & at_last)
+            ),
+        ]
+        with m.If(steps):
+            m.d.sync += count.eq(count + 1)
+        with m.If(full):
+            m.d.sync += count.eq(0)
+        with m.If(idle):
+            m.d.sync += last.eq(0)
+            with m.If(expands | jobs.o.valid):
+                m.d.sync += [idle.eq(0), loading.eq(1)]
             if self._expands:
-                self._expand_states(m, core, count, outer_half, index_2, made, wipes)
+                m.d.sync += outer_half.eq(0)
+            with m.If(expands):
+                m.d.sync += [slot.eq(self.expand_slot), source.eq(_Source.KEY)]
+                if self._sha_1:
+                    m.d.sync += sha_1.eq(self.expand_sha_1)
+            with m.Elif(jobs.o.valid):
+                m.d.sync += [
+                    slot.eq(jobs.o.payload.slot),
+                    source.eq(_Source.MESSAGE),
+                    part.eq(_Part.INNER),
+                ]
+                if self._sha_1:
+                    m.d.sync += sha_1.eq(jobs.o.payload.sha_1)
+        with m.If(loading & eighth):
+            m.d.sync += [loading.eq(0), part.eq(_Part.FIXED)]
+            with m.Switch(part):
+                with m.Case(_Part.INNER):
+                    m.d.sync += starts.eq(1)
+                with m.Case(_Part.OUTER):
+                    m.d.sync += in_blocks.eq(1)
+                if self._expands:
+                    with m.Case(_Part.FIXED):
+                        m.d.sync += [loading.eq(1), part.eq(_Part.KEY)]
+                    with m.Case(_Part.KEY):
+                        m.d.sync += key_waits.eq(1)
+        with m.If(starts & fifo.any):
+            m.d.sync += [starts.eq(0), start_waits.eq(1)]
+        with m.If(start_waits & eighth & count[3]):  # the core has read its start
+            m.d.sync += [start_waits.eq(0), part.eq(_Part.OUTER), loading.eq(1)]
+        with m.If(in_blocks & core.ready & last):
+            m.d.sync += [in_blocks.eq(0), finishes_inner.eq(1)]
+        with m.If(finishes_inner & core.ready):
+            m.d.sync += [finishes_inner.eq(0), source.eq(_Source.DIGEST), in_outer.eq(1)]
+        with m.If(key_ready):
+            m.d.sync += [key_waits.eq(0), in_outer.eq(1)]
+        with m.If(in_outer & core.ready & may_end):
+            m.d.sync += [in_outer.eq(0), finishes_outer.eq(1)]
+        with m.If(finishes_outer & core.ready):
+            m.d.sync += [finishes_outer.eq(0), clears.eq(~of_key), stores.eq(of_key)]
+            with m.If(~of_key):
+                m.d.sync += self.tag.valid.eq(1)
+        if self._expands:
+            with m.If(stored & at_last):
+                m.d.sync += outer_half.eq(1)
+                with m.If(~outer_half | wipes):
+                    m.d.sync += [stores.eq(0), loading.eq(~wipes), clears.eq(wipes)]
+        with m.If(clears & eighth & count[3]):
+            m.d.sync += [clears.eq(0), source.eq(_Source.MESSAGE), idle.eq(1)]
         return m
 
-    def _expand_states(self, m, core, count, outer_half, index_2, made, wipes) -> None:
-        with m.State("KEY WAIT"):
-            m.d.sync += count.eq(count + 1)
-            with m.If(count == 3):
-                m.d.comb += [core.go.eq(1), core.fresh.eq(1)]
-                m.d.sync += count.eq(0)
-                m.next = "OUTER"
-
+    def _store(self, m, stores, count, at_last, outer_half, index_2, made, wipes) -> Signal:
+        """Midstates to the store; says when the next word has its turn."""
+        stored = Signal()
+        if not self._expands:
+            return stored
         # A word waits in `made`, for the way to the block RAM is long. After both midstates zeros
         # follow, over the key.
         settle = Signal(2)
-        offered, at_last = Signal(), Signal()
+        offered = Signal()
         m.d.comb += [
+            stored.eq(stores & settle.all() & ~offered),
             self.store.stb.eq(offered & ~self.aborted),
             self.store.part.eq(Mux(wipes, _Part.KEY, Mux(outer_half, _Part.OUTER, _Part.INNER))),
             self.store.index.eq(count[:3]),
             self.store.data.eq(made),
+            self.expand_end.eq(stored & at_last & wipes),
         ]
         m.d.sync += [
             offered.eq(offered & ~self.store.taken & ~self.aborted),
             at_last.eq(count[:3] == DIGEST_WORDS - 1),
         ]
-        with m.State("STORE"):
+        with m.If(stores):
             m.d.sync += index_2.eq(count[:3])
             with m.If(~settle.all()):
                 m.d.sync += settle.eq(settle + 1)
-                with m.If(settle == 1):
-                    m.d.sync += offered.eq(1)
-            with m.Elif(~offered):
-                m.d.sync += [settle.eq(0), count.eq(count + 1)]
-                with m.If(at_last):
-                    m.d.sync += [count.eq(0), outer_half.eq(1), wipes.eq(outer_half & ~wipes)]
-                    with m.If(~outer_half):
-                        m.next = "LOAD"
-                    with m.If(wipes):
-                        m.d.comb += self.expand_end.eq(1)
-                        m.next = "CLEAR"
+            with m.If(settle == 1):
+                m.d.sync += offered.eq(1)
+        with m.If(stored):
+            m.d.sync += settle.eq(0)
+            with m.If(at_last):
+                m.d.sync += wipes.eq(outer_half & ~wipes)
+        return stored
 
 
 class HmacUnit(wiring.Component):
@@ -711,7 +719,6 @@ class HmacUnit(wiring.Component):
                 with m.If(pending[number]):
                     m.d.sync += slot.eq(number)
         for number in range(self._slots):
-            with m.If(free & ~pending[:number].any()):
-                m.d.sync += pending[number].eq(0)
-            with m.If(active & self.zeroise.stb & (self.zeroise.slot == number)):
-                m.d.sync += pending[number].eq(1)
+            asked = active & self.zeroise.stb & (self.zeroise.slot == number)
+            later = ~free | pending[:number].any()
+            m.d.sync += pending[number].eq((pending[number] & later) | asked)

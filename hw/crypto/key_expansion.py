@@ -7,7 +7,7 @@ puts the middle round keys through InvMixColumns, a word at a time.
 Source: FIPS 197 5.2, 5.3.5.
 """
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,11 +40,11 @@ def expand_layout(*, slots: int) -> data.StructLayout:
 class KeyExpansion(wiring.Component):
     """Makes round keys and H of a slot.
 
-    Contract: from `start` to `done` 285 cycles for AES-128 and 369 for AES-256 if each access is
-    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 495 and 679
-    cycles: no request to the AES core, but 28 cycles for each of the middle 9 or 13 round keys. To
-    abort it, raise `abort` and, if it is not `holding`, reset it in the same cycle; while it is
-    `holding` it has a request with the AES core and must see that through, but writes nothing more.
+    Contract: from `start` to `done` 292 cycles for AES-128 and 376 for AES-256 if each access is
+    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 507 and 695
+    cycles: no request to the AES core, but 29 cycles for each of the middle 9 or 13 round keys.
+    `abort` ends it without `done`, and nothing is written after the cycle of `abort`. It is `busy`
+    for two cycles more, but while it has a request with the AES core it must see that through.
     When it is not `busy` its registers hold nothing of a key, and `decrypt` is 0.
 
     Parameters
@@ -57,7 +57,8 @@ class KeyExpansion(wiring.Component):
     start : In(expand_layout(...))
         Ignored while `busy`.
     abort : In(1)
-    busy, holding : Out(1)
+        Only while `busy`, or in the cycle after.
+    busy : Out(1)
     done : Out(1)
         Pulse: all words are written.
     slot : Out
@@ -85,7 +86,6 @@ class KeyExpansion(wiring.Component):
                 "start": In(expand_layout(slots=slots)),
                 "abort": In(1),
                 "busy": Out(1),
-                "holding": Out(1),
                 "done": Out(1),
                 "slot": Out(range(slots)),
                 "read": Out(wiring.Signature(read)),
@@ -105,13 +105,17 @@ class KeyExpansion(wiring.Component):
         slot = self.slot
         aes256 = Signal()
         decrypt = Signal()
-        aborted = Signal()
         temp = Signal(LANE_BITS)  # w[i - 1], then the word under way
         rcon = Signal(8)
-        index = Signal(4)  # of w[i]
+        index, read_index = Signal(4), Signal(4)  # of w[i], of w[i - Nk]
         lane = Signal(range(LANES))
+        last_lane, last_index = Signal(), Signal()
         odd = Signal()  # AES-256: the second four words of a group of eight
-        count = Signal(range(LANES + 2))
+        adds = Signal()  # what is read is w[i - Nk]; before, it is the last word of the key
+        mixing = Signal()  # the middle round keys once more, for decryption
+        count, counted = Signal(range(LANES + 2)), Signal()
+        aborted = Signal()
+        holding = Signal()
         substituted = Signal(
             8, reset_less=True
         )  # a memory's output goes nowhere but into a register
@@ -120,133 +124,144 @@ class KeyExpansion(wiring.Component):
         m.submodules.sbox = box
         box_port = box.read_port()
 
-        m.d.sync += substituted.eq(box_port.data)
+        # One flip-flop for each state, so that what goes into `temp` is a plain sum.
+        idle, begins, ends = Signal(init=1), Signal(), Signal()
+        reads, waits, gets = Signal(), Signal(), Signal()
+        rotates, substitutes, adds_constant = Signal(), Signal(), Signal()
+        mixes, writes, turns = Signal(), Signal(), Signal()
+        h_asks, h_waits, h_gets, h_ends = (
+            Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "ends")
+        )
+        m.d.sync += [
+            substituted.eq(box_port.data),
+            last_lane.eq(lane == LANES - 1),
+            last_index.eq(index == Mux(aes256, ROUNDS_256, ROUNDS_128) - mixing),
+        ]
         m.d.comb += [
             box_port.addr.eq(temp[:8]),
-            self.busy.eq(1),
+            counted.eq(count == 0),
+            self.busy.eq(~idle),
+            self.done.eq(ends & ~aborted & ~self.abort),
+            self.request.valid.eq(h_asks),
             self.request.payload.slot.eq(slot),
             self.request.payload.aes256.eq(aes256),
             self.request.payload.tag.eq(1),
+            self.result.ready.eq(h_ends),
+            self.read.stb.eq(reads),
+            self.read.index.eq(read_index),
+            self.write.stb.eq(writes),
             self.write.index.eq(index),
             self.write.lane.eq(lane),
             self.write.data.eq(temp),
         ]
-        with m.FSM(name="expand"):
-            with m.State("IDLE"):
-                m.d.sync += [aborted.eq(0), temp.eq(0), rcon.eq(1), lane.eq(0), odd.eq(0)]
-                m.d.sync += decrypt.eq(0)
-                m.d.comb += self.busy.eq(0)
-                with m.If(self.start.stb):
-                    m.d.sync += [
-                        slot.eq(self.start.slot),
-                        aes256.eq(self.start.aes256),
-                        decrypt.eq(self.start.decrypt),
-                        index.eq(Mux(self.start.aes256, 2, 1)),
-                    ]
-                    m.next = "LAST"
-            with m.State("LAST"):  # the last word of the key is the first w[i - 1]
-                m.d.comb += [self.read.stb.eq(1), self.read.index.eq(aes256)]
-                with m.If(self.read.taken):
-                    m.d.sync += count.eq(1)
-                    m.next = "LAST WAIT"
-            with m.State("LAST WAIT"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += temp.eq(self.read.word.word_select(LANES - 1, LANE_BITS))
-                    m.next = "ROTATE"
-            with m.State("ROTATE"):  # RotWord, but not in the middle of eight
-                with m.If(~odd):
-                    m.d.sync += temp.eq(temp.rotate_right(8))
-                m.d.sync += count.eq(LANES + 1)
-                m.next = "SUBSTITUTE"
-            with m.State("SUBSTITUTE"):  # an octet a cycle; the first two in are shifted out
-                m.d.sync += [temp.eq(Cat(temp[8:], substituted)), count.eq(count - 1)]
-                with m.If(count == 0):
-                    m.next = "CONSTANT"
-            with m.State("CONSTANT"):
-                with m.If(~odd):
-                    m.d.sync += [temp[:8].eq(temp[:8] ^ rcon), rcon.eq(linear(xtime, rcon))]
-                m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += [self.read.stb.eq(1), self.read.index.eq(index - 1 - aes256)]
-                with m.If(self.read.taken):
-                    m.d.sync += count.eq(1)
-                    m.next = "ADD"
-            with m.State("ADD"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += temp.eq(temp ^ self.read.word.word_select(lane, LANE_BITS))
-                    m.next = "WRITE"
-            with m.State("WRITE"):
-                m.d.comb += self.write.stb.eq(1)
-                with m.If(self.write.taken):
-                    m.d.sync += lane.eq(lane + 1)
-                    m.next = "READ"
-                    with m.If(lane == LANES - 1):
-                        m.d.sync += [index.eq(index + 1), odd.eq(aes256 & ~odd)]
-                        m.next = "ROTATE"
-                        with m.If(index == Mux(aes256, ROUNDS_256, ROUNDS_128)):
-                            m.next = "H REQUEST"
-                            with m.If(decrypt):
-                                m.d.sync += index.eq(1)
-                                m.next = "MIX READ"
-            # The middle round keys once more, for decryption: InvMixColumns is MixColumns thrice.
-            with m.State("MIX READ"):
-                m.d.comb += [self.read.stb.eq(1), self.read.index.eq(index)]
-                with m.If(self.read.taken):
-                    m.d.sync += count.eq(1)
-                    m.next = "MIX WAIT"
-            with m.State("MIX WAIT"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += [
-                        temp.eq(self.read.word.word_select(lane, LANE_BITS)),
-                        count.eq(MIXES - 1),
-                    ]
-                    m.next = "MIX"
-            with m.State("MIX"):
-                m.d.sync += [temp.eq(linear(mix_column, temp)), count.eq(count - 1)]
-                with m.If(count == 0):
-                    m.next = "MIX WRITE"
-            with m.State("MIX WRITE"):
-                m.d.comb += self.write.stb.eq(1)
-                with m.If(self.write.taken):
-                    m.d.sync += lane.eq(lane + 1)
-                    m.next = "MIX READ"
-                    with m.If(lane == LANES - 1):
-                        m.d.sync += index.eq(index + 1)
-                        with m.If(index == Mux(aes256, ROUNDS_256 - 1, ROUNDS_128 - 1)):
-                            m.d.comb += self.done.eq(1)
-                            m.next = "IDLE"
-            with m.State("H REQUEST"):
-                m.d.comb += [self.request.valid.eq(1), self.holding.eq(1)]
-                m.d.sync += [temp.eq(0), index.eq(H_WORD)]
-                with m.If(self.request.ready):
-                    m.next = "H WAIT"
-            # Neither the strobe of the write nor the end of H hangs on the core in the same cycle.
-            with m.State("H WAIT"):
-                m.d.comb += self.holding.eq(1)
-                with m.If(self.result.valid):
-                    m.next = "H WRITE"
-            with m.State("H WRITE"):
-                m.d.comb += [
-                    self.holding.eq(1),
-                    self.write.stb.eq(~aborted),
-                    self.write.data.eq(self.result.payload.block.word_select(lane, LANE_BITS)),
-                ]
-                with m.If(aborted):
-                    m.next = "H TAKEN"
-                with m.Elif(self.write.taken):
-                    m.d.sync += lane.eq(lane + 1)
-                    with m.If(lane == LANES - 1):
-                        m.next = "H TAKEN"
-            with m.State("H TAKEN"):
-                m.d.comb += [
-                    self.holding.eq(1),
-                    self.result.ready.eq(1),
-                    self.done.eq(~aborted),
-                ]
-                m.next = "IDLE"
+        terms = (
+            (temp, (gets & adds) | adds_constant),
+            (self.read.word.word_select(lane, LANE_BITS), gets),
+            (Cat(temp[8:], Mux(rotates, temp[:8], substituted)), rotates | substitutes),
+            (Cat(Mux(odd, 0, rcon), Const(0, LANE_BITS - 8)), adds_constant),
+            (linear(mix_column, temp), mixes),
+            (self.result.payload.block.word_select(lane, LANE_BITS), h_gets),
+        )
+        moves = Signal()
+        m.d.comb += moves.eq(
+            Cat(rotates & ~odd, substitutes, adds_constant, gets, mixes, h_asks, h_gets, ends).any()
+        )
+        with m.If(moves):
+            m.d.sync += temp.eq(
+                Cat(
+                    Cat(value[bit] & chosen for value, chosen in terms).xor()
+                    for bit in range(LANE_BITS)
+                )
+            )
+        with m.If(idle):
+            m.d.sync += [
+                slot.eq(self.start.slot),
+                aes256.eq(self.start.aes256),
+                decrypt.eq(self.start.stb & self.start.decrypt),
+                rcon.eq(1),
+                lane.eq(LANES - 1),
+                index.eq(Mux(self.start.aes256, 2, 1)),
+                read_index.eq(self.start.aes256),
+                aborted.eq(0),
+            ]
+            with m.If(self.start.stb):
+                m.d.sync += [idle.eq(0), begins.eq(1)]
+        with m.If(begins):
+            m.d.sync += [begins.eq(0), reads.eq(1)]
+        with m.If(reads & self.read.taken):
+            m.d.sync += [reads.eq(0), waits.eq(1)]
+        with m.If(waits):
+            m.d.sync += [waits.eq(0), gets.eq(1)]
+        with m.If(gets):
+            m.d.sync += [
+                gets.eq(0),
+                count.eq(MIXES - 1),
+                mixes.eq(mixing),
+                writes.eq(adds),
+            ]
+            with m.If(~adds & ~mixing):
+                m.d.sync += [adds.eq(1), lane.eq(0), read_index.eq(0), rotates.eq(1)]
+        with m.If(rotates):  # RotWord, but not in the middle of eight
+            m.d.sync += [rotates.eq(0), substitutes.eq(1), count.eq(LANES + 1)]
+        with m.If(substitutes):  # an octet a cycle; the first two in are shifted out
+            m.d.sync += count.eq(count - 1)
+            with m.If(counted):
+                m.d.sync += [substitutes.eq(0), adds_constant.eq(1)]
+        with m.If(adds_constant):
+            m.d.sync += [adds_constant.eq(0), reads.eq(1), odd.eq(aes256 & ~odd)]
+            with m.If(~odd):
+                m.d.sync += rcon.eq(linear(xtime, rcon))
+        with m.If(mixes):  # InvMixColumns is MixColumns thrice
+            m.d.sync += count.eq(count - 1)
+            with m.If(counted):
+                m.d.sync += [mixes.eq(0), writes.eq(1)]
+        with m.If(writes & self.write.taken):
+            m.d.sync += [
+                writes.eq(0),
+                lane.eq(lane + 1),
+                reads.eq(~last_lane & ~holding),
+                rotates.eq(last_lane & adds & ~last_index & ~holding),
+                turns.eq(last_lane & ~holding),
+                h_gets.eq(~last_lane & holding),
+                h_ends.eq(last_lane & holding),
+            ]
+        with m.If(turns):  # to the next index
+            m.d.sync += [turns.eq(0), index.eq(index + 1), read_index.eq(read_index + 1)]
+            with m.If(mixing):
+                m.d.sync += [reads.eq(~last_index), ends.eq(last_index)]
+            with m.Elif(last_index & decrypt):
+                m.d.sync += [adds.eq(0), mixing.eq(1), reads.eq(1)]
+                m.d.sync += [index.eq(1), read_index.eq(1)]
+            with m.Elif(last_index):
+                m.d.sync += [h_asks.eq(1), holding.eq(1), index.eq(H_WORD)]
+        with m.If(h_asks & self.request.ready):
+            m.d.sync += [h_asks.eq(0), h_waits.eq(1)]
+        with m.If(h_waits & self.result.valid):
+            m.d.sync += [h_waits.eq(0), h_gets.eq(1)]
+        with m.If(h_gets):
+            m.d.sync += [h_gets.eq(0), writes.eq(~aborted), h_ends.eq(aborted)]
+        with m.If(h_ends):
+            m.d.sync += [h_ends.eq(0), holding.eq(0), ends.eq(1)]
+        with m.If(ends):
+            m.d.sync += [ends.eq(0), idle.eq(1)]
+            m.d.sync += [decrypt.eq(0), odd.eq(0), adds.eq(0), mixing.eq(0)]
+        # It ends whatever was under way, but a request to the core.
         with m.If(self.abort):
             m.d.sync += aborted.eq(1)
+            with m.If(~holding):
+                states = [
+                    idle,
+                    begins,
+                    reads,
+                    waits,
+                    gets,
+                    rotates,
+                    substitutes,
+                    adds_constant,
+                    mixes,
+                ]
+                m.d.sync += [state.eq(0) for state in [*states, writes, turns, h_asks]]
+                m.d.sync += [holding.eq(0), ends.eq(1)]
+            with m.Elif(h_gets | writes):
+                m.d.sync += [h_gets.eq(0), writes.eq(0), h_ends.eq(1)]
         return m

@@ -16,10 +16,10 @@ SLOT_WORDS = 16
 STAGES = 3
 CAVP_VECTORS = 709  # of each direction
 EXPAND_CYCLES = {
-    (128, False): 285,
-    (256, False): 369,
-    (128, True): 495,
-    (256, True): 679,
+    (128, False): 292,
+    (256, False): 376,
+    (128, True): 507,
+    (256, True): 695,
 }
 LATENCY_CYCLES = {128: 35, 256: 47}
 INTERVAL_CYCLES = 16
