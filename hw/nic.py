@@ -169,7 +169,9 @@ class Nic(wiring.Component):
         m.submodules.classifier = classifier = FrameClassifier()
         m.submodules.records = records = SenderRecords()
         m.submodules.host_buffer = host_buffer = PacketFifo(depth=_HOST_BUFFER)
-        m.submodules.taken_buffer = taken_buffer = PacketFifo(depth=_TAKEN_BUFFER)
+        m.submodules.taken_buffer = taken_buffer = PacketFifo(
+            depth=_TAKEN_BUFFER, carries_err=False
+        )
         m.submodules.inbound = inbound = InboundPath(replay_window=self._replay_window)
         m.submodules.engine = engine = CommandEngine()
         m.submodules.builder = builder = ReplyBuilder()

@@ -32,6 +32,9 @@ class PacketFifo(wiring.Component):
     ----------
     depth : int
         Octets, a power of two of at least 16.
+    carries_err : bool
+        Without, `i.payload.err` is not looked at, and no frame that was committed before its end
+        may be lost. The memory then has nine bits for an octet, and not ten, as block RAM likes.
 
     Attributes
     ----------
@@ -42,10 +45,11 @@ class PacketFifo(wiring.Component):
         Octets held, uncommitted ones included.
     """
 
-    def __init__(self, *, depth: int):
+    def __init__(self, *, depth: int, carries_err: bool = True):
         if depth < 16 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of at least 16, not {depth}")
         self._depth = depth
+        self._carries_err = carries_err
         super().__init__(
             {
                 "i": In(PacketSignature()),
@@ -62,9 +66,15 @@ class PacketFifo(wiring.Component):
         """Octets that the memory holds."""
         return self._depth
 
+    @property
+    def carries_err(self) -> bool:
+        """Frames may end with `err`."""
+        return self._carries_err
+
     def elaborate(self, platform):
         m = Module()
-        memory = Memory(shape=10, depth=self._depth, init=[])
+        width = 10 if self._carries_err else 9
+        memory = Memory(shape=width, depth=self._depth, init=[])
         m.submodules[COLLISION_FREE_MEMORY] = memory
         write = memory.write_port()
         read = memory.read_port(transparent_for=())
@@ -122,10 +132,10 @@ class PacketFifo(wiring.Component):
         # read from. What was asked of the memory comes out of its output register two cycles later.
         fetch = Signal()
         under_way = Signal(2)
-        word = Signal(10, reset_less=True)  # as the output register of block RAM is
+        word = Signal(width, reset_less=True)  # as the output register of block RAM is
         in_queue = Signal(range(_QUEUE + 1))
         held = Signal(range(_QUEUE + 1))  # in the queue, or on the way to it
-        queue = Array(Signal(10, name=f"queue_{n}") for n in range(_QUEUE))
+        queue = Array(Signal(width, name=f"queue_{n}") for n in range(_QUEUE))
         put_at = Signal(range(_QUEUE))
         take_at = Signal(range(_QUEUE))
         leaves = Signal()
@@ -147,14 +157,14 @@ class PacketFifo(wiring.Component):
         with m.If(arrives):
             m.d.sync += queue[put_at].eq(word)
         first = Signal(init=1)
-        head = Signal(10)
+        head = Signal(width)
         with m.If(leaves):
             m.d.sync += first.eq(self.o.payload.last)
         m.d.comb += [
             head.eq(queue[take_at]),
             self.o.valid.eq(in_queue != 0),
             Cat(self.o.payload.data, self.o.payload.last).eq(head),
-            self.o.payload.err.eq(head[8] & head[9]),
+            self.o.payload.err.eq(head[8] & head[9] if self._carries_err else 0),
             self.o.payload.first.eq(first),
         ]
         return m

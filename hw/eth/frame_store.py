@@ -69,7 +69,7 @@ class FrameStore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.fifo = fifo = PacketFifo(depth=self._depth)
+        m.submodules.fifo = fifo = PacketFifo(depth=self._depth, carries_err=False)
         wiring.connect(m, wiring.flipped(self.o), fifo.o)
 
         room = Signal(init=1)

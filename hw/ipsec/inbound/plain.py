@@ -105,7 +105,7 @@ class PlainPath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         self._found = Signal(Finding, name="found")
-        m.submodules.buffer = buffer = PacketFifo(depth=PLAIN_OCTETS)
+        m.submodules.buffer = buffer = PacketFifo(depth=PLAIN_OCTETS, carries_err=False)
         # Each with a place for all packets there may be.
         m.submodules.begun = begun = Ring(Begin, depth=PACKETS + 1)
         m.submodules.findings = findings = Ring(Finding, depth=PACKETS + 1)
