@@ -231,10 +231,13 @@ class Nic(wiring.Component):
             ),
             classifier.token.eq(records.token),
         ]
+        # Held from `take_commit` on, until it is taken.
         with m.If(taken_meta.i.ready):
             m.d.sync += taken_meta.i.valid.eq(0)
+        with m.If(taken_meta.i.ready | ~taken_meta.i.valid):
+            m.d.sync += taken_meta.i.payload.eq(classifier.taken)
         with m.If(classifier.take_commit):
-            m.d.sync += [taken_meta.i.valid.eq(1), taken_meta.i.payload.eq(classifier.taken)]
+            m.d.sync += taken_meta.i.valid.eq(1)
 
         # Inbound.
         m.d.comb += [

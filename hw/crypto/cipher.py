@@ -171,7 +171,7 @@ class CipherEngine(wiring.Component):
             drops.eq(text["drops"]),
             self.i.ready.eq(text["ready"] | chain["ready"]),
             out.i.valid.eq(step),
-            out.i.payload.eq(keystream[:8] ^ Mux(chaining, chain["before"], self.i.payload)),
+            out.i.payload.eq(keystream[:8] ^ Mux(text["ciphers"], self.i.payload, chain["before"])),
         ]
         return m
 
@@ -235,21 +235,24 @@ class CipherEngine(wiring.Component):
         """
         keystream = Signal(BLOCK_BITS)
         keystream_valid = Signal()
-        taken = Signal()  # the core learns a cycle late that its block was taken
-        ended, offered = Signal(), Signal()
+        ended, loads, loaded = Signal(), Signal(), Signal()
+        offered, was_offered, taken = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.result.ready.eq(taken),
             empty.eq(~keystream_valid & ~self.result.valid),
             ended.eq(~keystream_valid | drops),
+            loads.eq(ended | (step & is_last)),
+            # The core learns a cycle late that its block was taken.
+            taken.eq(loaded & was_offered),
             offered.eq(self.result.valid & ~taken),
+            self.result.ready.eq(taken),
         ]
-        m.d.sync += taken.eq(offered & (ended | (step & is_last)))
+        m.d.sync += [loaded.eq(loads), was_offered.eq(offered)]
         with m.If(ended | step):
             # What the core shows while it has no result is zero, from two cycles later on.
             m.d.sync += keystream.eq(
                 Mux(ended | is_last, self.result.payload.block, keystream >> 8)
             )
-        with m.If(ended | (step & is_last)):
+        with m.If(loads):
             m.d.sync += keystream_valid.eq(offered)
         return keystream, keystream_valid
 
@@ -288,7 +291,8 @@ class CipherEngine(wiring.Component):
         out: SkidBuffer,
     ) -> dict[str, Signal]:
         ports = {
-            name: Signal(name=f"text_{name}") for name in ("step", "is_last", "drops", "ready")
+            name: Signal(name=f"text_{name}")
+            for name in ("step", "ciphers", "is_last", "drops", "ready")
         }
         step = ports["step"]
         position = Signal(range(BLOCK_OCTETS))
@@ -304,7 +308,8 @@ class CipherEngine(wiring.Component):
 
         # One flip-flop for each state; `ciphers`: text is encrypted or decrypted.
         starts, in_aad, sizes = Signal(init=1), Signal(), Signal()
-        ciphers, gmac_text, aligns, in_lengths = Signal(), Signal(), Signal(), Signal()
+        ciphers = ports["ciphers"]
+        gmac_text, aligns, in_lengths = Signal(), Signal(), Signal()
         encrypts = Signal()  # as `ciphers`, where it is encryption
         in_tag, waited, drained = Signal(), Signal(), Signal()  # the hash is whole
         begins, tag_made = Signal(), Signal()
@@ -461,7 +466,7 @@ class CipherEngine(wiring.Component):
         # meets it in the next; only at the beginning there is none, and at the end no text.
         mask = Signal(8)
         has_mask = Signal()
-        has_more = Signal()  # octets to take
+        has_more, in_last = Signal(), Signal()  # octets to take; the next is the last
         room = Signal()  # of decryption
         m.d.comb += [
             ports["ready"].eq(has_more & (first | has_mask | room) & ~(full & request)),
@@ -472,7 +477,7 @@ class CipherEngine(wiring.Component):
             m.d.sync += [mask.eq(keystream[:8]), has_mask.eq(has_more)]
         with m.If(takes & ~first):
             m.d.sync += has_mask.eq(0)
-        with m.If(takes & (in_left == 1)):
+        with m.If(takes & in_last):
             m.d.sync += has_more.eq(0)
 
         # An octet is read one ahead of its use. The first two are read once the whole IV is there,
@@ -512,6 +517,7 @@ class CipherEngine(wiring.Component):
                 position.eq(position + 1),
                 at_end.eq(position == BLOCK_OCTETS - 2),
                 in_left.eq(in_left - 1),
+                in_last.eq(in_left == 2),
                 write_at.eq(write_at + 1),
             ]
         with m.If(gives):

@@ -81,11 +81,15 @@ class Ghash(wiring.Component):
         # The octet is summed with that of the hash which it meets, and multiplied a cycle later.
         z = Signal(8)
         stb, ends = Signal(), Signal()  # of the octet in `z`
-        total = linear(lambda value: ghash_shift(value, -8), product)
-        for power, places in enumerate(multiples):
-            # Bit 7 of an octet is its lowest power of x.
-            shifted = Cat(factor[place] for place in places)
-            total = total ^ (shifted & z[7 - power].replicate(BLOCK_BITS))
+        moved = linear(lambda value: ghash_shift(value, -8), product)
+        # Bit 7 of an octet is its lowest power of x. The sum of a bit is a tree, not a chain.
+        total = Cat(
+            Cat(
+                *(factor[places[bit]] & z[7 - power] for power, places in enumerate(multiples)),
+                moved[bit],
+            ).xor()
+            for bit in range(BLOCK_BITS)
+        )
         y_next = Signal(BLOCK_BITS)
         at_ends = ends.replicate(BLOCK_BITS)
         m.d.comb += y_next.eq((Mux(stb, self.y >> 8, self.y) & ~at_ends) | (total & at_ends))

@@ -7,7 +7,7 @@ puts the middle round keys through InvMixColumns, a word at a time.
 Source: FIPS 197 5.2, 5.3.5.
 """
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,9 +40,9 @@ def expand_layout(*, slots: int) -> data.StructLayout:
 class KeyExpansion(wiring.Component):
     """Makes round keys and H of a slot.
 
-    Contract: from `start` to `done` 291 cycles for AES-128 and 375 for AES-256 if each access is
-    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 498 and 682
-    cycles: no request to the AES core, but 28 cycles for each of the middle 9 or 13 round keys.
+    Contract: from `start` to `done` 292 cycles for AES-128 and 376 for AES-256 if each access is
+    `taken` at once and the AES core is idle; more as they are not. With `decrypt` 507 and 695
+    cycles: no request to the AES core, but 29 cycles for each of the middle 9 or 13 round keys.
     `abort` ends it without `done`, and nothing is written after the cycle of `abort`. It is `busy`
     for two cycles more, but while it has a request with the AES core it must see that through.
     When it is not `busy` its registers hold nothing of a key, and `decrypt` is 0.
@@ -125,12 +125,12 @@ class KeyExpansion(wiring.Component):
         box_port = box.read_port()
 
         # One flip-flop for each state, so that what goes into `temp` is a plain sum.
-        idle, ends = Signal(init=1), Signal()
+        idle, begins, ends = Signal(init=1), Signal(), Signal()
         reads, waits, gets = Signal(), Signal(), Signal()
         rotates, substitutes, adds_constant = Signal(), Signal(), Signal()
         mixes, writes, turns = Signal(), Signal(), Signal()
-        h_asks, h_waits, h_gets, h_writes, h_ends = (
-            Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "writes", "ends")
+        h_asks, h_waits, h_gets, h_ends = (
+            Signal(name=f"h_{name}") for name in ("asks", "waits", "gets", "ends")
         )
         m.d.sync += [
             substituted.eq(box_port.data),
@@ -149,25 +149,30 @@ class KeyExpansion(wiring.Component):
             self.result.ready.eq(h_ends),
             self.read.stb.eq(reads),
             self.read.index.eq(read_index),
-            self.write.stb.eq(writes | (h_writes & ~aborted)),
+            self.write.stb.eq(writes),
             self.write.index.eq(index),
             self.write.lane.eq(lane),
             self.write.data.eq(temp),
         ]
-        shifts, keeps, adds_rcon = Signal(), Signal(), Signal()
-        m.d.comb += [
-            shifts.eq(substitutes | (rotates & ~odd)),
-            adds_rcon.eq(adds_constant & ~odd),
-            keeps.eq(~(shifts | mixes | (gets & ~adds) | h_asks | h_gets | ends)),
-        ]
-        m.d.sync += temp.eq(
-            (temp & keeps.replicate(LANE_BITS))
-            ^ (self.read.word.word_select(lane, LANE_BITS) & gets.replicate(LANE_BITS))
-            ^ (Cat(temp[8:], Mux(rotates, temp[:8], substituted)) & shifts.replicate(LANE_BITS))
-            ^ (rcon & adds_rcon.replicate(8))
-            ^ (linear(mix_column, temp) & mixes.replicate(LANE_BITS))
-            ^ (self.result.payload.block.word_select(lane, LANE_BITS) & h_gets.replicate(LANE_BITS))
+        terms = (
+            (temp, (gets & adds) | adds_constant),
+            (self.read.word.word_select(lane, LANE_BITS), gets),
+            (Cat(temp[8:], Mux(rotates, temp[:8], substituted)), rotates | substitutes),
+            (Cat(Mux(odd, 0, rcon), Const(0, LANE_BITS - 8)), adds_constant),
+            (linear(mix_column, temp), mixes),
+            (self.result.payload.block.word_select(lane, LANE_BITS), h_gets),
         )
+        moves = Signal()
+        m.d.comb += moves.eq(
+            Cat(rotates & ~odd, substitutes, adds_constant, gets, mixes, h_asks, h_gets, ends).any()
+        )
+        with m.If(moves):
+            m.d.sync += temp.eq(
+                Cat(
+                    Cat(value[bit] & chosen for value, chosen in terms).xor()
+                    for bit in range(LANE_BITS)
+                )
+            )
         with m.If(idle):
             m.d.sync += [
                 slot.eq(self.start.slot),
@@ -180,7 +185,9 @@ class KeyExpansion(wiring.Component):
                 aborted.eq(0),
             ]
             with m.If(self.start.stb):
-                m.d.sync += [idle.eq(0), reads.eq(1)]
+                m.d.sync += [idle.eq(0), begins.eq(1)]
+        with m.If(begins):
+            m.d.sync += [begins.eq(0), reads.eq(1)]
         with m.If(reads & self.read.taken):
             m.d.sync += [reads.eq(0), waits.eq(1)]
         with m.If(waits):
@@ -201,7 +208,7 @@ class KeyExpansion(wiring.Component):
             with m.If(counted):
                 m.d.sync += [substitutes.eq(0), adds_constant.eq(1)]
         with m.If(adds_constant):
-            m.d.sync += [adds_constant.eq(0), reads.eq(1)]
+            m.d.sync += [adds_constant.eq(0), reads.eq(1), odd.eq(aes256 & ~odd)]
             with m.If(~odd):
                 m.d.sync += rcon.eq(linear(xtime, rcon))
         with m.If(mixes):  # InvMixColumns is MixColumns thrice
@@ -209,54 +216,52 @@ class KeyExpansion(wiring.Component):
             with m.If(counted):
                 m.d.sync += [mixes.eq(0), writes.eq(1)]
         with m.If(writes & self.write.taken):
-            m.d.sync += [writes.eq(0), lane.eq(lane + 1)]
-            with m.If(~last_lane):
-                m.d.sync += reads.eq(1)
-            with m.Else():
-                m.d.sync += [
-                    index.eq(index + 1),
-                    read_index.eq(read_index + 1),
-                    odd.eq(aes256 & ~odd),
-                ]
-                with m.If(~last_index):
-                    m.d.sync += [rotates.eq(adds), reads.eq(mixing)]
-                with m.Else():
-                    m.d.sync += turns.eq(1)
-        with m.If(turns):  # the last word is written, or with `mixing` the last again
-            m.d.sync += turns.eq(0)
+            m.d.sync += [
+                writes.eq(0),
+                lane.eq(lane + 1),
+                reads.eq(~last_lane & ~holding),
+                rotates.eq(last_lane & adds & ~last_index & ~holding),
+                turns.eq(last_lane & ~holding),
+                h_gets.eq(~last_lane & holding),
+                h_ends.eq(last_lane & holding),
+            ]
+        with m.If(turns):  # to the next index
+            m.d.sync += [turns.eq(0), index.eq(index + 1), read_index.eq(read_index + 1)]
             with m.If(mixing):
-                m.d.sync += ends.eq(1)
-            with m.Elif(decrypt):
+                m.d.sync += [reads.eq(~last_index), ends.eq(last_index)]
+            with m.Elif(last_index & decrypt):
                 m.d.sync += [adds.eq(0), mixing.eq(1), reads.eq(1)]
                 m.d.sync += [index.eq(1), read_index.eq(1)]
-            with m.Else():
+            with m.Elif(last_index):
                 m.d.sync += [h_asks.eq(1), holding.eq(1), index.eq(H_WORD)]
         with m.If(h_asks & self.request.ready):
             m.d.sync += [h_asks.eq(0), h_waits.eq(1)]
         with m.If(h_waits & self.result.valid):
             m.d.sync += [h_waits.eq(0), h_gets.eq(1)]
         with m.If(h_gets):
-            m.d.sync += [
-                h_gets.eq(0),
-                h_writes.eq(1),
-            ]
-        with m.If(h_writes & (self.write.taken | aborted)):
-            m.d.sync += [
-                h_writes.eq(0),
-                lane.eq(lane + 1),
-                h_gets.eq(~last_lane & ~aborted),
-                h_ends.eq(last_lane | aborted),
-            ]
+            m.d.sync += [h_gets.eq(0), writes.eq(~aborted), h_ends.eq(aborted)]
         with m.If(h_ends):
             m.d.sync += [h_ends.eq(0), holding.eq(0), ends.eq(1)]
         with m.If(ends):
             m.d.sync += [ends.eq(0), idle.eq(1)]
             m.d.sync += [decrypt.eq(0), odd.eq(0), adds.eq(0), mixing.eq(0)]
-        # Whatever was under way, but a request to the core.
+        # It ends whatever was under way, but a request to the core.
         with m.If(self.abort):
             m.d.sync += aborted.eq(1)
             with m.If(~holding):
-                states = [idle, reads, waits, gets, rotates, substitutes, adds_constant, mixes]
+                states = [
+                    idle,
+                    begins,
+                    reads,
+                    waits,
+                    gets,
+                    rotates,
+                    substitutes,
+                    adds_constant,
+                    mixes,
+                ]
                 m.d.sync += [state.eq(0) for state in [*states, writes, turns, h_asks]]
                 m.d.sync += [holding.eq(0), ends.eq(1)]
+            with m.Elif(h_gets | writes):
+                m.d.sync += [h_gets.eq(0), writes.eq(0), h_ends.eq(1)]
         return m

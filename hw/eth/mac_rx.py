@@ -70,15 +70,17 @@ class MacRx(wiring.Component):
             take.eq(self.i.valid & free),
             fcs.data.eq(beat.data),
         ]
-        with m.If(out.i.ready):
-            m.d.sync += out.i.valid.eq(0)
+        with m.If(free):
+            m.d.sync += [
+                out.i.valid.eq(0),
+                out.i.payload.data.eq(held[-1]),
+                out.i.payload.first.eq(first),
+            ]
         m.d.sync += self.bad_stb.eq(0)
 
         def emit(last, err):
             return [
                 out.i.valid.eq(1),
-                out.i.payload.data.eq(held[-1]),
-                out.i.payload.first.eq(first),
                 out.i.payload.last.eq(last),
                 out.i.payload.err.eq(err),
                 first.eq(0),

@@ -68,9 +68,10 @@ class MacTx(wiring.Component):
         m.d.comb += shorter.eq(count < MIN_FRAME_OCTETS - FCS_OCTETS - 1)
         # What is sent is chosen in one cycle; in the next it goes through the FCS and out.
         sent = Signal(8)
-        sends, covered, ends, spoils = Signal(), Signal(), Signal(), Signal()
+        starts, sends, covered, ends, spoils = (Signal() for _ in range(5))
         place = Signal(range(FCS_OCTETS))
         m.d.sync += [
+            starts.eq(0),
             sends.eq(0),
             covered.eq(0),
             ends.eq(0),
@@ -79,7 +80,7 @@ class MacTx(wiring.Component):
             self.underrun_stb.eq(0),
             index.eq(index + 1),
         ]
-        m.d.comb += [fcs.data.eq(sent), fcs.valid.eq(covered)]
+        m.d.comb += [fcs.start.eq(starts), fcs.data.eq(sent), fcs.valid.eq(covered)]
         m.d.sync += [
             self.o.data.eq(
                 Mux(ends, fcs.crc.word_select(place, 8) ^ spoilt.replicate(8), sent)
@@ -98,8 +99,7 @@ class MacTx(wiring.Component):
 
         with m.FSM(name="mac_tx"):
             with m.State("IDLE"):
-                m.d.comb += fcs.start.eq(1)
-                m.d.sync += [index.eq(0), count.eq(0), spoilt.eq(0)]
+                m.d.sync += [starts.eq(1), index.eq(0), count.eq(0), spoilt.eq(0)]
                 with m.If(flush):
                     m.d.comb += fifo.r_en.eq(1)
                     with m.If(fifo.r_rdy & last):

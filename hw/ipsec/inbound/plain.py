@@ -8,7 +8,7 @@ from hw.eth.fifo import PacketFifo
 from hw.headers import HeaderCapture, octets_of
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS, InnerOffset, MessageMeta
 from hw.ring import Ring
-from hw.stream import OctetSignature, PacketSignature
+from hw.stream import OctetSignature, PacketBeat, PacketSignature, SkidBuffer
 from spec import headers
 from spec.headers import IPV4, IPV6, UDP
 
@@ -217,10 +217,12 @@ class PlainPath(wiring.Component):
 
         # The gate.
         decision = decisions.o.payload
+        m.submodules.first_out = first_out = SkidBuffer(PacketBeat)
+        wiring.connect(m, buffer.o, first_out.i)
         m.d.comb += [
             self.message.payload.eq(decision.meta),
-            self.o.payload.eq(buffer.o.payload),
-            leaves.eq(buffer.o.valid & buffer.o.ready),
+            self.o.payload.eq(first_out.o.payload),
+            leaves.eq(first_out.o.valid & first_out.o.ready),
         ]
         with m.FSM(name="gate"):
             with m.State("closed"):
@@ -232,13 +234,13 @@ class PlainPath(wiring.Component):
                     with m.Elif(self.message.ready):
                         m.next = "open"
             with m.State("open"):
-                m.d.comb += [self.o.valid.eq(buffer.o.valid), buffer.o.ready.eq(self.o.ready)]
-                with m.If(leaves & buffer.o.payload.last):
+                m.d.comb += [self.o.valid.eq(first_out.o.valid), first_out.o.ready.eq(self.o.ready)]
+                with m.If(leaves & first_out.o.payload.last):
                     m.d.comb += ended.eq(1)
                     m.next = "closed"
             with m.State("drain"):
-                m.d.comb += buffer.o.ready.eq(1)
-                with m.If(leaves & buffer.o.payload.last):
+                m.d.comb += first_out.o.ready.eq(1)
+                with m.If(leaves & first_out.o.payload.last):
                     m.d.comb += ended.eq(1)
                     m.next = "closed"
         return m
