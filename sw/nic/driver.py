@@ -201,7 +201,7 @@ class NicDriver:
         return mac, IPv4Address(self._read("HOST_IP")), IPv6Address(ip6)
 
     def stage_sa(self, sa: StagedSa) -> None:
-        """Load an SA into the free bank and make it READY; then wipe the keys in `sa`.
+        """Load an SA into its context's free bank and make it READY; then wipe the keys in `sa`.
 
         On any failure the staged bank is zeroised as far as the NIC can be reached, the bank that
         is proven goes on, and `sa` keeps its keys, so that the caller can try again or wipe them.
@@ -214,18 +214,18 @@ class NicDriver:
             One kind for each of `spec.sa.SadResult`'s refusals, and SadTimeoutError.
         """
         self._require(sa)
-        self._command(SadCommand.STAGE)
+        self._command(SadCommand.STAGE, sa.context)
         try:
             self._write_sa(sa)
-            self._command(SadCommand.READY)
+            self._command(SadCommand.READY, sa.context)
         except NicError:
-            self._abort_after_failure()
+            self._abort_after_failure(sa.context)
             raise
         sa.wipe()
 
-    def abort(self) -> None:
-        """Zeroise the bank that is not proven, if there is one; done when this returns."""
-        self._command(SadCommand.ABORT)
+    def abort(self, context: int = 0) -> None:
+        """Zeroise a context's bank that is not proven, if there is one; done when this returns."""
+        self._command(SadCommand.ABORT, context)
 
     def heartbeat(self) -> None:
         """The OS is alive; to be repeated within the window."""
@@ -346,10 +346,14 @@ class NicDriver:
                 f"this NIC has no suite {sa.suite.name} (it has: {names}); "
                 "configure one that it has"
             )
-        if has.contexts < 1 or has.banks < BANKS:
+        if has.contexts <= sa.context:
             raise CapabilityError(
-                f"this NIC has {has.contexts} contexts of {has.banks} banks; one of {BANKS} "
-                "is needed to keep the last SA that worked"
+                f"this NIC has {has.contexts} contexts, so none with the number {sa.context}"
+            )
+        if has.banks < BANKS:
+            raise CapabilityError(
+                f"this NIC's contexts have {has.banks} banks; {BANKS} are needed to keep the last "
+                "SA that worked"
             )
         if has.window < sa.window:
             raise CapabilityError(
@@ -400,15 +404,16 @@ class NicDriver:
         for index in range(len(key) // 4):
             self._write(name, int.from_bytes(key[4 * index : 4 * index + 4], "big"), index)
 
-    def _abort_after_failure(self) -> None:
+    def _abort_after_failure(self, context: int) -> None:
         # The first failure is the one to tell; the NIC's acknowledge timer or the next STAGE
         # clears what an abort that fails too leaves behind.
         try:
-            self._command(SadCommand.ABORT)
+            self._command(SadCommand.ABORT, context)
         except NicError:
             return
 
-    def _command(self, command: SadCommand) -> None:
+    def _command(self, command: SadCommand, context: int) -> None:
+        self._write("SA_CONTEXT", context)
         self._write("SA_COMMAND", command)
         for poll in range(POLL_COUNT):
             if poll:

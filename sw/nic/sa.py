@@ -71,6 +71,8 @@ class StagedSa:
         Anti-replay window that the NIC must have at least, in packets.
     packet_octets : int
         Longest protected IP packet that the NIC must take.
+    context : int
+        Context of the SAD, one for each station.
     """
 
     spi_in: int
@@ -90,12 +92,15 @@ class StagedSa:
     tx_sequence: int = 0
     window: int = REPLAY_WINDOW
     packet_octets: int = PACKET_OCTETS
+    context: int = 0
 
     def __post_init__(self) -> None:
         facts = SUITES.get(self.suite)
         if facts is None:
             raise ValueError(f"suite {int(self.suite)} is not one that can be staged")
         self._check_half(self)
+        if self.context < 0:
+            raise ValueError(f"context must be 0 or more, not {self.context}")
         for name, octets in (
             ("key_in", facts.key_octets),
             ("key_out", facts.key_octets),

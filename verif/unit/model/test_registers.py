@@ -14,7 +14,7 @@ def test_what_the_driver_asks_first() -> None:
     assert model.bus_read(0x000) == 0x484F4C44
     assert model.bus_read(0x004) == MAP_HASH
     assert model.bus_read("SUITES") == 0xFFFE
-    assert model.bus_read("LIMITS") == 0x01_040_2_01
+    assert model.bus_read("LIMITS") == 0x01_040_2_04
     assert model.bus_read("PACKET_MAX") == 1500
     assert (model.bus_read("ACK_MS"), model.bus_read("GRACE_MS")) == (10_000, 2_000)
 
@@ -70,7 +70,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(KeyError):
         model.bus_write("NO_SUCH", 0)
     with pytest.raises(IndexError):
-        model.bus_read("SA_SPI_IN", 2)
+        model.bus_read("SA_SPI_IN", 8)
     with pytest.raises(ValueError, match="32-bit"):
         model.bus_write("HOST_IP", 1 << 32)
     with pytest.raises(ValueError, match="octet"):

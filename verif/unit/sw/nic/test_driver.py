@@ -52,7 +52,7 @@ def test_another_nic_or_map_is_refused_before_anything_is_written(name: str) -> 
 
 def test_capabilities() -> None:
     assert driver(FakeNic()).capabilities() == Capabilities(
-        version=0x0002_0000,
+        version=0x0003_0000,
         suites=frozenset({Suite.ESP_AES_GCM_16_128, Suite.ESP_AES_GCM_16_256}),
         contexts=1,
         banks=2,
@@ -93,11 +93,12 @@ def test_host_address_is_off_while_it_changes() -> None:
 def test_stage_writes_the_whole_layout_then_wipes_the_keys() -> None:
     nic = FakeNic({SadCommand.READY: [SadResult.PENDING, SadResult.PENDING, SadResult.OK]})
     pauses: list[float] = []
-    sa = staged(rx_sequence=0x1_0000_0002, tx_sequence=0x3_0000_0004)
+    nic.values[0x010] = 0x01_040_2_04
+    sa = staged(rx_sequence=0x1_0000_0002, tx_sequence=0x3_0000_0004, context=3)
     NicDriver(nic, pause=pauses.append).stage_sa(sa)
-    assert nic.writes[0] == (0x080, 1)
-    assert nic.writes[-1] == (0x080, 2)
-    assert dict(nic.writes[1:-1]) == {
+    assert nic.writes[:2] == [(0x088, 3), (0x080, 1)]
+    assert nic.writes[-2:] == [(0x088, 3), (0x080, 2)]
+    assert dict(nic.writes[2:-2]) == {
         0x100: 0xC0DE0101,
         0x104: 0xC0DE0102,
         0x108: 1,

@@ -118,7 +118,7 @@ def test_the_driver_on_a_serial_line() -> None:
     nic = FakeNic()
     with serial_board(nic) as path, NicDriver(SerialTransport(path)) as driver:
         driver.stage_sa(staged())
-    assert len(nic.writes) == 21
+    assert len(nic.writes) == 23
 
 
 @pytest.mark.parametrize("octets", range(1, 8))
