@@ -38,7 +38,7 @@ def refuses(make: Callable[[], Any], error: type[Exception], match: str) -> None
 
 
 @pytest.mark.parametrize("component", WITH_SLOTS)
-@pytest.mark.parametrize("slots", [0, 1, 3, 17, 32, -4, "4", None])
+@pytest.mark.parametrize("slots", [0, 1, 3, 17, 64, -4, "4", None])
 def test_bad_number_of_slots_is_named(component: Any, slots: object) -> None:
     refuses(lambda: component(slots=slots), ValueError, f"slots must be .* not {slots!r}")
 
