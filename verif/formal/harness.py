@@ -1,0 +1,196 @@
+"""What the wrappers around components are made of: free inputs, what went before, a look inside.
+
+A wrapper is an Amaranth elaboratable that holds a component, drives its inputs freely, and states
+what must be so. Nothing of it is in the component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from amaranth.hdl import ClockDomain, Const, Fragment, Module, Mux, Shape, Signal, Value
+from amaranth.hdl._ast import AnyConst, AnySeq
+from amaranth.lib import wiring
+
+__all__ = ["Inside", "Platform", "Wrapper", "equal_octets", "past", "source_inputs"]
+
+
+class Platform:
+    """Makes memories of registers, so that a wrapper sees their rows.
+
+    Parameters
+    ----------
+    watched : dict
+        By depth of a memory: a row number, a Value that never changes. Such a memory keeps that
+        row alone, and whatever else is read from it is a free value: less than is known of the
+        real one, so what is proved holds for that as well.
+    """
+
+    def __init__(self, watched: dict[int, Value] | None = None) -> None:
+        self.watched = watched or {}
+        self.rows: list[list[Signal]] = []
+
+    def get_memory(self, memory: Any) -> Module:
+        """The hook of `amaranth.lib.memory.Memory.elaborate`."""
+        m = Module()
+        width = Shape.cast(memory.shape).width
+        only = self.watched.get(memory.depth)
+        count = memory.depth if only is None else 1
+        if only is not None and any(memory.data.init._raw):
+            raise ValueError("a watched memory must begin with zeros")
+        rows = [
+            Signal(width, name=f"row_{n}", init=memory.data.init._raw[n], reset_less=True)
+            for n in range(count)
+        ]
+        self.rows.append(rows)
+        for port in memory._write_ports:
+            data, bits = Value.cast(port.data), width // max(1, len(port.en))
+            for n, row in enumerate(rows):
+                here = port.addr == (n if only is None else only)
+                for part in range(len(port.en)):
+                    with m.If(here & port.en[part]):
+                        where = slice(part * bits, (part + 1) * bits)
+                        m.d[port.domain] += row[where].eq(data[where])
+        for port in memory._read_ports:
+            if port.transparent_for:
+                raise NotImplementedError("transparent read ports")
+            found = Signal(width, name="found")
+            if only is None:
+                with m.Switch(port.addr):
+                    for n, row in enumerate(rows):
+                        with m.Case(n):
+                            m.d.comb += found.eq(row)
+            else:
+                m.d.comb += found.eq(Mux(port.addr == only, rows[0], AnySeq(width)))
+            target = Value.cast(port.data)
+            if port.domain == "comb":
+                m.d.comb += target.eq(found)
+            else:
+                with m.If(port.en):
+                    m.d[port.domain] += target.eq(found)
+        return m
+
+
+class Inside:
+    """Signals inside of an elaborated component, by name, for the invariants of an induction.
+
+    What a proof states is stated of ports; a look inside is for what makes it inductive, and a
+    component that changes its names gets a proof that says which one it misses.
+    """
+
+    def __init__(self, fragment: Fragment) -> None:
+        self._signals: dict[str, Signal] = {}
+        self._registers: dict[str, Signal] = {}
+        self._collect(fragment, "")
+
+    def _collect(self, fragment: Fragment, path: str) -> None:
+        for domain, statements in fragment.statements.items():
+            for statement in statements:
+                for signal in statement._lhs_signals():
+                    name = key = path + signal.name
+                    count = 0
+                    while self._signals.setdefault(key, signal) is not signal:
+                        count += 1
+                        key = f"{name}#{count}"
+                    if domain != "comb":
+                        self._registers[key] = signal
+        for number, (part, name, _) in enumerate(fragment.subfragments):
+            self._collect(part, f"{path}{name or number}.")
+
+    def __getitem__(self, name: str) -> Signal:
+        if name not in self._signals:
+            raise KeyError(f"no signal {name!r}; there are {', '.join(sorted(self._signals))}")
+        return self._signals[name]
+
+    def registers(self) -> Iterator[tuple[str, Signal]]:
+        """All that holds a state, rows of memories included."""
+        yield from self._registers.items()
+
+    def state(self, name: str, *states: str) -> Value:
+        """Whether the FSM whose state is the signal `name` is in one of `states`."""
+        signal = self[name]
+        codes = {}
+        for code in range(1 << len(signal)):
+            try:
+                codes[signal.decoder(code).split("/")[0]] = code
+            except KeyError:
+                continue
+        is_so: Value = Const(0, 1)
+        for state in states or tuple(codes):
+            is_so |= signal == codes[state]
+        return is_so
+
+
+class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
+    """Base of the wrappers: one clock domain that is never reset after power-on.
+
+    A subclass has `body(m, platform)`, which adds the component by `self.hold` and states.
+    """
+
+    platform_of: dict[int, Value] | None = None
+
+    def __init__(self) -> None:
+        self.domain = ClockDomain("sync", reset_less=True)
+        self._count = 0
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains.sync = self.domain
+        self.body(m, platform)
+        return m
+
+    def body(self, m: Module, platform: Any) -> None:
+        """Adds the component and what is stated of it."""
+        raise NotImplementedError
+
+    def hold(
+        self, m: Module, component: Any, name: str = "dut", platform: Platform | None = None
+    ) -> Inside:
+        """Adds a component; returns a look inside."""
+        fragment = Fragment.get(component, platform)
+        m.submodules[name] = fragment
+        return Inside(fragment)
+
+    def free(self, m: Module, shape: Any, name: str) -> Any:
+        """Another value in each cycle, whatever it may be."""
+        signal = Signal(shape, name=name)
+        value = Value.cast(signal)
+        m.d.comb += value.eq(AnySeq(len(value)))
+        return signal
+
+    def constant(self, m: Module, shape: Any, name: str) -> Any:
+        """One value for ever, whatever it may be."""
+        signal = Signal(shape, name=name)
+        value = Value.cast(signal)
+        m.d.comb += value.eq(AnyConst(len(value)))
+        return signal
+
+    def free_inputs(self, m: Module, component: Any, *but: str) -> None:
+        """Drives every input of a component freely, except the members `but`."""
+        for path, member, value in component.signature.flatten(component):
+            if member.flow is wiring.In and path[0] not in but:
+                target = Value.cast(value)
+                m.d.comb += target.eq(self.free(m, len(target), "_".join(map(str, path))))
+
+
+def source_inputs(component: Any) -> list[str]:
+    """Names of the members of a component that are inputs or have some."""
+    return sorted({path[0] for path, member, _ in component.signature.flatten(component)})
+
+
+def past(m: Module, value: Any, name: str | None = None, *, cycles: int = 1, init: int = 0) -> Any:
+    """The value some cycles ago; `init` before there was one."""
+    value = Value.cast(value)
+    for _ in range(cycles):
+        register = Signal(len(value), name=name or "past", init=init)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def equal_octets(one: Value, other: Value) -> Value:
+    """Whether two values of one width are equal."""
+    if len(one) != len(other):
+        raise ValueError(f"{len(one)} bits and {len(other)} bits")
+    return one == other
