@@ -6,7 +6,7 @@ what must be so. Nothing of it is in the component.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amaranth.hdl import ClockDomain, Const, Fragment, Module, Mux, Shape, Signal, Value
@@ -126,13 +126,17 @@ class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
     """Base of the wrappers: one clock domain that is never reset after power-on.
 
     A subclass has `body(m, platform)`, which adds the component by `self.hold` and states.
+
+    Parameters
+    ----------
+    script : mapping
+        By cycle from power-on, what inputs are given by `free_inputs` until the last cycle that it
+        names. For covers and mutants alone: it saves the search for a long way in.
     """
 
-    platform_of: dict[int, Value] | None = None
-
-    def __init__(self) -> None:
+    def __init__(self, *, script: Mapping[int, Mapping[str, int]] | None = None) -> None:
         self.domain = ClockDomain("sync", reset_less=True)
-        self._count = 0
+        self._script = script or {}
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -167,11 +171,26 @@ class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
         return signal
 
     def free_inputs(self, m: Module, component: Any, *but: str) -> None:
-        """Drives every input of a component freely, except the members `but`."""
+        """Drives every input of a component freely, except the members `but`.
+
+        With a script they have its values first, and 0 where it names none.
+        """
+        length = max(self._script, default=-1) + 1
+        step = Signal(range(length + 1), name="script_step")
+        with m.If(step != length):
+            m.d.sync += step.eq(step + 1)
         for path, member, value in component.signature.flatten(component):
             if member.flow is wiring.In and path[0] not in but:
-                target = Value.cast(value)
-                m.d.comb += target.eq(self.free(m, len(target), "_".join(map(str, path))))
+                target, name = Value.cast(value), "_".join(map(str, path))
+                free = self.free(m, len(target), name)
+                m.d.comb += target.eq(free)
+                with m.If(step != length):
+                    m.d.comb += target.eq(0)
+                    with m.Switch(step):
+                        for cycle, values in self._script.items():
+                            if name in values:
+                                with m.Case(cycle):
+                                    m.d.comb += target.eq(values[name])
 
 
 def source_inputs(component: Any) -> list[str]:

@@ -126,6 +126,10 @@ class Proof:
     """Numbers of docs/formal.md."""
     memories: str = "memory_map -formal"
     engine: str = "smtbmc bitwuzla"
+    scripted: Callable[[], Wrapper] | None = None
+    """The wrapper with a script, for covers and mutant."""
+    skip: int = 0
+    """Cycles of that script, in which nothing is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class Job:
     name: str
     mode: str
     depth: int
+    skip: int = 0
 
 
 @dataclass(slots=True)
@@ -160,6 +165,7 @@ def job_text(job: Job, *, engine: str, memories: str) -> str:
     return f"""[options]
 mode {job.mode}
 depth {job.depth}
+{f"skip {job.skip}" if job.skip else ""}
 timeout {TIMEOUT_S}
 
 [engines]
@@ -251,23 +257,28 @@ def run(proof: Proof, *, parts: tuple[str, ...] = ("proof", "cover", "mutant")) 
         mutant=proof.mutant.text,
         mutant_killed="mutant" not in parts,
     )
-    design = design_of(proof.wrapper)
-    for part, mode, depth in (
-        ("proof", "prove" if proof.method is Method.INDUCTION else "bmc", proof.depth),
-        ("cover", "cover", proof.cover_depth),
-    ):
-        if part in parts:
-            outcome, places, _ = run_job(proof, Job(part, mode, depth), design)
+    short = proof.scripted or proof.wrapper
+    design = design_of(short)
+    jobs = (
+        (
+            Job("proof", "prove" if proof.method is Method.INDUCTION else "bmc", proof.depth),
+            design_of(proof.wrapper),
+        ),
+        (Job("cover", "cover", proof.cover_depth), design),
+    )
+    for job, text in jobs:
+        if (part := job.name) in parts:
+            outcome, places, _ = run_job(proof, job, text)
             if outcome is not Outcome.PASS:
                 result.ok = False
                 result.notes.append(f"{part}: {outcome.value} {' '.join(places)}".strip())
     if "mutant" in parts:
         with proof.mutant.applied():
-            faulty = design_of(proof.wrapper)
+            faulty = design_of(short)
         if faulty == design:
             result.notes.append("mutant: the design is the same")
         else:
-            job = Job("mutant", "bmc", proof.mutant_depth)
+            job = Job("mutant", "bmc", proof.mutant_depth, proof.skip)
             outcome, places, _ = run_job(proof, job, faulty)
             result.mutant_killed = outcome is Outcome.FAIL
             if not result.mutant_killed:
