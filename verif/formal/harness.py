@@ -6,14 +6,16 @@ what must be so. Nothing of it is in the component.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
-from amaranth.hdl import ClockDomain, Const, Fragment, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Assert, ClockDomain, Const, Fragment, Module, Mux, Shape, Signal, Value, ValueCastable
 from amaranth.hdl._ast import AnyConst, AnySeq
 from amaranth.lib import wiring
 
-__all__ = ["Inside", "Platform", "Wrapper", "equal_octets", "past", "source_inputs"]
+__all__ = ["Inside", "Platform", "Wrapper", "past", "same_state"]
 
 
 class Platform:
@@ -79,10 +81,29 @@ class Inside:
     component that changes its names gets a proof that says which one it misses.
     """
 
-    def __init__(self, fragment: Fragment) -> None:
+    def __init__(self, component: Any, platform: Platform | None = None) -> None:
         self._signals: dict[str, Signal] = {}
         self._registers: dict[str, Signal] = {}
-        self._collect(fragment, "")
+        self._locals: dict[int, dict[str, Signal]] = {}
+        profiler = sys.getprofile()
+        sys.setprofile(self._note)
+        try:
+            self.fragment = Fragment.get(component, platform)
+        finally:
+            sys.setprofile(profiler)
+        self._collect(self.fragment, "")
+
+    def _note(self, frame: FrameType, event: str, argument: object) -> None:
+        """Of each method that returns, the local variables that are signals."""
+        owner = frame.f_locals.get("self") if event == "return" else None
+        if not isinstance(owner, wiring.Component):
+            return
+        names = self._locals.setdefault(id(owner), {})
+        for name, value in frame.f_locals.items():
+            if isinstance(value, ValueCastable):
+                value = Value.cast(value)  # noqa: PLW2901
+            if isinstance(value, Signal):
+                names[name] = value
 
     def _collect(self, fragment: Fragment, path: str) -> None:
         for domain, statements in fragment.statements.items():
@@ -95,6 +116,10 @@ class Inside:
                         key = f"{name}#{count}"
                     if domain != "comb":
                         self._registers[key] = signal
+        # A variable's name where the signal has none, as where several are made in one line.
+        for origin in fragment.origins or ():
+            for name, signal in self._locals.get(id(origin), {}).items():
+                self._signals.setdefault(path + name, signal)
         for number, (part, name, _) in enumerate(fragment.subfragments):
             self._collect(part, f"{path}{name or number}.")
 
@@ -152,9 +177,9 @@ class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
         self, m: Module, component: Any, name: str = "dut", platform: Platform | None = None
     ) -> Inside:
         """Adds a component; returns a look inside."""
-        fragment = Fragment.get(component, platform)
-        m.submodules[name] = fragment
-        return Inside(fragment)
+        inside = Inside(component, platform)
+        m.submodules[name] = inside.fragment
+        return inside
 
     def free(self, m: Module, shape: Any, name: str) -> Any:
         """Another value in each cycle, whatever it may be."""
@@ -193,11 +218,6 @@ class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
                                     m.d.comb += target.eq(values[name])
 
 
-def source_inputs(component: Any) -> list[str]:
-    """Names of the members of a component that are inputs or have some."""
-    return sorted({path[0] for path, member, _ in component.signature.flatten(component)})
-
-
 def past(m: Module, value: Any, name: str | None = None, *, cycles: int = 1, init: int = 0) -> Any:
     """The value some cycles ago; `init` before there was one."""
     value = Value.cast(value)
@@ -208,8 +228,13 @@ def past(m: Module, value: Any, name: str | None = None, *, cycles: int = 1, ini
     return value
 
 
-def equal_octets(one: Value, other: Value) -> Value:
-    """Whether two values of one width are equal."""
-    if len(one) != len(other):
-        raise ValueError(f"{len(one)} bits and {len(other)} bits")
-    return one == other
+def same_state(m: Module, one: Inside, other: Inside, *, but: Sequence[str] = ()) -> None:
+    """All registers of two copies of a component are equal, but those named; for an induction.
+
+    Raises KeyError for a name that the component does not have.
+    """
+    twins = dict(other.registers())
+    secret = {id(one[name]) for name in but}
+    for name, register in one.registers():
+        if id(register) not in secret:
+            m.d.comb += Assert(register == twins[name], f"{name} differs")
