@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Signal, Value
 
 from hw.ipsec.layouts import MessageMeta
 from hw.mgmt.command_engine import CommandEngine
@@ -83,7 +83,6 @@ class EngineWrapper(Wrapper):
             Assert(idle | (inside["beyond"] == (count > 31))),
             Assert(~message | (inside["wait"] == 0)),
             Assert(idle | message | (count >= self.meta.octets)),
-            Assert(~message | (count == 0) | (count < _MESSAGE_MAX)),
         ]
         for header, start, names in _CAPTURED:
             for name in names:
@@ -147,7 +146,7 @@ class SecuredWrapper(EngineWrapper):
                 Assert(~dut.commit_stb),
             ]
             for value, which in actions.items():
-                with m.If(dut.power_action == value):
+                with m.If(Value.cast(dut.power_action) == value):
                     m.d.comb += Assert(kind == which)
         with m.If(dut.commit_stb):
             m.d.comb += [
@@ -157,12 +156,12 @@ class SecuredWrapper(EngineWrapper):
         m.d.comb += [Assert(dut.meta.ready | ~dut.i.ready | ~dut.power_stb)]
         with m.If(dut.reply.valid):
             m.d.comb += [
-                Assert(dut.reply.payload.kind == Mux(self.meta.protected, 0, 1)),
+                Assert(Value.cast(dut.reply.payload.kind) == ~self.meta.protected),
                 Assert(self.meta.protected | (kind == AsfType.PRESENCE_PING)),
             ]
         m.submodules.replies = StreamContract(dut.reply)
         m.d.comb += [
-            Cover(dut.power_stb & (dut.power_action == (AsfType.POWER_CYCLE & 3))),
+            Cover(dut.power_stb & (Value.cast(dut.power_action) == (AsfType.POWER_CYCLE & 3))),
             Cover(dut.reply.valid & ~self.meta.protected),
         ]
 

@@ -1,6 +1,7 @@
 """The verdict over an inbound packet, and that its time does not tell where an ICV is wrong.
 
-All streams, the window's answers and the banks are free. ICVs and tags are paired as the verdict's
+All streams, the window's answers and the banks are free, but that a message in clear has no AH
+around ESP. ICVs and tags are paired as the verdict's
 contract has it: octet by octet in the order in which each came; of an ICV of 12 octets the last four
 of its tag must be zeros.
 """
@@ -37,6 +38,8 @@ class VerdictWrapper(Wrapper):
         for name in _STREAMS:
             assume_contract(m, getattr(dut, name), f"source_{name}", is_packet=False)
         m.submodules.contract = StreamContract(dut.decision, is_packet=False)
+        # As the front has it (front.one_bank).
+        m.d.comb += Assume(~(dut.pending.payload.clear & dut.pending.payload.both))
 
         packet = Signal(Pending, name="the_packet")
         begins = dut.pending.valid & dut.pending.ready
@@ -184,11 +187,13 @@ class VerdictWrapper(Wrapper):
             Assert(~own["tag_waits"] | (inside["tag"] == own["tag"])),
             Assert(
                 idle
-                | own["differs"]
-                == (
-                    inside["differs"]
-                    | (inside["difference_stb"] & inside["difference"].any())
-                    | (tag_waits & zero & inside["tag"].any())
+                | (
+                    own["differs"]
+                    == (
+                        inside["differs"]
+                        | (inside["difference_stb"] & inside["difference"].any())
+                        | (tag_waits & zero & inside["tag"].any())
+                    )
                 )
             ),
             Assert(sum((inside[n] for n in ("asks_outer", "asks_main", "asks_cipher"))) <= 1),
