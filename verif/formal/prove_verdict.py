@@ -59,7 +59,7 @@ class VerdictWrapper(Wrapper):
         is_tail = ~of_outer & packet.sha_1 & (main_octets >= _SHA_1_OCTETS)
         icv_comes = dut.icv.valid & dut.icv.ready
         with m.If(icv_waits & tag_waits):
-            m.d.sync += [icv_waits.eq(0), tag_waits.eq(0), differs.eq(differs | (icv != tag))]
+            m.d.sync += [icv_waits.eq(0), tag_waits.eq(0)]
         with m.If(icv_comes):
             m.d.sync += [icv.eq(dut.icv.payload), icv_waits.eq(1)]
             m.d.comb += Assert(~icv_waits | tag_waits, "an octet of the ICV is lost")
@@ -76,10 +76,11 @@ class VerdictWrapper(Wrapper):
                 m.d.sync += outer_octets.eq(outer_octets + 1)
             with m.Else():
                 m.d.sync += main_octets.eq(main_octets + 1)
-            with m.If(is_tail):
-                m.d.sync += differs.eq(differs | (octet != 0))
-            with m.Else():
+            with m.If(~is_tail):
                 m.d.sync += [tag.eq(octet), tag_waits.eq(1)]
+        wrong_pair = icv_waits & tag_waits & (icv != tag)
+        wrong_tail = moves.any() & is_tail & (octet != 0)
+        m.d.sync += differs.eq(differs | wrong_pair | wrong_tail)
         # All octets were compared, and all were right.
         compared = Signal()
         m.d.comb += compared.eq(
@@ -202,6 +203,8 @@ class VerdictWrapper(Wrapper):
             Assert(~after | ~(asks_outer | asks_main | tag_waits)),
             Assert(~(tag_waits & zero) | (packet.sha_1 & ~asks_outer & (at > _SHA_1_OCTETS))),
             Assert(at <= _TAG_OCTETS),
+            Assert(~after | own["dut"].finding.valid),
+            Assert(asks_outer | asks_main | (at == 0)),
             Assert(~asks_outer | (packet.both & ~packet.clear)),
             Assert(~asks_main | ~packet.clear),
             Assert(~inside["asks_main"] | ~packet.by_cipher),
@@ -213,7 +216,6 @@ class VerdictWrapper(Wrapper):
             with m.Else():
                 m.d.comb += Assert(own["outer_octets"] == Mux(packet.both, _TAG_OCTETS, 0))
                 m.d.comb += Assert(own["main_octets"] == Mux(asks_main, at, _TAG_OCTETS))
-                m.d.comb += Assert(asks_main | (at == 0))
         with m.If(~idle & packet.clear):
             m.d.comb += Assert(~after | state["decides"])
             m.d.comb += Assert((own["outer_octets"] == 0) & (own["main_octets"] == 0))
