@@ -1,0 +1,160 @@
+"""The commit FIFO: nothing leaves before its commit, and what leaves is what came, in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Signal
+
+from hw.eth.fifo import PacketFifo
+from verif.formal.contract import StreamContract, assume_contract
+from verif.formal.harness import Wrapper
+from verif.formal.runner import Method, Mutant, Proof
+
+__all__ = ["PROOFS"]
+
+
+class FifoWrapper(Wrapper):
+    """A FIFO of 16 octets, whose frames are committed or taken back as its contract allows.
+
+    `lost` is looked at as its users do; what becomes of a frame without room is in `LostWrapper`.
+    """
+
+    depth = 16
+
+    def body(self, m: Module, platform: Any) -> None:
+        self.dut = dut = PacketFifo(depth=self.depth)
+        self.hold(m, dut)
+        self.free_inputs(m, dut)
+        m.d.comb += Assert(dut.i.ready, "the writer is stalled")
+        assume_contract(m, dut.i, "source", err_only_last=False)
+        m.submodules.contract = self.contract = StreamContract(dut.o)
+        comes = dut.i.valid
+        begins = comes & dut.i.payload.first
+
+        # The verdicts: in a cycle after the first beat, and before the first of the next frame.
+        open_, ended = Signal(name="has_frame"), Signal(name="frame_ended")
+        committed = Signal(name="frame_committed")
+        with m.If(begins):
+            m.d.sync += [open_.eq(1), committed.eq(0), ended.eq(dut.i.payload.last)]
+            m.d.comb += Assume(~open_ | (ended & committed))
+        with m.Elif(comes):
+            m.d.sync += ended.eq(ended | dut.i.payload.last)
+        m.d.comb += [
+            Assume(~dut.commit | (open_ & ~begins)),
+            Assume(~dut.discard | (open_ & ~begins & ~comes & ended & ~committed & ~dut.commit)),
+        ]
+        with m.If(dut.commit):
+            m.d.sync += committed.eq(1)
+        with m.If(dut.discard):
+            m.d.sync += open_.eq(0)
+        self.open, self.ended, self.committed = open_, ended, committed
+        self.state(m)
+
+    def state(self, m: Module) -> None:
+        """What is stated."""
+        raise NotImplementedError
+
+
+class OrderWrapper(FifoWrapper):
+    """While there is room: the octets that leave are those of committed frames, in their order."""
+
+    def state(self, m: Module) -> None:
+        dut, bits = self.dut, 6
+        m.d.comb += Assume(~dut.lost)
+        watch = self.constant(m, bits, "watch")
+        written, released, left = (Signal(bits, name=n) for n in ("written", "released", "left"))
+        stored = Signal(10)
+        next_written = Signal(bits)
+        m.d.comb += next_written.eq(written + dut.i.valid)
+        beat = dut.i.payload
+        with m.If(dut.i.valid & (written == watch)):
+            m.d.sync += stored.eq(Cat(beat.data, beat.last, beat.err & beat.last))
+        with m.If(dut.discard):
+            m.d.sync += written.eq(released)
+        with m.Else():
+            m.d.sync += written.eq(next_written)
+        # A commit is for what was written before and with it, and for all that follows.
+        with m.If(dut.commit | (self.committed & ~(dut.i.valid & beat.first))):
+            m.d.sync += released.eq(next_written)
+        with m.If(dut.o.valid):
+            m.d.comb += Assert(left != released, "an octet leaves before its commit")
+        out = dut.o.payload
+        with m.If(dut.o.valid & (left == watch)):
+            m.d.comb += Assert(Cat(out.data, out.last, out.err) == stored, "another octet")
+        with m.If(dut.o.valid & dut.o.ready):
+            m.d.sync += left.eq(left + 1)
+        # Nothing is kept back either: what was committed leaves, if it is taken, in 8 cycles.
+        quiet = Signal(range(9))
+        with m.If(dut.i.valid | dut.commit | ~dut.o.ready | (left == released) | dut.o.valid):
+            m.d.sync += quiet.eq(0)
+        with m.Else():
+            m.d.sync += quiet.eq(quiet + 1)
+        m.d.comb += [
+            Assert(quiet < 8, "a committed octet does not leave"),
+            Cover(dut.o.valid & dut.o.payload.last & (left == 9) & (written > 16)),
+            Cover(dut.discard & (written > 4) & (released > 4)),
+        ]
+
+
+class LostWrapper(FifoWrapper):
+    """With and without room: whole frames leave, as many as were committed and had room."""
+
+    def state(self, m: Module) -> None:
+        dut = self.dut
+        ended = Signal(4, name="frames_out")
+        given = Signal(4, name="frames_in")
+        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
+            m.d.sync += ended.eq(ended + 1)
+        # A frame that is committed for the first time, and is not lost before.
+        with m.If(dut.commit & ~self.committed):
+            m.d.sync += given.eq(given + 1)
+        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
+            m.d.comb += Assert(ended != given, "a frame leaves that was not committed")
+        # It says that it lost a frame only when it was nearly full.
+        full = Signal(8)
+        m.d.sync += full.eq(Cat(dut.level >= self.depth - 6, full))
+        was_lost = Signal()
+        m.d.sync += was_lost.eq(dut.lost)
+        m.d.comb += [
+            Assert(~(dut.lost & ~was_lost) | full.any(), "a frame is lost though there is room"),
+            Assert(dut.level <= self.depth),
+            Cover(dut.o.valid & dut.o.payload.last & dut.o.payload.err & dut.lost),
+        ]
+
+
+PROOFS = [
+    Proof(
+        name="fifo.order",
+        claim="Out of the commit FIFO come the octets of committed frames, unchanged and in order, "
+        "none before its commit, and the writer never waits",
+        wrapper=OrderWrapper,
+        method=Method.BOUNDED,
+        depth=32,
+        mutant=Mutant(
+            "hw.eth.fifo",
+            "fetch.eq((held != _QUEUE) & (read_at != commit_at)),",
+            "fetch.eq((held != _QUEUE) & (read_at != write_at)),",
+            "octets leave as soon as they are written",
+        ),
+        cover_depth=32,
+        mutant_depth=20,
+        requirement="1, 7, 9",
+    ),
+    Proof(
+        name="fifo.lost",
+        claim="Whole frames leave the commit FIFO, also where it has no room, and only committed ones",
+        wrapper=LostWrapper,
+        method=Method.BOUNDED,
+        depth=32,
+        mutant=Mutant(
+            "hw.eth.fifo",
+            "write.data.eq(Mux(room, Cat(beat.data, beat.last, beat.err), 0x300)),",
+            "write.data.eq(Cat(beat.data, beat.last, beat.err)),",
+            "a frame that was cut has no end",
+        ),
+        cover_depth=32,
+        mutant_depth=32,
+        requirement="7, 9",
+    ),
+]
