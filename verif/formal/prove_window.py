@@ -180,12 +180,12 @@ PROOFS = [
         depth=32,
         mutant=Mutant(
             "hw.ipsec.window",
-            "stop.eq(Mux(is_far, edge_block, number_block))",
-            "stop.eq(number_block)",
-            "a far number leaves old marks in the ring",
+            "is_near.eq(~behind[within:].any()),",
+            "is_near.eq(~behind[within + 1 :].any()),",
+            "the window is twice as wide as it is told",
         ),
-        cover_depth=40,
-        mutant_depth=60,
+        cover_depth=22,
+        mutant_depth=22,
         requirement="5",
     ),
 ]

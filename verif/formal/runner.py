@@ -43,7 +43,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "formal"
-TIMEOUT_S = 900
+TIMEOUT_S = 400
 
 
 class FormalError(Exception):
