@@ -24,6 +24,10 @@ class StreamContract(Elaboratable):
         `Assert` for what a component gives, `Assume` for what it is given.
     err_only_last : bool
         State rule 5 as well: `err` is 0 on all but the last beat.
+    is_packet : bool
+        State the rules of frames or do not, whatever the payload is.
+    meaning : Value
+        What of the payload must be stable; all of it if not given.
 
     Attributes
     ----------
@@ -38,8 +42,10 @@ class StreamContract(Elaboratable):
         state: Callable[[Any], Any] = Assert,
         err_only_last: bool = True,
         is_packet: bool | None = None,
+        meaning: Value | None = None,
     ) -> None:
         self._port = port
+        self._meaning = Value.cast(port.payload) if meaning is None else meaning
         self._state = state
         self._err_only_last = err_only_last
         members = getattr(getattr(port.payload, "shape", lambda: None)(), "members", {})
@@ -51,7 +57,7 @@ class StreamContract(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         port = self._port
-        payload = Value.cast(port.payload)
+        payload = self._meaning
         waits = Signal()
         held = Signal(len(payload))
         m.d.sync += [waits.eq(port.valid & ~port.ready), held.eq(payload)]

@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from amaranth.hdl import Assert, ClockDomain, Const, Fragment, Module, Mux, Shape, Signal, Value, ValueCastable
+from amaranth.hdl import (
+    Assert,
+    ClockDomain,
+    Const,
+    Fragment,
+    Module,
+    Mux,
+    Shape,
+    Signal,
+    Value,
+    ValueCastable,
+)
 from amaranth.hdl._ast import AnyConst, AnySeq
 from amaranth.lib import wiring
 

@@ -143,7 +143,8 @@ PROOFS = [
     ),
     Proof(
         name="fifo.lost",
-        claim="Whole frames leave the commit FIFO, also where it has no room, and only committed ones",
+        claim="Whole frames leave the commit FIFO, also where it has no room, and committed ones "
+        "alone",
         wrapper=LostWrapper,
         method=Method.BOUNDED,
         depth=32,

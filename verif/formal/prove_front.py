@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Signal, Value
+from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
 
 from hw.ipsec.inbound.front import InboundFront
 from hw.ipsec.layouts import Protocol, SaView, TakenKind, TakenMeta
@@ -34,8 +34,25 @@ class OneBankWrapper(Wrapper):
         self.hold(m, dut)
         self.free_inputs(m, dut, "banks")
         assume_contract(m, dut.meta, "source", is_packet=False)
-        m.submodules.contract = StreamContract(dut.job, is_packet=False)
         job = dut.job.payload
+        # Of a refused packet little means anything, of one in clear all but what a cipher needs;
+        # and such fields do move for some cycles while the job is offered.
+        needs = Cat(job.cipher_octets, job.next_header)
+        rest = Cat(
+            Value.cast(job[name])
+            for name, _ in job.shape()
+            if name not in ("cipher_octets", "next_header", "refused", "clear")
+        )
+        used = ~job.refused & ~job.clear
+        m.submodules.contract = StreamContract(
+            dut.job,
+            is_packet=False,
+            meaning=Cat(
+                *(job.refused, job.clear, job.token),
+                Mux(job.refused, 0, rest),
+                Mux(used, needs, 0),
+            ),
+        )
 
         time = Signal(_TIME_BITS, name="time")
         m.d.sync += time.eq(time + 1)
@@ -58,7 +75,7 @@ class OneBankWrapper(Wrapper):
         is_clear = meta.kind == TakenKind.CLEAR
         is_ah = meta.kind == TakenKind.AH
         both = kept.protocol == Protocol.BOTH
-        used = dut.job.valid & ~job.refused & ~job.clear
+        used = dut.job.valid & used
         is_kept = (job.salt[:_TIME_BITS] == at) & (job.salt[_TIME_BITS:] == which)
         with m.If(dut.job.valid):
             m.d.comb += [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
 
 from hw.ipsec.sad_numbers import SequenceNumbers
 from spec.registers import BY_NAME

@@ -34,8 +34,10 @@ class GateWrapper(Wrapper):
         self.free_inputs(m, dut, "finding")
         for name in ("begin", "direct", "cipher", "decision"):
             assume_contract(m, getattr(dut, name), f"source_{name}", is_packet=False)
-        m.submodules.finding_contract = StreamContract(dut.finding, is_packet=False)
-        m.submodules.message_contract = StreamContract(dut.message, is_packet=False)
+        # Of what is told with a packet: the ring it comes from has a proof of its own.
+        m.submodules.message_contract = StreamContract(
+            dut.message, is_packet=False, meaning=dut.message.payload.token
+        )
         m.submodules.contract = StreamContract(dut.o)
         octets = dut.begin.payload.octets
         m.d.comb += [
@@ -82,8 +84,8 @@ class GateWrapper(Wrapper):
 PROOFS = [
     Proof(
         name="plain.gate",
-        claim="Not one octet of a packet, nor word of it, reaches the command engine unless its own "
-        "decision said good",
+        claim="Not one octet of a packet, nor word of it, reaches the command engine unless its "
+        "own decision said good",
         wrapper=GateWrapper,
         method=Method.BOUNDED,
         depth=42,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Cat, Const, Cover, Module, Signal, Value
+from amaranth.hdl import Assert, Cat, Const, Cover, Module, Value
 
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_stage import BankScalars
@@ -129,8 +129,7 @@ class InhibitWrapper(SadWrapper):
             )
             with m.If(started & was_proven & ~zeroised):
                 m.d.comb += Assert(
-                    _is(state, "PROVEN")
-                    | (_is(state, "RETIRING") & _is(other, "PROVEN")),
+                    _is(state, "PROVEN") | (_is(state, "RETIRING") & _is(other, "PROVEN")),
                     "a proven bank is gone",
                 )
                 with m.If(~_is(state, "PROVEN")):
@@ -144,8 +143,7 @@ class InhibitWrapper(SadWrapper):
             with m.If(started & past(m, keeps, f"kept_keys_{n}") & keeps):
                 m.d.comb += Assert(held == kept, "a bank in use has changed")
         proven = Cat(_is(state, "PROVEN") for state in self.states)
-        retiring = Cat(_is(state, "RETIRING") for state in self.states)
-        # Another bank follows the proven one; and a proven bank outlives STAGE and ABORT.
+        # A bank is proven, and another is staged beside it.
         m.d.comb += [
             Cover(proven == 1),
             Cover((proven == 1) & _is(self.states[1], "STAGED")),
@@ -179,8 +177,7 @@ PROOFS = [
             "hw.ipsec.sad",
             'with m.If(among(n, "STAGED", "READY", "ACTIVE")):\n'
             "                    m.d.sync += list(zeroise(n))",
-            'with m.If(~among(n, "EMPTY")):\n'
-            "                    m.d.sync += list(zeroise(n))",
+            'with m.If(~among(n, "EMPTY")):\n                    m.d.sync += list(zeroise(n))',
             "ABORT empties a proven bank too",
         ),
         scripted=lambda: InhibitWrapper(script=staged(until=_READY_CYCLES)),

@@ -111,7 +111,9 @@ class BusWrapper(Wrapper):
         pins = {name: self.free(m, 1, name) for name in (*sides[0].pins, "tick_ms")}
         counter = self.free(m, 32, "counter_value")
         power = self.free(m, 3, "power_order")
-        for side, data in zip(sides, (word, Mux(_is_secret(address), other_word, word)), strict=True):
+        for side, data in zip(
+            sides, (word, Mux(_is_secret(address), other_word, word)), strict=True
+        ):
             own = side.nic.bus
             m.d.comb += [
                 own.addr.eq(address),
@@ -134,11 +136,7 @@ class BusWrapper(Wrapper):
                 ("sad.stage.word", "sad.stage.address"),
             )
         ]
-        salts = [
-            name
-            for name, _ in one.registers()
-            if name.startswith("sad.stage.banks")
-        ]
+        salts = [name for name, _ in one.registers() if name.startswith("sad.stage.banks")]
         ways = (
             *("control.bank.data", "sad.stage.word", "sad.stage.late", "sad.stage.high"),
             *("control.alive", "control.stop", "sad.is_large"),
@@ -194,7 +192,9 @@ class StoreWrapper(Wrapper):
             ),
         )
         m.d.comb += Cover(
-            (insides[0]["expansion.temp"] != insides[1]["expansion.temp"]) & one.busy & ~one.zeroising
+            (insides[0]["expansion.temp"] != insides[1]["expansion.temp"])
+            & one.busy
+            & ~one.zeroising
         )
 
 
@@ -217,8 +217,8 @@ PROOFS = [
     ),
     Proof(
         name="secrets.store",
-        claim="Nothing but words and blocks that leave the AES key store depends on a key, in value "
-        "or in time",
+        claim="Nothing but words and blocks that leave the AES key store depends on a key, in "
+        "value or in time",
         wrapper=StoreWrapper,
         method=Method.INDUCTION,
         depth=3,

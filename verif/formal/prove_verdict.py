@@ -1,9 +1,8 @@
 """The verdict over an inbound packet, and that its time does not tell where an ICV is wrong.
 
 All streams, the window's answers and the banks are free, but that a message in clear has no AH
-around ESP. ICVs and tags are paired as the verdict's
-contract has it: octet by octet in the order in which each came; of an ICV of 12 octets the last four
-of its tag must be zeros.
+around ESP. ICVs and tags are paired as the verdict's contract has it: octet by octet in the order
+in which each came; of an ICV of 12 octets the last four of its tag must be zeros.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Module, Mux, Signal,
 from hw.ipsec.inbound.job import Pending
 from hw.ipsec.inbound.verdict import InboundVerdict
 from spec.counters import Counter
-from spec.sa import BANKS
 from verif.formal.contract import StreamContract, assume_contract
 from verif.formal.harness import Inside, Wrapper, past, same_state
 from verif.formal.runner import Method, Mutant, Proof
@@ -197,7 +195,7 @@ class VerdictWrapper(Wrapper):
                     )
                 )
             ),
-            Assert(sum((inside[n] for n in ("asks_outer", "asks_main", "asks_cipher"))) <= 1),
+            Assert(sum(inside[n] for n in ("asks_outer", "asks_main", "asks_cipher")) <= 1),
             Assert(~idle | ~(asks_outer | asks_main | tag_waits)),
             Assert(~idle | ~inside["difference_stb"]),
             Assert(~after | ~(asks_outer | asks_main | tag_waits)),

@@ -7,9 +7,21 @@ loads are: as the SAD makes them, two in a row at most and then none for a while
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Const, Cover, Module, Mux, Signal, Value
+from amaranth.hdl import (
+    Array,
+    Assert,
+    Assume,
+    Cat,
+    Const,
+    Cover,
+    Module,
+    Mux,
+    Signal,
+    Value,
+    signed,
+)
 
 from hw.ipsec.window import ReplayWindow
 from spec.sa import BANKS, REPLAY_WINDOW
@@ -25,7 +37,7 @@ _PAIR_CYCLES = 12
 class WindowWrapper(Wrapper):
     """Windows with free operations and loads, and what holds of every one's machine."""
 
-    parameters: dict[str, int]
+    parameters: ClassVar[dict[str, int]]
     rest_cycles: int
     """Between one pair of loads and the next."""
 
@@ -92,7 +104,7 @@ class SetWrapper(WindowWrapper):
     the greatest of them. From these alone follows what a check, a recheck and an update do.
     """
 
-    parameters = {"windows": 1, "window": 4, "half_bits": 3, "block": 2}
+    parameters: ClassVar = {"windows": 1, "window": 4, "half_bits": 3, "block": 2}
     rest_cycles = 24
 
     def state(self, m: Module) -> None:
@@ -157,9 +169,7 @@ class SetWrapper(WindowWrapper):
             for back in range(width):
                 place = (edge - back)[: 2 * half]
                 with m.If(edge >= back):
-                    m.d.comb += Assert(
-                        self.bit(Const(0, 1), place) == seen.bit_select(place, 1)
-                    )
+                    m.d.comb += Assert(self.bit(Const(0, 1), place) == seen.bit_select(place, 1))
             for ahead in range(1, block):
                 place = (edge + ahead)[: 2 * half]
                 with m.If((edge + ahead) // block == edge // block):
@@ -168,6 +178,63 @@ class SetWrapper(WindowWrapper):
             Cover(dut.done & clean & esn & dut.duplicate & (number > width)),
             Cover(dut.done & clean & esn & dut.old & (number > 0) & ~wrong),
             Cover(dut.done & clean & esn & ~dut.old & ~dut.duplicate & (number[half:] == 2)),
+        ]
+
+
+class OnceWrapper(WindowWrapper):
+    """The windows in their real size: one number of one window is followed, whichever they are.
+
+    It is accepted when a recheck found it new and the next thing that this window hears is its
+    update. From then on, until the window is begun anew, no check finds it new.
+    """
+
+    parameters: ClassVar = {"windows": 2 * BANKS, "window": REPLAY_WINDOW}
+    rest_cycles = 48
+
+    def state(self, m: Module) -> None:
+        dut, half = self.dut, self.half
+        index = self.constant(m, range(dut.windows), "watched_window")
+        number = self.constant(m, 2 * half, "watched_number")
+        esn = self.constant(m, 1, "is_esn")
+        here = dut.index == index
+        m.d.comb += [Assume(~here | (dut.esn == esn)), Assume(esn | (number[half:] == 0))]
+        asked = Cat(dut.sequence, dut.given_high) == number
+        loads = dut.load_stb & (dut.load_index == index)
+        # What was taken last.
+        low, of_it, is_recheck, clean = Signal(half), Signal(), Signal(), Signal()
+        accepted, found_new = Signal(name="accepted"), Signal(name="found_new")
+        with m.If(self.taken.any()):
+            m.d.sync += [low.eq(dut.sequence), of_it.eq(here), is_recheck.eq(self.taken[1] & asked)]
+            m.d.sync += clean.eq(1)
+        is_new = ~dut.old & ~dut.duplicate
+        with m.If(dut.done & of_it & clean & accepted & (Cat(low, dut.high) == number)):
+            m.d.comb += Assert(~is_new, "a number is accepted twice")
+        with m.If(dut.done & of_it & clean & is_recheck):
+            m.d.sync += found_new.eq(is_new)
+        with m.If(self.taken[2] & here):
+            m.d.sync += found_new.eq(0)
+            with m.If(found_new & asked):
+                m.d.sync += accepted.eq(1)
+        with m.If(loads):
+            m.d.sync += [accepted.eq(0), found_new.eq(0), clean.eq(0)]
+
+        # At rest: what was accepted is left of the window, or its bit is set; what was found new
+        # is neither.
+        row = Array(self.memories.rows[0])[index]
+        edge = Mux(esn, row, row[:half])
+        first = Signal(signed(2 * half + 2), name="first")
+        m.d.comb += first.eq(edge - dut.window + 1)
+        bit = self.bit(index, number)
+        is_left = (number < first) & (first > 0)
+        with m.If(~dut.busy & accepted):
+            m.d.comb += Assert(number <= edge)
+            m.d.comb += Assert(is_left | bit)
+        with m.If(~dut.busy & found_new):
+            m.d.comb += Assert(~is_left & ((number > edge) | ~bit))
+            m.d.comb += Assert(~esn | (number < first + (1 << half)))
+        m.d.comb += [
+            Cover(accepted & dut.done & of_it & clean & (Cat(low, dut.high) == number)),
+            Cover(accepted & ~dut.busy & (number[half:] != 0)),
         ]
 
 
@@ -186,6 +253,23 @@ PROOFS = [
         ),
         cover_depth=22,
         mutant_depth=22,
+        requirement="5",
+    ),
+    Proof(
+        name="window.once",
+        claim="In windows of real size, with and without ESN, no number is found new once it was "
+        "accepted",
+        wrapper=OnceWrapper,
+        method=Method.INDUCTION,
+        depth=45,
+        mutant=Mutant(
+            "hw.ipsec.window",
+            "m.d.comb += [seen_write.en.eq(1), edge_write.en.eq(moves)]",
+            "m.d.comb += [seen_write.en.eq(clears), edge_write.en.eq(moves)]",
+            "a number in a block in use is not marked",
+        ),
+        cover_depth=45,
+        mutant_depth=45,
         requirement="5",
     ),
 ]

