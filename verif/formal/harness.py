@@ -111,10 +111,9 @@ class Inside:
             return
         names = self._locals.setdefault(id(owner), {})
         for name, value in frame.f_locals.items():
-            if isinstance(value, ValueCastable):
-                value = Value.cast(value)  # noqa: PLW2901
-            if isinstance(value, Signal):
-                names[name] = value
+            signal = Value.cast(value) if isinstance(value, ValueCastable) else value
+            if isinstance(signal, Signal):
+                names[name] = signal
 
     def _collect(self, fragment: Fragment, path: str) -> None:
         for domain, statements in fragment.statements.items():
@@ -158,7 +157,7 @@ class Inside:
         return is_so
 
 
-class Wrapper(wiring.Elaboratable):  # type: ignore[name-defined]
+class Wrapper(wiring.Elaboratable):
     """Base of the wrappers: one clock domain that is never reset after power-on.
 
     A subclass has `body(m, platform)`, which adds the component by `self.hold` and states.

@@ -166,10 +166,10 @@ class StoreWrapper(Wrapper):
         one, other = KeyStore(slots=_SLOTS), KeyStore(slots=_SLOTS)
         insides = [self.hold(m, dut, name) for dut, name in ((one, "one"), (other, "other"))]
         self.free_inputs(m, one)
-        for (path, member, value), (_, _, twin) in zip(
+        for (path, member, port), (_, _, twin_port) in zip(
             one.signature.flatten(one), other.signature.flatten(other), strict=True
         ):
-            value, twin = Value.cast(value), Value.cast(twin)  # noqa: PLW2901
+            value, twin = Value.cast(port), Value.cast(twin_port)
             if member.flow is wiring.In:
                 if path == ("write",):
                     m.d.comb += twin.eq(value)

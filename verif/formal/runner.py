@@ -94,7 +94,7 @@ class Mutant:
         code = compile(source.replace(self.old, self.new), str(module.__file__), "exec")
         # The dataclass decorator and the like look their module up.
         with mock.patch.dict(sys.modules, {module.__name__: faulty}):
-            exec(code, faulty.__dict__)  # noqa: S102
+            exec(code, faulty.__dict__)
         with contextlib.ExitStack() as stack:
             for name, good in vars(module).items():
                 if not inspect.isclass(good) or good.__module__ != module.__name__:
