@@ -23,6 +23,7 @@ from verif.formal.runner import Method, Mutant, Proof
 __all__ = ["PROOFS"]
 
 _TIME_BITS = 8
+_OF_CLEAR = ("text_octets", "header_octets", "encapsulated", "v6", "tags", "tunnel", "both")
 _COPIED = ("epoch", "cipher", "aes256", "sha_1", "esn")
 
 
@@ -35,22 +36,17 @@ class OneBankWrapper(Wrapper):
         self.free_inputs(m, dut, "banks")
         assume_contract(m, dut.meta, "source", is_packet=False)
         job = dut.job.payload
-        # Of a refused packet little means anything, of one in clear all but what a cipher needs;
-        # and such fields do move for some cycles while the job is offered.
-        needs = Cat(job.cipher_octets, job.next_header)
-        rest = Cat(
-            Value.cast(job[name])
-            for name, _ in job.shape()
-            if name not in ("cipher_octets", "next_header", "refused", "clear")
-        )
+        # Of a refused packet and of one in clear few fields mean anything; others do move for some
+        # cycles while the job is offered.
         used = ~job.refused & ~job.clear
+        of_clear = Cat(Value.cast(job[name]) for name in _OF_CLEAR)
         m.submodules.contract = StreamContract(
             dut.job,
             is_packet=False,
             meaning=Cat(
                 *(job.refused, job.clear, job.token),
-                Mux(job.refused, 0, rest),
-                Mux(used, needs, 0),
+                Mux(job.refused, 0, of_clear),
+                Mux(used, Value.cast(job), 0),
             ),
         )
 

@@ -1,6 +1,6 @@
 """The gate behind the plaintext: not one octet of a packet without a decision that says good.
 
-Packets are of 4 to 11 octets here, the buffer of 64, and the queues of 8 packets; octets, streams,
+Packets are of 4 to 7 octets here, the buffer of 32, and the queues of 8 packets; octets, streams,
 decisions and takers are free. Octets of one packet, whichever that is, have bit 7 set, and those of
 all others do not: so it is seen whose octet leaves. Decisions come as the verdict gives them, each
 with the finding of its packet.
@@ -20,7 +20,7 @@ from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
 
-_SMALL = {"PLAIN_OCTETS": 64, "PACKETS": 7}
+_SMALL = {"PLAIN_OCTETS": 32, "PACKETS": 7}
 _BITS = 3
 
 
@@ -41,7 +41,7 @@ class GateWrapper(Wrapper):
         m.submodules.contract = StreamContract(dut.o)
         octets = dut.begin.payload.octets
         m.d.comb += [
-            Assume(~dut.begin.valid | ((octets >= 4) & (octets < 12))),
+            Assume(~dut.begin.valid | ((octets >= 4) & (octets < 8))),
             # The verdict takes a finding as it gives the decision.
             dut.finding.ready.eq(dut.decision.valid),
             Assume(~dut.decision.valid | dut.finding.valid),
@@ -88,15 +88,15 @@ PROOFS = [
         "own decision said good",
         wrapper=GateWrapper,
         method=Method.BOUNDED,
-        depth=42,
+        depth=30,
         mutant=Mutant(
             "hw.ipsec.inbound.plain",
             'with m.If(~decision.good):\n                        m.next = "drain"',
             'with m.If(~decision.good):\n                        m.next = "open"',
             "bad packets are let out, not drained",
         ),
-        cover_depth=48,
-        mutant_depth=42,
+        cover_depth=40,
+        mutant_depth=30,
         requirement="1",
     ),
 ]
