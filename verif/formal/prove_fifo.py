@@ -17,7 +17,7 @@ __all__ = ["PROOFS"]
 class FifoWrapper(Wrapper):
     """A FIFO of 16 octets, whose frames are committed or taken back as its contract allows.
 
-    `lost` is looked at as its users do; what becomes of a frame without room is in `LostWrapper`.
+    Whether it has room is for the subclasses.
     """
 
     depth = 16
@@ -102,7 +102,7 @@ class OrderWrapper(FifoWrapper):
         self, m: Module, watch: Value, written: Value, released: Value, left: Value, stored: Value
     ) -> None:
         """Where each octet is, for the induction. The FIFO takes all a cycle late."""
-        inside, dut = self.inside, self.dut
+        inside = self.inside
         rows = Array(self.memories.rows[0])
         write_at, read_at, commit_at = (inside[n] for n in ("write_at", "read_at", "commit_at"))
         held, in_queue, under_way = (inside[n] for n in ("held", "in_queue", "under_way"))
@@ -149,29 +149,33 @@ class OrderWrapper(FifoWrapper):
             m.d.comb += Assert(Cat(beat[:8], beat[9], beat[10] & beat[9]) == first_in)
 
 
-class LostWrapper(FifoWrapper):
-    """With and without room: whole frames leave, as many as were committed and had room."""
+class RoomWrapper(FifoWrapper):
+    """With and without room: what is held is not written over, and no frame is lost in vain."""
 
     def state(self, m: Module) -> None:
-        dut = self.dut
-        ended = Signal(4, name="frames_out")
-        given = Signal(4, name="frames_in")
-        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
-            m.d.sync += ended.eq(ended + 1)
-        # A frame that is committed for the first time, and is not lost before.
-        with m.If(dut.commit & ~self.committed):
-            m.d.sync += given.eq(given + 1)
-        with m.If(dut.o.valid & dut.o.ready & dut.o.payload.last):
-            m.d.comb += Assert(ended != given, "a frame leaves that was not committed")
+        dut, inside = self.dut, self.inside
         # It says that it lost a frame only when it was nearly full.
         full = Signal(8)
         m.d.sync += full.eq(Cat(dut.level >= self.depth - 6, full))
-        was_lost = Signal()
-        m.d.sync += was_lost.eq(dut.lost)
+        was_lost = past(m, dut.lost, "was_lost")
+        write_at, read_at, commit_at = (inside[n] for n in ("write_at", "read_at", "commit_at"))
+        in_queue, under_way = inside["in_queue"], inside["under_way"]
+        used = Signal.like(write_at, name="used")
         m.d.comb += [
-            Assert(~(dut.lost & ~was_lost) | full.any(), "a frame is lost though there is room"),
+            used.eq(write_at - read_at),
+            Assert(used <= self.depth, "an octet is written over another"),
+            Assert((commit_at - read_at)[: len(used)] <= used),
             Assert(dut.level <= self.depth),
+            Assert(~(dut.lost & ~was_lost) | full.any(), "a frame is lost though there is room"),
+            Cover(dut.lost & dut.o.valid & (used == self.depth - 2)),
             Cover(dut.o.valid & dut.o.payload.last & dut.o.payload.err & dut.lost),
+            # For the induction.
+            Assert(dut.lost | (used <= self.depth - 2)),
+            Assert(used <= self.depth - 1),
+            Assert(inside["held"] == in_queue + under_way[0] + under_way[1]),
+            Assert(inside["held"] <= 4),
+            Assert((inside["put_at"] - inside["take_at"])[:2] == in_queue[:2]),
+            Assert(inside["first"] == ~self.contract.inside),
         ]
 
 
@@ -194,19 +198,19 @@ PROOFS = [
         requirement="1, 7, 9",
     ),
     Proof(
-        name="fifo.lost",
-        claim="Whole frames leave the commit FIFO, also where it has no room, and committed ones "
-        "alone",
-        wrapper=LostWrapper,
-        method=Method.BOUNDED,
-        depth=24,
+        name="fifo.room",
+        claim="The commit FIFO writes over nothing that it holds, loses a frame only when nearly "
+        "full, and frames what leaves, whatever is lost",
+        wrapper=RoomWrapper,
+        method=Method.INDUCTION,
+        depth=8,
         mutant=Mutant(
             "hw.eth.fifo",
-            "write.data.eq(Mux(room, Cat(beat.data, beat.last, beat.err), 0x300)),",
-            "write.data.eq(Cat(beat.data, beat.last, beat.err)),",
-            "a frame that was cut has no end",
+            "room.eq(self.level < self._depth - 4)",
+            "room.eq(self.level < self._depth)",
+            "it takes octets until it is full, and two more",
         ),
-        cover_depth=26,
+        cover_depth=32,
         mutant_depth=26,
         requirement="7, 9",
     ),
