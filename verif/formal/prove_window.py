@@ -20,11 +20,9 @@ from amaranth.hdl import (
     Mux,
     Signal,
     Value,
-    signed,
 )
 
 from hw.ipsec.window import ReplayWindow
-from spec.sa import REPLAY_WINDOW
 from verif.formal.harness import Inside, Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
 
@@ -181,63 +179,6 @@ class SetWrapper(WindowWrapper):
         ]
 
 
-class OnceWrapper(WindowWrapper):
-    """Two windows of the real size: one number of one of them is followed, whichever they are.
-
-    It is accepted when a recheck found it new and the next thing that this window hears is its
-    update. From then on, until the window is begun anew, no check finds it new.
-    """
-
-    parameters: ClassVar = {"windows": 2, "window": REPLAY_WINDOW}
-    rest_cycles = 48
-
-    def state(self, m: Module) -> None:
-        dut, half = self.dut, self.half
-        index = self.constant(m, range(dut.windows), "watched_window")
-        number = self.constant(m, 2 * half, "watched_number")
-        esn = self.constant(m, 1, "is_esn")
-        here = dut.index == index
-        m.d.comb += [Assume(~here | (dut.esn == esn)), Assume(esn | (number[half:] == 0))]
-        asked = Cat(dut.sequence, dut.given_high) == number
-        loads = dut.load_stb & (dut.load_index == index)
-        # What was taken last.
-        low, of_it, is_recheck, clean = Signal(half), Signal(), Signal(), Signal()
-        accepted, found_new = Signal(name="accepted"), Signal(name="found_new")
-        with m.If(self.taken.any()):
-            m.d.sync += [low.eq(dut.sequence), of_it.eq(here), is_recheck.eq(self.taken[1] & asked)]
-            m.d.sync += clean.eq(1)
-        is_new = ~dut.old & ~dut.duplicate
-        with m.If(dut.done & of_it & clean & accepted & (Cat(low, dut.high) == number)):
-            m.d.comb += Assert(~is_new, "a number is accepted twice")
-        with m.If(dut.done & of_it & clean & is_recheck):
-            m.d.sync += found_new.eq(is_new)
-        with m.If(self.taken[2] & here):
-            m.d.sync += found_new.eq(0)
-            with m.If(found_new & asked):
-                m.d.sync += accepted.eq(1)
-        with m.If(loads):
-            m.d.sync += [accepted.eq(0), found_new.eq(0), clean.eq(0)]
-
-        # At rest: what was accepted is left of the window, or its bit is set; what was found new
-        # is neither.
-        row = Array(self.memories.rows[0])[index]
-        edge = Mux(esn, row, row[:half])
-        first = Signal(signed(2 * half + 2), name="first")
-        m.d.comb += first.eq(edge - dut.window + 1)
-        bit = self.bit(index, number)
-        is_left = (number < first) & (first > 0)
-        with m.If(~dut.busy & accepted):
-            m.d.comb += Assert(number <= edge)
-            m.d.comb += Assert(is_left | bit)
-        with m.If(~dut.busy & found_new):
-            m.d.comb += Assert(~is_left & ((number > edge) | ~bit))
-            m.d.comb += Assert(~esn | (number < first + (1 << half)))
-        m.d.comb += [
-            Cover(accepted & dut.done & of_it & clean & (Cat(low, dut.high) == number)),
-            Cover(accepted & ~dut.busy & (number[half:] != 0)),
-        ]
-
-
 PROOFS = [
     Proof(
         name="window.set",
@@ -253,23 +194,6 @@ PROOFS = [
         ),
         cover_depth=22,
         mutant_depth=22,
-        requirement="5",
-    ),
-    Proof(
-        name="window.once",
-        claim="In windows of real size, with and without ESN, no number is found new once it was "
-        "accepted",
-        wrapper=OnceWrapper,
-        method=Method.INDUCTION,
-        depth=45,
-        mutant=Mutant(
-            "hw.ipsec.window",
-            "m.d.comb += [seen_write.en.eq(1), edge_write.en.eq(moves)]",
-            "m.d.comb += [seen_write.en.eq(clears), edge_write.en.eq(moves)]",
-            "a number in a block in use is not marked",
-        ),
-        cover_depth=34,
-        mutant_depth=30,
         requirement="5",
     ),
 ]
