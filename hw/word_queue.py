@@ -1,6 +1,6 @@
 """A queue of wide entries in one block RAM, word by word."""
 
-from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -72,7 +72,7 @@ class WordQueue(wiring.Component):
         pushed, popped = Signal(), Signal()
         m.d.sync += [
             level.eq(level + pushed - popped),
-            self.room.eq(level < self._depth - 1),
+            self.room.eq(level < Mux(pushed, self._depth - 2, self._depth - 1)),
         ]
 
         w_word, w_entry = Signal(word_bits), Signal(entry)
