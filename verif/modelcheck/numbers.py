@@ -77,25 +77,38 @@ def renamed(
 ) -> tuple[Numbers, tuple[int, ...], tuple[int, ...]]:
     """Numbers of an SA, and those of its packets on the wire, counted anew."""
     base = max(n.reserved, 0)
-    out = {*to_nic, base, n.used, n.nic_right, *range(base - n.left + 1, base + 1)}
-    out_names = _ranks(out)
-    back = {*to_station, n.edge, n.right, n.nic_sent, n.nic_used}
-    back_names = _ranks(back)
+    names = _ranks({*to_nic, n.nic_right})
+    top = max(names.values())
+    if n.used <= base - n.left:
+        # What was reserved or sent, and is on the wire no more, cannot come again.
+        first = max(top, 1) if base - n.left > 0 else 0
+        used = first if n.used else 0
+        reserved = -1 if n.reserved < 0 else first + n.left
+    else:
+        names = _ranks({*to_nic, n.nic_right, base, n.used})
+        used, reserved = names[n.used], names[n.reserved]
+    back = _ranks({*to_station, n.right})
+    last = max(back.values())
+    sent, nic_used = (-1 if n.nic_sent < 0 else last), last
+    if n.nic_used > n.nic_sent >= 0:
+        back = _ranks({*to_station, n.right, n.nic_sent, n.nic_used})
+        sent, nic_used = back[n.nic_sent], back[n.nic_used]
     after = Numbers(
         n.sa,
         n.left,
-        out_names[n.reserved],
-        back_names[n.edge],
-        back_names[n.right],
-        _bits(n.right, n.bitmap, back_names),
-        out_names[n.used],
-        out_names[n.nic_right],
-        _bits(n.nic_right, n.nic_bitmap, out_names),
-        back_names[n.nic_sent],
-        back_names[n.nic_used],
+        reserved,
+        # How far the disk lags behind makes no difference: see docs/model_check.md.
+        -1 if n.edge < 0 else back[max(n.right, 0)],
+        back[n.right],
+        _bits(n.right, n.bitmap, back),
+        used,
+        names[n.nic_right],
+        _bits(n.nic_right, n.nic_bitmap, names),
+        sent,
+        nic_used,
     )
     return (
         after,
-        tuple(out_names[one] for one in to_nic),
-        tuple(back_names[one] for one in to_station),
+        tuple(names[one] for one in to_nic),
+        tuple(back[one] for one in to_station),
     )

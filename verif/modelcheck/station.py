@@ -30,7 +30,7 @@ from sw.station.interfaces import Request, Tuning
 from sw.station.plane import Plane
 from sw.station.refresh import Decision
 from sw.station.requests import NumberedRequests
-from sw.station.session import HostSession
+from sw.station.session import EXCHANGE_MAX_S, HostSession
 from verif.modelcheck.store import MemoryStore, Row, StoreState, record_of
 from verif.modelcheck.words import (
 
@@ -49,6 +49,7 @@ from verif.modelcheck.words import (
 )
 
 LATER = 1.0
+TIMERS = ("poll", "fire", "ready timeout", "refresh", "retry", "exchange timer")
 REFRESH_S = 1000.0
 RESERVED_RMCP = 60_000
 HOST_ID = 1
@@ -89,8 +90,8 @@ class StationState(NamedTuple):
         0 never, 1 lately, 2 the refresh timer is over.
     exchanging : bool
         A key exchange is under way.
-    failed, backing_off : bool
-        The last attempt failed; its wait is not over.
+    backing_off : bool
+        The last attempt failed, and its wait is not over.
     loading : bool
         The timer for *ready* runs.
     waiting : tuple of Waiting
@@ -108,7 +109,6 @@ class StationState(NamedTuple):
     came_up: bool = False
     refresh: int = 0
     exchanging: bool = False
-    failed: bool = False
     backing_off: bool = False
     loading: bool = False
     waiting: tuple[Waiting, ...] = ()
@@ -364,7 +364,7 @@ class Station:
         session._came_up = state.came_up
         session._refreshed_at = (None, 0.0, -REFRESH_S)[state.refresh]
         session._exchange_since = 0.0 if state.exchanging else None
-        session._failures = int(state.failed)
+        session._failures = 0
         session._retry_at = LATER if state.backing_off else 0.0
         session._next_poll = LATER
         session._ready_by = LATER if state.loading else None
@@ -409,7 +409,7 @@ class Station:
         """One thing happens to a station.
 
         `what` is ("poll",), ("fire", name), ("ready timeout",), ("refresh",), ("retry",),
-        ("reset",), ("packet", Answer), ("established", SA), ("ready", SA), ("deleted", SA) or
+        ("exchange timer",), ("reset",), ("packet", Answer), ("established", SA), ("ready", SA), ("deleted", SA) or
         ("closed",).
         """
         run = _Run(link)
@@ -427,6 +427,8 @@ class Station:
                 session._refreshed_at = -REFRESH_S
             case ("retry",):
                 session._retry_at = 0.0
+            case ("exchange timer",):
+                session._exchange_since = -EXCHANGE_MAX_S
             case ("reset",):
                 run.guard(session, lambda: session.power(Reset(), _nobody, 0.0))
             case ("packet", answer):
@@ -444,7 +446,7 @@ class Station:
                 exchanges.on_event(IkeSaClosed(_id(link), CloseReason.TIMEOUT, ()))
             case _:
                 raise ValueError(f"no such step: {what!r}")
-        if what[0] in ("poll", "fire", "ready timeout", "refresh", "retry"):
+        if what[0] in TIMERS:
             run.guard(session, lambda: session.tick(0.0))
         return self._outcome(run, session, plane)
 
@@ -485,7 +487,6 @@ class Station:
                 0 if session._refreshed_at is None else 1 if session._refreshed_at > -LATER else 2
             ),
             exchanging=session._exchange_since is not None,
-            failed=session._failures > 0,
             backing_off=session._retry_at > 0.0,
             # Elsewhere this timer has no row.
             loading=session._ready_by is not None and session.machine.phase is Phase.WAIT_READY,

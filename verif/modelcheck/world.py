@@ -47,7 +47,7 @@ class ViolationError(Exception):
 class StationIke(NamedTuple):
     """The station's end of its IKE SA; `requests` are (kind, SA, answered), the oldest first.
 
-    A request for SA 0 never arrives: it is one beyond the bound of exchanges.
+    An exchange beyond the bound is begun, and nothing of it is sent.
     """
 
     connection: int
@@ -131,6 +131,13 @@ class Bounds:
         The station crashes, between any two things that it does.
     os_crashes : bool
         The OS dies at any time, and comes up again.
+    hangs : bool
+        While the OS is down the NIC may still take it for up, until its watchdog says otherwise.
+    waiting : int
+        No poll while so many requests wait. By default timing a request is given up before the
+        next poll is due, so 1 loses nothing.
+    ike_losses : bool
+        Either end gives its IKE SA up while the other could have answered.
     authorised : bool
         POLICY.station_authorised is set by the agent.
     settled : bool
@@ -145,6 +152,9 @@ class Bounds:
     cuts: int = 0
     crashes: bool = True
     os_crashes: bool = True
+    hangs: bool = False
+    ike_losses: bool = True
+    waiting: int = 1
     authorised: bool = True
     settled: bool = True
 
@@ -322,6 +332,8 @@ class Engine:
                     world = self._sent(world, packet)
                 case ("connect",):
                     made, sa = self._next_sa(world)
+                    if not sa:
+                        continue
                     requests = (("connect", sa, False),)
                     world = world._replace(
                         made=made, station_ike=StationIke(sa, False, (), requests)
@@ -335,6 +347,8 @@ class Engine:
                     assert ike is not None
                     if kind == "child":
                         made, sa = self._next_sa(world)
+                        if not sa:
+                            continue
                         world = world._replace(made=made)
                     else:
                         sa = about[0]
@@ -515,7 +529,7 @@ class Engine:
         if ike is None or not ike.requests or world.agent == OS_DOWN:
             return None
         kind, sa, answered = ike.requests[0]
-        if answered or not sa:
+        if answered:
             return None
         taken = self._agent_takes(world, kind, sa, ike.connection)
         if taken is None:
@@ -578,6 +592,24 @@ class Engine:
         ike = ike._replace(children=tuple(one for one in ike.children if one != sa))
         return world._replace(station_ike=ike), ike.link, ("deleted", sa)
 
+    def station_waits_in_vain(self, world: World) -> bool:
+        """Nobody will answer the station's oldest request."""
+        ike = world.station_ike
+        if ike is None or not ike.requests or ike.requests[0][2]:
+            return False
+        kind = ike.requests[0][0]
+        mine = world.agent_ike
+        reaches = mine is not None and mine.connection == ike.connection
+        return world.agent == OS_DOWN or (kind != "connect" and not reaches)
+
+    @staticmethod
+    def agent_waits_in_vain(world: World) -> bool:
+        """Nobody will answer the agent's oldest request."""
+        ike, mine = world.station_ike, world.agent_ike
+        if mine is None or not mine.requests:
+            return False
+        return ike is None or ike.connection != mine.connection
+
     def closing(self, world: World) -> tuple[World, Link, tuple] | None:
         """The station gives its IKE SA up."""
         ike = world.station_ike
@@ -592,7 +624,8 @@ class Engine:
         """Everything that can happen to the station."""
         state = self.station(world)
         link = world.station_ike.link if world.station_ike is not None else None
-        yield ("station", "poll"), world, link, ("poll",)
+        if len(state.waiting) < self.bounds.waiting:
+            yield ("station", "poll"), world, link, ("poll",)
         for name, waiting in enumerate(state.waiting):
             yield ("station", "timer", waiting), world, link, ("fire", name)
         if state.loading:
@@ -623,7 +656,7 @@ class Engine:
         if heard is not None and heard[2] is not None:
             yield ("station", f"IKE {heard[2][0]}", heard[2][1]), *heard
         given_up = self.closing(world)
-        if given_up is not None:
+        if given_up is not None and (self.bounds.ike_losses or self.station_waits_in_vain(world)):
             yield ("station", "IKE gives up"), *given_up
 
     def station_steps(self, world: World) -> Iterator[tuple[Label, World]]:
@@ -705,7 +738,11 @@ class Engine:
             yield ("agent", "tries again"), self._run_agent(world, ("pause",))
             if not all(load[4] for load in agent.loads):
                 yield ("agent", "busy timer"), self._run_agent(world, ("timeout",))
-        if world.agent_ike is not None and world.agent_ike.requests:
+        if (
+            world.agent_ike is not None
+            and world.agent_ike.requests
+            and (self.bounds.ike_losses or self.agent_waits_in_vain(world))
+        ):
             yield ("agent", "IKE gives up"), world._replace(agent_ike=None)
 
     def _dark(self, world: World) -> World:
@@ -716,12 +753,13 @@ class Engine:
             nic=self._nics.id(NicState()), numbers=numbers, cuts=world.cuts - 1
         )
 
-    @staticmethod
-    def _os_down(world: World) -> World:
-        return world._replace(agent=OS_DOWN, agent_ike=None)
+    def _os_down(self, world: World) -> World:
+        world = world._replace(agent=OS_DOWN, agent_ike=None)
+        return world if self.bounds.hangs else self._quiet(world)
 
     def _quiet(self, world: World) -> World:
-        return world._replace(nic=self._nics.id(self.nic(world)._replace(alive=False)))
+        nic = self.nic(world)
+        return world._replace(nic=self._nics.id(nic._replace(alive=False))) if nic.alive else world
 
     # --- normal form ------------------------------------------------------------------------------
 
@@ -740,6 +778,13 @@ class Engine:
         if world.late is not None:
             on_way.add(world.late[1])
         can_be_in_nic = banks | coming | on_way
+        mine = world.agent_ike
+        if (
+            mine is not None
+            and (ike is None or ike.connection != mine.connection)
+            and (world.late is None or world.late[2] != mine.connection)
+        ):
+            world = world._replace(agent_ike=None)  # nobody is at its other end
         to_nic: list[Packet] = []
         late: dict[tuple, Packet] = {}
         for packet in world.to_nic:
@@ -785,6 +830,6 @@ def _orphan(
     """The request that may still arrive when the station forgets its IKE SA."""
     if ike.requests:
         kind, sa, answered = ike.requests[0]
-        if sa and not answered and kind != "delete":
+        if not answered and kind != "delete":
             return kind, sa, ike.connection
     return late
