@@ -11,25 +11,28 @@ from typing import NamedTuple
 from spec.headers import ETHERTYPE_IPV4
 from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
 from spec.registers import BY_NAME
-from spec.sa import BankState, SadCommand
-from sw.agent.loader import staged_from
-from sw.nic import NicDriver
+from spec.sa import BankState
+from sw.nic import NicDriver, StagedSa
 from verif.model import NicModel, ToWire
 from verif.model.sad import Bank
 from verif.model.window import ReplayWindow
 from verif.modelcheck.words import (
     HOST_IP,
     HOST_MAC,
+    STATION_IP,
+    SUITE,
+    TO_NIC,
     TO_STATION,
     Answer,
     Packet,
     esp_of_frame,
-    established,
     frame_to_nic,
     key_of,
     open_esp,
     read_answer,
     sa_of,
+    salt_of,
+    spi_of,
 )
 
 ADDRESSES = {
@@ -40,7 +43,6 @@ ADDRESSES = {
 NO_BANK = (0, int(BankState.EMPTY))
 NO_NUMBERS = (-1, 0, -1)
 """Of an SA that no bank holds."""
-UNPROVEN = (BankState.STAGED, BankState.READY, BankState.ACTIVE)
 TIMED = (BankState.READY, BankState.ACTIVE, BankState.RETIRING)
 
 
@@ -100,7 +102,14 @@ class Nic:
         if sa not in self._templates:
             scratch = NicModel()
             NicDriver(_Registers(scratch)).stage_sa(
-                staged_from(established(sa, 0, at_station=False))
+                StagedSa.from_keymat(
+                    spi_in=spi_of(sa, TO_NIC),
+                    spi_out=spi_of(sa, TO_STATION),
+                    suite=SUITE,
+                    peer_ip=STATION_IP,
+                    keymat_in=key_of(sa, TO_NIC) + salt_of(sa, TO_NIC),
+                    keymat_out=key_of(sa, TO_STATION) + salt_of(sa, TO_STATION),
+                )
             )
             self._templates[sa] = next(b for b in scratch.sad.banks if b.spi_in)
         return self._templates[sa]
@@ -141,6 +150,8 @@ class Nic:
                 assert bank.window is not None
                 numbers[sa] = (bank.window.right, bank.window.bitmap, bank.tx_sequence)
                 self._check_keys(sa, bank)
+            elif sa and bank.staged != self._template(sa).staged:
+                raise KeyMeaningError(f"SA {sa} is staged with other keys than IKE agreed on")
         state = NicState(
             tuple(banks),
             model.bus.policy("station_authorised"),
@@ -153,7 +164,10 @@ class Nic:
     def _check_keys(sa: int, bank: Bank) -> None:
         assert bank.inbound is not None
         assert bank.outbound is not None
-        if (bank.inbound.key, bank.outbound.key) != (key_of(sa, 1), key_of(sa, TO_STATION)):
+        if (bank.inbound.key, bank.outbound.key) != (
+            key_of(sa, TO_NIC),
+            key_of(sa, TO_STATION),
+        ):
             raise KeyMeaningError(f"the bank of SA {sa} holds another SA's key")
 
     # --- what happens to it -----------------------------------------------------------------------
@@ -203,14 +217,3 @@ class _Registers:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-
-__all__ = [
-    "NO_NUMBERS",
-    "UNPROVEN",
-    "KeyMeaningError",
-    "Nic",
-    "NicState",
-    "Numbers",
-    "SadCommand",
-]

@@ -452,7 +452,7 @@ class Station:
 
     def _outcome(self, run: _Run, session: HostSession, plane: Plane) -> Outcome:
         store = run.store
-        pending = list(session._rmcp._pending.values())
+        pending = [] if run.fault else list(session._rmcp._pending.values())
         names = {one.numbers.tag: name for name, one in enumerate(pending)}
         serials = sorted(
             {
