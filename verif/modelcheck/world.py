@@ -21,10 +21,13 @@ from verif.modelcheck.agent import AgentSide, AgentState
 from verif.modelcheck.nic import NO_NUMBERS, KeyMeaningError, Nic, NicState
 from verif.modelcheck.numbers import Numbers, renamed
 from verif.modelcheck.station import Link, Outcome, SaNumbers, Station, StationState
-from verif.modelcheck.store import Row, StoreState
+from verif.modelcheck.store import Row, StoreState, moved_ahead
 from verif.modelcheck.words import LATE, Answer, Packet
 
 OS_DOWN = -1
+NO_COPY, PUT_BACK = -1, -2
+NOT_RUN = 8
+"""From here on the kinds of remembered answers are not those of a program."""
 
 
 class ViolationError(Exception):
@@ -90,6 +93,8 @@ class World(NamedTuple):
         SAs that were READY in the NIC, as bits.
     copies, resets, cuts : int
         Duplications, power commands, and losses of the NIC's power, that may still come.
+    saved : int
+        An old copy of the disk that may be put back; NO_COPY, or PUT_BACK once that happened.
     """
 
     station: int
@@ -107,6 +112,7 @@ class World(NamedTuple):
     copies: int = 0
     resets: int = 0
     cuts: int = 0
+    saved: int = NO_COPY
 
 
 Label = tuple
@@ -127,6 +133,8 @@ class Bounds:
         Sequence numbers that the station reserves at a time.
     copies, resets, cuts : int
         Duplications by the network, power commands, losses of the NIC's power.
+    old_copy : bool
+        The store is copied at any time, and the copy put back at any later time, once.
     crashes : bool
         The station crashes, between any two things that it does.
     os_crashes : bool
@@ -150,6 +158,7 @@ class Bounds:
     copies: int = 0
     resets: int = 0
     cuts: int = 0
+    old_copy: bool = False
     crashes: bool = True
     os_crashes: bool = True
     hangs: bool = False
@@ -206,7 +215,7 @@ class Engine:
     @property
     def runs(self) -> int:
         """How often one of the real programs ran."""
-        return len(self._memo)
+        return sum(key[0] < NOT_RUN for key in self._memo)
 
     # --- looking at a world -----------------------------------------------------------------------
 
@@ -706,6 +715,10 @@ class Engine:
                         to_station=(*world.to_station, answer), copies=world.copies - 1
                     ),
                 )
+        if bounds.old_copy and world.saved == NO_COPY:
+            yield ("station", "store is copied"), world._replace(saved=world.disk)
+        if world.saved >= 0:
+            yield ("station", "old copy is put back"), self._put_back(world)
         if nic.timed:
             yield ("nic", "timer"), self.expire(world)
         if world.cuts:
@@ -745,6 +758,17 @@ class Engine:
         ):
             yield ("agent", "IKE gives up"), world._replace(agent_ike=None)
 
+    def _put_back(self, world: World) -> World:
+        """The station starts on an old copy, which is moved ahead of all that was sent since."""
+        numbers = {n.sa: (max(n.reserved, n.used, 0), 0) for n in world.numbers}
+        old = self._disks.values[world.saved]
+        state, moved = moved_ahead(old, {row.sa: numbers[row.sa] for row in old.rows})
+        told = {sa: SaNumbers(0, *pair) for sa, pair in moved.items()}
+        world = world._replace(
+            disk=self._disks.id(state), numbers=self._with_numbers(world, told), saved=PUT_BACK
+        )
+        return self._restarted(world)
+
     def _dark(self, world: World) -> World:
         numbers = tuple(
             n._replace(nic_right=-1, nic_bitmap=0, nic_sent=-1) for n in world.numbers
@@ -763,65 +787,117 @@ class Engine:
 
     # --- normal form ------------------------------------------------------------------------------
 
+    def _mask(self, kind: int, number: int) -> int:
+        """SAs of an interned state, as bits."""
+        key = (8, kind, number)
+        found = self._memo.get(key)
+        if found is None:
+            match kind:
+                case 0:
+                    sas = [row.sa for row in self._stations.values[number].rows]
+                case 1:
+                    sas = [row.sa for row in self._disks.values[number].rows]
+                case 2:
+                    sas = [sa for sa, _ in self._nics.values[number].banks]
+                case _:
+                    sas = [load[0] for load in self._agents.values[number].loads]
+            found = self._memo[key] = _mask(sas)
+        return found
+
     def _normal(self, world: World) -> World:
         """The same world, with everything that makes no difference made alike."""
-        rows = {row.sa for row in self.station(world).rows}
-        banks = {sa for sa, _ in self.nic(world).banks}
-        coming = set()
-        agent = self.agent(world)
-        if agent is not None:
-            coming = {load[0] for load in agent.loads}
-        ike = world.station_ike
-        on_way = set()
+        rows = self._mask(0, world.station)
+        can_be_in_nic = self._mask(2, world.nic)
+        if world.agent != OS_DOWN:
+            can_be_in_nic |= self._mask(3, world.agent)
+        ike, mine, late = world.station_ike, world.agent_ike, world.late
         if ike is not None:
-            on_way = {sa for kind, sa, _ in ike.requests if kind != "delete"}
-        if world.late is not None:
-            on_way.add(world.late[1])
-        can_be_in_nic = banks | coming | on_way
-        mine = world.agent_ike
+            for kind, sa, _ in ike.requests:
+                if kind != "delete":
+                    can_be_in_nic |= 1 << sa
+        if late is not None:
+            can_be_in_nic |= 1 << late[1]
+        alive = can_be_in_nic | rows | self._mask(1, world.disk)
+        if world.saved >= 0:
+            alive |= self._mask(1, world.saved)
+        key = (
+            9,
+            rows,
+            can_be_in_nic,
+            alive,
+            world.copies > 0,
+            world.numbers,
+            world.to_nic,
+            world.to_station,
+        )
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = _on_wire(*key[1:])
+        numbers, to_nic, to_station = found
         if (
             mine is not None
             and (ike is None or ike.connection != mine.connection)
-            and (world.late is None or world.late[2] != mine.connection)
+            and (late is None or late[2] != mine.connection)
         ):
-            world = world._replace(agent_ike=None)  # nobody is at its other end
-        to_nic: list[Packet] = []
-        late: dict[tuple, Packet] = {}
-        for packet in world.to_nic:
-            if packet.sa not in can_be_in_nic:
-                continue  # no bank can ever take it
-            if packet.name == LATE and not world.copies:
-                late[packet.sa, packet.kind, packet.about] = packet
-            else:
-                to_nic.append(packet)
-        to_nic += late.values()
-        to_station = [answer for answer in world.to_station if answer.sa in rows]
-        alive = can_be_in_nic | rows | {row.sa for row in self.disk(world).rows}
-        numbers = []
-        new_to_nic: list[Packet] = []
-        new_to_station: list[Answer] = []
-        for n in world.numbers:
-            if n.sa not in alive:
-                continue
-            out = [p for p in to_nic if p.sa == n.sa]
-            back = [a for a in to_station if a.sa == n.sa]
-            after, out_names, back_names = renamed(
-                n, tuple(p.number for p in out), tuple(a.number for a in back)
-            )
-            numbers.append(after)
-            new_to_nic += [
-                p._replace(number=name) for p, name in zip(out, out_names, strict=True)
-            ]
-            new_to_station += [
-                a._replace(number=name) for a, name in zip(back, back_names, strict=True)
-            ]
-        new_to_nic.sort()
-        new_to_station.sort()
-        return world._replace(
-            numbers=tuple(numbers),
-            to_nic=tuple(new_to_nic),
-            to_station=tuple(new_to_station),
+            mine = None  # nobody is at its other end
+        return World(
+            world.station,
+            world.disk,
+            world.nic,
+            world.agent,
+            ike,
+            mine,
+            late,
+            to_nic,
+            to_station,
+            numbers,
+            *world[10:],
         )
+
+
+def _on_wire(
+    rows: int,
+    can_be_in_nic: int,
+    alive: int,
+    copied: bool,
+    numbers: tuple[Numbers, ...],
+    to_nic: tuple[Packet, ...],
+    to_station: tuple[Answer, ...],
+) -> tuple[tuple[Numbers, ...], tuple[Packet, ...], tuple[Answer, ...]]:
+    """What is on the wire and can still have an effect, its numbers counted anew.
+
+    Parameters
+    ----------
+    rows, can_be_in_nic, alive : int
+        SAs, as bits: in the station's memory; in the NIC, now or later; anywhere.
+    copied : bool
+        The network duplicates packets: then two late ones are not one.
+    """
+    kept: list[Packet] = []
+    late: dict[tuple, Packet] = {}
+    for packet in to_nic:
+        if not can_be_in_nic >> packet.sa & 1:
+            continue  # no bank can ever take it
+        if packet.name == LATE and not copied:
+            late[packet.sa, packet.kind, packet.about] = packet
+        else:
+            kept.append(packet)
+    kept += late.values()
+    out: list[Packet] = []
+    back: list[Answer] = []
+    counted = []
+    for n in numbers:
+        if not alive >> n.sa & 1:
+            continue
+        mine = [p for p in kept if p.sa == n.sa]
+        theirs = [a for a in to_station if a.sa == n.sa] if rows >> n.sa & 1 else []
+        after, names, back_names = renamed(
+            n, tuple(p.number for p in mine), tuple(a.number for a in theirs)
+        )
+        counted.append(after)
+        out += [p._replace(number=name) for p, name in zip(mine, names, strict=True)]
+        back += [a._replace(number=name) for a, name in zip(theirs, back_names, strict=True)]
+    return tuple(counted), tuple(sorted(out)), tuple(sorted(back))
 
 
 def _orphan(
