@@ -362,7 +362,7 @@ BUGS = {
         Bug(
             "ready-before-loaded",
             "the agent says ready before the NIC has the SA",
-            "refresh",
+            "recovery",
             _ready_before_loaded,
             NET,
         ),
