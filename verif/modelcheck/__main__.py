@@ -16,7 +16,7 @@ from typing import Any
 
 from verif.modelcheck.bugs import BUGS, Bug, seeded
 from verif.modelcheck.configurations import CONFIGURATIONS, EVERYTHING, Configuration
-from verif.modelcheck.diagram import draw
+from verif.modelcheck.diagram import draw, label_text
 from verif.modelcheck.properties import PROPERTIES
 from verif.modelcheck.search import Found, search
 from verif.modelcheck.world import Bounds
@@ -93,6 +93,7 @@ def _row(found: Found) -> dict[str, Any]:
         "program_runs": found.runs,
         "violated": found.prop or None,
         "text": found.text or None,
+        "steps": [label_text(label) for label, _ in found.path[1:]],
     }
 
 

@@ -157,7 +157,7 @@ class _Connection:
         self._log.append(("delete", sa_of(spi)))
 
 
-class _Shell:
+class Shell:
     """Stands for IkeShell: which connection lives, and what is asked of it."""
 
     def __init__(self, connection: int, log: list[tuple]) -> None:
@@ -187,10 +187,11 @@ CONFIG = AgentConfig(
     mac="02:00:00:00:00:10",
     nic_socket="none",
     busy_timeout_s=BUSY_TIMEOUT_S,
+    heartbeat_window_s=60.0,
 )
 
 
-class _Life:
+class Life:
     """An agent from the start of its OS on."""
 
     def __init__(self, config: AgentConfig, model: NicModel) -> None:
@@ -206,9 +207,9 @@ class _Life:
         self.loop.settle()
         self._work_all(model)
         task.result()
-        self._beat(model)
+        self.beat(model)
 
-    def _beat(self, model: NicModel) -> None:
+    def beat(self, model: NicModel) -> None:
         """One turn of the heartbeat."""
         task = self.loop.create_task(self.agent._beat())
         self.loop.settle()
@@ -327,12 +328,12 @@ class AgentSide:
 
     def boot(self, model: NicModel) -> None:
         """The OS comes up: the agent configures the NIC, and beats once."""
-        _Life(self._config, model).close()
+        Life(self._config, model).close()
 
     def beat(self, model: NicModel) -> None:
         """One more heartbeat."""
-        life = _Life(self._config, NicModel())
-        life._in_loop(lambda: life._beat(model))
+        life = Life(self._config, NicModel())
+        life._in_loop(lambda: life.beat(model))
         life.close()
 
     def take(
@@ -359,12 +360,12 @@ class AgentSide:
         """
         self.runs += 1
         past = self._lists[state]
-        life = _Life(self._config, NicModel())
+        life = Life(self._config, NicModel())
         for before, reads in past:
             life.take(before, None, reads)
         assert life.state == state, (life.state, state)
         life.log.clear()
-        life.agent._shell = _Shell(connection, life.log)  # type: ignore[assignment]
+        life.agent._shell = Shell(connection, life.log)  # type: ignore[assignment]
         job = life.loop.jobs[0] if life.loop.jobs else None
         life.take(what, model, None)
         reads = tuple(job.reads) if job is not None and what == ("job",) else None

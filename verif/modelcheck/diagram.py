@@ -96,6 +96,14 @@ def _words(label: Label) -> str:
     return " ".join(words)
 
 
+def label_text(label: Label) -> str:
+    """A step in words that name it among all that can follow a state."""
+    match label:
+        case ("station", "crashes in", inner, number):
+            return f"station crashes in ({label_text(inner)}) {number}"
+    return f"{label[0]} {_words(label)}"
+
+
 def state_text(engine: Engine, world: World) -> str:
     """Station and NIC in a few words."""
     machine = engine.station(world).machine

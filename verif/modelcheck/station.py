@@ -136,11 +136,15 @@ class SaNumbers(NamedTuple):
 
 
 class Prefix(NamedTuple):
-    """What a crash leaves: the disk, and how much of `Outcome.log` had happened."""
+    """What a crash leaves: the disk, and how much of `Outcome.log` had happened.
+
+    `effects` counts transactions and what is in the log: the crash came after so many.
+    """
 
     store: StoreState
     numbers: tuple[tuple[int, int, int], ...]
     done: int
+    effects: int
 
 
 class Outcome(NamedTuple):
@@ -171,7 +175,7 @@ class Link(NamedTuple):
 class _Connection:
     """Stands for sw.ike's Connection: what StationExchanges asks of it is recorded."""
 
-    def __init__(self, link: Link, run: _Run) -> None:
+    def __init__(self, link: Link, run: Run) -> None:
         self.id = link.connection
         self.established = link.established
         self.child_sas = {spi_of(sa, TO_STATION): sa for sa in link.children}
@@ -193,8 +197,8 @@ class _Connection:
         self._run.did("abandon")
 
 
-class _Run:
-    """One step of a station: its outside."""
+class Run:
+    """The outside of a station: what it does there is recorded."""
 
     def __init__(self, link: Link | None) -> None:
         self.log: list[tuple] = []
@@ -253,7 +257,7 @@ class Station:
     def __init__(self, *, attempts: int = 1, block: int = 1) -> None:
         self.block = block
         self.attempts = attempts
-        self._tuning = Tuning(
+        self.tuning = Tuning(
             poll_s=LATER,
             refresh_s=REFRESH_S,
             exchange_retry_s=LATER,
@@ -264,7 +268,7 @@ class Station:
 
     # --- restoring --------------------------------------------------------------------------------
 
-    def _plane(self, run: _Run, sessions: dict[int, HostSession]) -> Plane:
+    def plane(self, run: Run, sessions: dict[int, HostSession]) -> Plane:
         def on_message(spi_in: int, payload: bytes) -> None:
             for session in sessions.values():
                 run.guard(session, lambda s=session: s.receive(spi_in, payload, 0.0))
@@ -281,7 +285,7 @@ class Station:
         plane._raw = run  # type: ignore[assignment]
         return plane
 
-    def _exchanges(self, run: _Run, sessions: dict[int, HostSession]) -> StationExchanges:
+    def exchanges(self, run: Run, sessions: dict[int, HostSession]) -> StationExchanges:
         exchanges = StationExchanges(
             CONFIG,
             run,  # type: ignore[arg-type]
@@ -297,15 +301,15 @@ class Station:
 
     def start(self, store: StoreState, numbers: dict[int, tuple[int, int]]) -> Outcome:
         """A station that starts on this store."""
-        run, sessions = _Run(None), {}
+        run, sessions = Run(None), {}
         run.store = MemoryStore(store, numbers, run.note)
-        plane = self._plane(run, sessions)
+        plane = self.plane(run, sessions)
         session = HostSession(
             run.store.host("host"),
             store=run.store,  # type: ignore[arg-type]
             wire=plane,
-            exchanges=self._exchanges(run, sessions),
-            tuning=self._tuning,
+            exchanges=self.exchanges(run, sessions),
+            tuning=self.tuning,
             wall=lambda: 0.0,
             now=0.0,
         )
@@ -316,20 +320,20 @@ class Station:
 
     def _restore(
         self,
-        run: _Run,
+        run: Run,
         state: StationState,
         numbers: dict[int, SaNumbers],
     ) -> tuple[HostSession, Plane, StationExchanges]:
         sessions: dict[int, HostSession] = {}
-        plane = self._plane(run, sessions)
-        exchanges = self._exchanges(run, sessions)
+        plane = self.plane(run, sessions)
+        exchanges = self.exchanges(run, sessions)
         session = HostSession.__new__(HostSession)
         sessions[HOST_ID] = session
         session.host = run.store.host("host")
         session._store = run.store  # type: ignore[assignment]
         session._wire = plane
         session._exchanges = exchanges
-        session._tuning = self._tuning
+        session._tuning = self.tuning
         session._wall = lambda: 0.0
         session.damaged = []
         session.sas = {}
@@ -347,7 +351,7 @@ class Station:
         count = len(state.waiting)
         session._numbered = self._numbered(session, count)
         session._rmcp = session._numbered.client
-        session._clear = RmcpClient(retry=replace(self._tuning.rmcp, attempts=2))
+        session._clear = RmcpClient(retry=replace(self.tuning.rmcp, attempts=2))
         session._requests = {}
         for name, waiting in enumerate(state.waiting):
             self._wait(session, name, waiting)
@@ -372,7 +376,7 @@ class Station:
         return session, plane, exchanges
 
     def _numbered(self, session: HostSession, count: int) -> NumberedRequests:
-        numbered = NumberedRequests(session.host, session._store, self._tuning)
+        numbered = NumberedRequests(session.host, session._store, self.tuning)
         numbered._ordinal, numbered._reserved = count, RESERVED_RMCP
         numbered.client._numbers = RmcpNumbers.from_ordinal(count)
         numbered.client._next_token = count + 1
@@ -412,15 +416,28 @@ class Station:
         ("exchange timer",), ("reset",), ("packet", Answer), ("established", SA), ("ready", SA), ("deleted", SA) or
         ("closed",).
         """
-        run = _Run(link)
+        run = Run(link)
         disk = {sa: (n.reserved, n.edge) for sa, n in numbers.items() if n.reserved >= 0}
         run.store = MemoryStore(store, disk, run.note)
         session, plane, exchanges = self._restore(run, state, numbers)
+        self.happen(run, session, plane, exchanges, link, what)
+        return self._outcome(run, session, plane)
+
+    @staticmethod
+    def happen(
+        run: Run,
+        session: HostSession,
+        plane: Plane,
+        exchanges: StationExchanges,
+        link: Link | None,
+        what: tuple,
+    ) -> None:
+        """Let one thing, as `take` has it, happen to a session."""
         match what:
             case ("poll",):
                 session._next_poll = 0.0
             case ("fire", name):
-                session._rmcp._pending[name + 1].due = 0.0
+                list(session._rmcp._pending.values())[name].due = 0.0
             case ("ready timeout",):
                 session._ready_by = 0.0
             case ("refresh",):
@@ -432,7 +449,9 @@ class Station:
             case ("reset",):
                 run.guard(session, lambda: session.power(Reset(), _nobody, 0.0))
             case ("packet", answer):
-                plane.receive(esp_to_station(answer))
+                plane.receive(
+                    answer if isinstance(answer, bytes) else esp_to_station(answer)
+                )
             case ("established", sa):
                 exchanges.on_event(established(sa, _id(link), at_station=True))
             case ("ready", sa):
@@ -448,9 +467,8 @@ class Station:
                 raise ValueError(f"no such step: {what!r}")
         if what[0] in TIMERS:
             run.guard(session, lambda: session.tick(0.0))
-        return self._outcome(run, session, plane)
 
-    def _outcome(self, run: _Run, session: HostSession, plane: Plane) -> Outcome:
+    def _outcome(self, run: Run, session: HostSession, plane: Plane) -> Outcome:
         store = run.store
         pending = [] if run.fault else list(session._rmcp._pending.values())
         names = {one.numbers.tag: name for name, one in enumerate(pending)}
@@ -511,12 +529,12 @@ class Station:
             for what in run.log
         )
         end = (store.state, tuple((sa, *pair) for sa, pair in sorted(store.numbers.items())))
-        prefixes = dict.fromkeys(
-            Prefix(*snapshot)
-            for snapshot in run.snapshots
-            if snapshot != (*end, len(run.log))
-        )
-        return Outcome(state, store.state, numbers, log, names, tuple(prefixes), run.fault)
+        first: dict[tuple, int] = {}
+        for effects, snapshot in enumerate(run.snapshots, start=1):
+            if snapshot != (*end, len(run.log)):
+                first.setdefault(snapshot, effects)
+        prefixes = tuple(Prefix(*snapshot, effects) for snapshot, effects in first.items())
+        return Outcome(state, store.state, numbers, log, names, prefixes, run.fault)
 
 
 def _id(link: Link | None) -> int:
