@@ -424,6 +424,11 @@ class Station:
         return self._outcome(run, session, plane)
 
     @staticmethod
+    def connection(link: Link, run: Run) -> _Connection:
+        """What stands for the station's end of an IKE SA."""
+        return _Connection(link, run)
+
+    @staticmethod
     def happen(
         run: Run,
         session: HostSession,
