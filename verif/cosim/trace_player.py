@@ -1,4 +1,4 @@
-"""Plays paths that the model check found on the real thing: RTL, station with its SQLite store, agent.
+"""Plays paths of the model check on the real thing: RTL, station with its SQLite store, agent.
 
 Each step is done twice, by `verif.modelcheck` on its world and here on the running system, and what
 can be seen of both must then be the same: the banks' states, the NIC's answers, the station's phase
@@ -318,17 +318,17 @@ def modelled(engine: Engine, world: World) -> dict[str, Any]:
 def play(
     live: Live, engine: Engine, steps: list[str], say: Callable[[str], None] = lambda _: None
 ) -> World:
-    """Play a path on both; gives the model's last world. Raises AssertionError where they differ."""
+    """Play a path on both; gives the model's last world.
+
+    Raises AssertionError where they differ.
+    """
     world = engine.first()
     assert live.seen() == modelled(engine, world)
     for number, text in enumerate(steps, start=1):
         before = world
-        for label, after in engine.steps(before):
-            if label_text(label) == text:
-                break
-        else:
-            raise AssertionError(f"step {number}: the model cannot do {text!r}")
-        world = after
+        found = [step for step in engine.steps(before) if label_text(step[0]) == text]
+        assert found, f"step {number}: the model cannot do {text!r}"
+        label, world = found[0]
         _do(live, engine, before, label, world)
         assert live.seen() == modelled(engine, world), f"step {number}, {text!r}"
         say(f"{number:3}  {text}")
@@ -390,4 +390,3 @@ def _real(live: Live, what: tuple) -> tuple:
 def proven_sa(live: Live) -> int:
     """The SA that the NIC relies upon; 0 for none."""
     return next((sa for sa, state in live.banks() if state == BankState.PROVEN), 0)
-

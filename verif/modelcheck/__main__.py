@@ -146,9 +146,7 @@ class Report:
 
     def hunt(self, bugs: Sequence[Bug], *, show: bool) -> None:
         """Every bug must be found, by the property that it breaks."""
-        self.say(
-            f"\n{'seeded bug':26}{'found':>7}{'states':>9}{'depth':>7}{'time':>9}  property"
-        )
+        self.say(f"\n{'seeded bug':26}{'found':>7}{'states':>9}{'depth':>7}{'time':>9}  property")
         for bug in bugs:
             with seeded(bug):
                 found = search(

@@ -39,7 +39,7 @@ class AgentState(NamedTuple):
     loads : tuple
         (SA, connection, given up for a newer one, given up by the station, out of time), in order.
     jobs : tuple
-        (what, SA, register accesses so far and values read) of the work that waits for the NIC, in order.
+        (what, SA, register accesses so far and values read) of the NIC's work, in order.
     """
 
     loads: tuple[tuple[int, int, bool, bool, bool], ...] = ()
@@ -72,6 +72,12 @@ class _Job:
 class _Loop(asyncio.BaseEventLoop):
     """An event loop whose time stands still until it is told to pass; it never waits."""
 
+    # Of BaseEventLoop, which has no public way to run what is ready and return.
+    _ready: Any
+    _scheduled: Any
+    _run_once: Any
+    _closed: bool
+
     def __init__(self) -> None:
         super().__init__()
         self._selector = _Selector()
@@ -87,7 +93,8 @@ class _Loop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def run_in_executor(self, _executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """Keep the work until it is the thread's turn."""
         future = self.create_future()
         self.jobs.append(_Job(future, args[0], lambda: func(*args)))
         return future
@@ -283,9 +290,7 @@ class Life:
                 )
                 for spi in agent._loads
             ),
-            tuple(
-                (*_subject(job.work), (job.accesses, *job.reads)) for job in self.loop.jobs
-            ),
+            tuple((*_subject(job.work), (job.accesses, *job.reads)) for job in self.loop.jobs),
         )
 
     def close(self) -> None:
@@ -373,5 +378,3 @@ class AgentSide:
         self._lists.setdefault(after, (*past, (what, reads)))
         life.close()
         return after, life.log
-
-

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spec.rmcp import CommitResult
 from spec.sa import BankState
 from sw.agent import service as agent_service
 from sw.agent.loader import staged_from
@@ -230,7 +229,7 @@ def _drop_before_proven(patch: Patch) -> None:
 
 
 def _restart_forgets_the_unproven(patch: Patch) -> None:
-    good = session.restore
+    good = commit.restore
     patch(session, "restore", lambda held: good(tuple(sa for sa in held if sa.proven)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from spec.sa import BankState
 from verif.modelcheck.words import LATE, Answer, Packet
@@ -121,9 +122,7 @@ def draw(engine: Engine, path: list[tuple[Label, World]], end: str = "") -> str:
     proven (+), used (?) or neither (-); and the NIC's banks.
     """
     lines = [HEAD, "".join(_lifelines()).ljust(WIDTH) + state_text(engine, path[0][1])]
-    for number, (before, (label, world)) in enumerate(
-        zip(path, path[1:], strict=False), start=1
-    ):
+    for number, (before, (label, world)) in enumerate(pairwise(path), start=1):
         line = f"{number:4}" + _step(label)[4:]
         text = state_text(engine, world)
         if text != state_text(engine, before[1]):

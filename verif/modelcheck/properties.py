@@ -48,9 +48,7 @@ def check_state(engine: Engine, world: World) -> None:
     rows = {(row.generation, row.used, row.proven) for row in disk.rows}
     require(memory == rows, "store", f"memory has {sorted(memory)}, the disk {sorted(rows)}")
     known = {row.sa: row for row in disk.rows}
-    require(
-        sum(row.proven for row in disk.rows) <= 1, "store", "two SAs are proven in the store"
-    )
+    require(sum(row.proven for row in disk.rows) <= 1, "store", "two SAs are proven in the store")
     for n in world.numbers:
         if n.used and n.sa in known:
             require(
@@ -247,7 +245,7 @@ class Recovery:
     def _timers(self, world: World) -> Step | None:
         """By their lengths: a request, the agent's pause, the NIC, *ready*, IKE, the retry."""
         engine = self.engine
-        state, agent, ike = engine.station(world), engine.agent(world), world.station_ike
+        state, agent = engine.station(world), engine.agent(world)
         if state.waiting:
             return ("station", "timer", state.waiting[0]), self._raw(world, ("fire", 0))
         if engine.nic(world).timed:

@@ -9,9 +9,9 @@ store, the wire and IKE, is recorded in order: a crash can fall between any two.
 
 from __future__ import annotations
 
-
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from spec.host import HostState
@@ -33,11 +33,9 @@ from sw.station.requests import NumberedRequests
 from sw.station.session import EXCHANGE_MAX_S, HostSession
 from verif.modelcheck.store import MemoryStore, Row, StoreState, record_of
 from verif.modelcheck.words import (
-
     STATION_IP,
     TO_NIC,
     TO_STATION,
-    Answer,
     Packet,
     esp_to_station,
     established,
@@ -54,12 +52,40 @@ REFRESH_S = 1000.0
 RESERVED_RMCP = 60_000
 HOST_ID = 1
 SESSION_FIELDS = frozenset(
-    "host _store _wire _exchanges _tuning _wall damaged sas machine _numbered _rmcp _clear "
-    "_requests _spis state answering discovered fault _before _came_up _refreshed_at "
-    "_exchange_since _failures _retry_at _next_poll _ready_by decision".split()
+    (
+        "host",
+        "_store",
+        "_wire",
+        "_exchanges",
+        "_tuning",
+        "_wall",
+        "damaged",
+        "sas",
+        "machine",
+        "_numbered",
+        "_rmcp",
+        "_clear",
+        "_requests",
+        "_spis",
+        "state",
+        "answering",
+        "discovered",
+        "fault",
+        "_before",
+        "_came_up",
+        "_refreshed_at",
+        "_exchange_since",
+        "_failures",
+        "_retry_at",
+        "_next_poll",
+        "_ready_by",
+        "decision",
+    )
 )
 """Of HostSession: one more, and the state below would miss it."""
-CLIENT_FIELDS = frozenset("_numbers _enterprise _retry _next_token _pending _events _ignored".split())
+CLIENT_FIELDS = frozenset(
+    ["_numbers", "_enterprise", "_retry", "_next_token", "_pending", "_events", "_ignored"]
+)
 
 
 class Waiting(NamedTuple):
@@ -100,7 +126,7 @@ class StationState(NamedTuple):
         The station no longer looks after the host.
     """
 
-    machine: State = State()  # noqa: RUF009 - frozen
+    machine: State = State()
     rows: tuple[Row, ...] = ()
     children: tuple[int, ...] = ()
     answering: bool | None = False
@@ -202,7 +228,7 @@ class Run:
 
     def __init__(self, link: Link | None) -> None:
         self.log: list[tuple] = []
-        self.snapshots: list[tuple] = []
+        self.snapshots: list[tuple[StoreState, tuple, int]] = []
         self.store: MemoryStore
         self.fault = ""
         self.connections: dict[int, _Connection] = {}
@@ -271,7 +297,7 @@ class Station:
     def plane(self, run: Run, sessions: dict[int, HostSession]) -> Plane:
         def on_message(spi_in: int, payload: bytes) -> None:
             for session in sessions.values():
-                run.guard(session, lambda s=session: s.receive(spi_in, payload, 0.0))
+                run.guard(session, partial(session.receive, spi_in, payload, 0.0))
 
         plane = Plane(
             STATION_IP,
@@ -301,7 +327,8 @@ class Station:
 
     def start(self, store: StoreState, numbers: dict[int, tuple[int, int]]) -> Outcome:
         """A station that starts on this store."""
-        run, sessions = Run(None), {}
+        run = Run(None)
+        sessions: dict[int, HostSession] = {}
         run.store = MemoryStore(store, numbers, run.note)
         plane = self.plane(run, sessions)
         session = HostSession(
@@ -413,8 +440,8 @@ class Station:
         """One thing happens to a station.
 
         `what` is ("poll",), ("fire", name), ("ready timeout",), ("refresh",), ("retry",),
-        ("exchange timer",), ("reset",), ("packet", Answer), ("established", SA), ("ready", SA), ("deleted", SA) or
-        ("closed",).
+        ("exchange timer",), ("reset",), ("packet", Answer), ("established", SA), ("ready", SA),
+        ("deleted", SA) or ("closed",).
         """
         run = Run(link)
         disk = {sa: (n.reserved, n.edge) for sa, n in numbers.items() if n.reserved >= 0}
@@ -454,9 +481,7 @@ class Station:
             case ("reset",):
                 run.guard(session, lambda: session.power(Reset(), _nobody, 0.0))
             case ("packet", answer):
-                plane.receive(
-                    answer if isinstance(answer, bytes) else esp_to_station(answer)
-                )
+                plane.receive(answer if isinstance(answer, bytes) else esp_to_station(answer))
             case ("established", sa):
                 exchanges.on_event(established(sa, _id(link), at_station=True))
             case ("ready", sa):
@@ -489,11 +514,9 @@ class Station:
         waiting = []
         for one in pending:
             request = session._requests[one.token]
-            name, kind, about = read_request(one.payload)
+            _, kind, about = read_request(one.payload)
             serial = None if request.serial is None else ranks[request.serial]
-            waiting.append(
-                Waiting(kind, about, one.attempt, serial, request.under, request.sent)
-            )
+            waiting.append(Waiting(kind, about, one.attempt, serial, request.under, request.sent))
         rows = tuple(
             Row(g, sa_of(sa.spi_in), sa.used, sa.proven_at is not None)
             for g, sa in sorted(session.sas.items())
@@ -534,7 +557,7 @@ class Station:
             for what in run.log
         )
         end = (store.state, tuple((sa, *pair) for sa, pair in sorted(store.numbers.items())))
-        first: dict[tuple, int] = {}
+        first: dict[tuple[StoreState, tuple, int], int] = {}
         for effects, snapshot in enumerate(run.snapshots, start=1):
             if snapshot != (*end, len(run.log)):
                 first.setdefault(snapshot, effects)
@@ -549,5 +572,3 @@ def _id(link: Link | None) -> int:
 
 def _nobody(_outcome: object) -> None:
     """Whoever asked for a power command does not listen."""
-
-

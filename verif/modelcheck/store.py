@@ -15,8 +15,8 @@ from verif.modelcheck.words import (
     TO_NIC,
     TO_STATION,
     key_of,
-    salt_of,
     sa_of,
+    salt_of,
     spi_of,
 )
 
@@ -134,9 +134,7 @@ class MemoryStore:
     def add_sa(self, _host_id: int, sa: SaRecord) -> None:
         """One transaction."""
         number = sa_of(sa.spi_in)
-        self.rows[sa.generation] = Row(
-            sa.generation, number, sa.used, sa.proven_at is not None
-        )
+        self.rows[sa.generation] = Row(sa.generation, number, sa.used, sa.proven_at is not None)
         self.numbers[number] = sa.tx_reserved, sa.rx_edge
         self.last_generation = max(self.last_generation, sa.generation)
         self._wrote()
@@ -206,5 +204,3 @@ def moved_ahead(
     rows = tuple(row._replace(used=True) for row in state.rows)
     moved = {sa: (reserved + RESTORE_JUMP_ESN, edge) for sa, (reserved, edge) in numbers.items()}
     return state._replace(rows=rows), moved
-
-

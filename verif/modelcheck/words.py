@@ -7,7 +7,7 @@ when they reach an end, and opened again when they leave one.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -99,13 +99,13 @@ def sa_of(spi: int) -> int:
     return spi & 0xFFF
 
 
-@lru_cache(maxsize=None)
+@cache
 def key_of(sa: int, way: int) -> bytes:
     """Cipher key of one direction."""
     return bytes([0xA0 + way, sa]) * (SUITES[SUITE].key_octets // 2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def salt_of(sa: int, way: int) -> bytes:
     """Salt of one direction."""
     return bytes([0x50 + way, sa]) * (SUITES[SUITE].salt_octets // 2)

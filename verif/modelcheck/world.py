@@ -343,7 +343,7 @@ class Engine:
                     made, sa = self._next_sa(world)
                     if not sa:
                         continue
-                    requests = (("connect", sa, False),)
+                    requests: tuple[tuple[str, int, bool], ...] = (("connect", sa, False),)
                     world = world._replace(
                         made=made, station_ike=StationIke(sa, False, (), requests)
                     )
@@ -521,7 +521,9 @@ class Engine:
         found = self._memo.get(key)
         if found is None:
             model = self._nic_side.load(self.nic(world), self._nic_numbers(world))
-            agent, log = self._agent_side.take(self.agent(world), ("job",), connection, model)
+            agent, log = self._agent_side.take(
+                self._agents.values[world.agent], ("job",), connection, model
+            )
             try:
                 found = self._memo[key] = agent, log, *self._nic_side.read()
             except KeyMeaningError as error:
@@ -663,7 +665,9 @@ class Engine:
             yield ("station", "IKE answer", told[2][1]), *told
         heard = self.agent_event(world)
         if heard is not None and heard[2] is not None:
-            yield ("station", f"IKE {heard[2][0]}", heard[2][1]), *heard
+            after, link, event = heard
+            assert event is not None
+            yield ("station", f"IKE {event[0]}", event[1]), after, link, event
         given_up = self.closing(world)
         if given_up is not None and (self.bounds.ike_losses or self.station_waits_in_vain(world)):
             yield ("station", "IKE gives up"), *given_up
@@ -711,9 +715,7 @@ class Engine:
             for answer in world.to_station:
                 yield (
                     ("network", "copies", answer),
-                    world._replace(
-                        to_station=(*world.to_station, answer), copies=world.copies - 1
-                    ),
+                    world._replace(to_station=(*world.to_station, answer), copies=world.copies - 1),
                 )
         if bounds.old_copy and world.saved == NO_COPY:
             yield ("station", "store is copied"), world._replace(saved=world.disk)
@@ -770,12 +772,8 @@ class Engine:
         return self._restarted(world)
 
     def _dark(self, world: World) -> World:
-        numbers = tuple(
-            n._replace(nic_right=-1, nic_bitmap=0, nic_sent=-1) for n in world.numbers
-        )
-        return world._replace(
-            nic=self._nics.id(NicState()), numbers=numbers, cuts=world.cuts - 1
-        )
+        numbers = tuple(n._replace(nic_right=-1, nic_bitmap=0, nic_sent=-1) for n in world.numbers)
+        return world._replace(nic=self._nics.id(NicState()), numbers=numbers, cuts=world.cuts - 1)
 
     def _os_down(self, world: World) -> World:
         world = world._replace(agent=OS_DOWN, agent_ike=None)
@@ -900,9 +898,7 @@ def _on_wire(
     return tuple(counted), tuple(sorted(out)), tuple(sorted(back))
 
 
-def _orphan(
-    ike: StationIke, late: tuple[str, int, int] | None
-) -> tuple[str, int, int] | None:
+def _orphan(ike: StationIke, late: tuple[str, int, int] | None) -> tuple[str, int, int] | None:
     """The request that may still arrive when the station forgets its IKE SA."""
     if ike.requests:
         kind, sa, answered = ike.requests[0]

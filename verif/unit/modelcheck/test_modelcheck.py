@@ -39,6 +39,7 @@ def test_a_seeded_bug_is_found(name):
     bug = BUGS[name]
     with seeded(bug):
         found = search(bug.bounds, recovery=bug.recovery)
+        assert found.engine is not None
         picture = draw(found.engine, found.path, found.text)
     assert found.prop == bug.prop
     assert picture.splitlines()[-1].endswith(found.text)
@@ -101,9 +102,7 @@ def test_numbers_counted_anew_keep_their_order(left, base, behind, right_behind)
     for number in sent:
         if number < right:
             bitmap &= ~(1 << right - number)
-    before = Numbers(
-        1, left, base + left, 0, 0, ALL_SEEN, base, right, bitmap, 5, 5
-    )
+    before = Numbers(1, left, base + left, 0, 0, ALL_SEEN, base, right, bitmap, 5, 5)
     after, names, _ = renamed(before, tuple(sent), ())
     assert list(names) == sorted(names)
     for number, name in zip(sent, names, strict=True):
