@@ -14,13 +14,13 @@ from typing import Any
 
 from spec.host import HEARTBEAT_MAGIC
 from spec.registers import BY_NAME
-from spec.sa import BankState
+from spec.sa import BankState, SadCommand
 from sw.ike.secret import Secret
 from sw.nic import NicDriver, UnixSocketTransport
 from sw.station.session import HostSession
 from sw.station.store import Store, open_store
 from verif.cosim.link import Bench, wait_until
-from verif.modelcheck.agent import CONFIG, Life, Shell
+from verif.modelcheck.agent import CONFIG, Life
 from verif.modelcheck.diagram import label_text, packet_text
 from verif.modelcheck.nic import Nic
 from verif.modelcheck.station import Link, Run, Station
@@ -127,7 +127,7 @@ class Live:
         self.bench = bench
         self.folder = folder
         self.side = Station()
-        self.registers = Registers(bench.board.registers)
+        self.registers: Any = Registers(bench.board.registers)
         self.driver = NicDriver(UnixSocketTransport(str(bench.board.registers)))
         self.on_wire: list[tuple[Packet, bytes]] = []
         self.answers: list[tuple[Answer, bytes]] = []
@@ -148,10 +148,10 @@ class Live:
         scratch = Nic()
         bank = scratch._template(1)
         address = {name: r.address for name, r in BY_NAME.items()}
-        self.driver._command(1)  # type: ignore[arg-type]
+        self.driver._command(SadCommand.STAGE)
         for (name, index), value in bank.staged.items():
             self.registers.bus_write(address[name] + 4 * index, value)
-        self.driver._command(2)  # type: ignore[arg-type]
+        self.driver._command(SadCommand.READY)
         self.bench.wire.send(frame_to_nic(Packet(1, 1, LATE, "status")))
         assert len(self._receive(2)) == 2
 
@@ -218,7 +218,7 @@ class Live:
 
     def boot(self) -> None:
         """The OS comes up."""
-        self.life = Life(CONFIG, self.registers)  # type: ignore[arg-type]
+        self.life = Life(CONFIG, self.registers)
 
     def os_dies(self) -> None:
         """The OS is gone, by the host's reset."""
@@ -231,9 +231,8 @@ class Live:
     def agent(self, what: tuple, connection: int) -> list[tuple]:
         """Something happens to the agent; gives what it asks of IKE."""
         assert self.life is not None
-        self.life.log.clear()
-        self.life.agent._shell = Shell(connection, self.life.log)  # type: ignore[assignment]
-        self.life.take(what, self.registers, None)  # type: ignore[arg-type]
+        self.life.connect(connection)
+        self.life.take(what, self.registers, None)
         return list(self.life.log)
 
     def beat(self) -> None:

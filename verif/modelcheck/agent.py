@@ -12,18 +12,21 @@ import asyncio
 import logging
 from asyncio import events
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from spec.registers import BY_NAME
 from spec.sa import SadCommand
 from sw.agent.service import Agent, wanted_suites
 from sw.config import AgentConfig
 from sw.ike.events import ChildSaDeleted
-from sw.nic import StagedSa
+from sw.nic import NicError, StagedSa
 from verif.model import NicModel
 from verif.modelcheck.words import TO_NIC, TO_STATION, established, sa_of, spi_of
 
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 BUSY_TIMEOUT_S = 15.0
 PAUSE_S = 0.2
 """Longer than the agent's own pause."""
@@ -93,10 +96,13 @@ class _Loop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         """Keep the work until it is the thread's turn."""
         future = self.create_future()
-        self.jobs.append(_Job(future, args[0], lambda: func(*args)))
+        work: Any = args
+        self.jobs.append(_Job(future, work[0], lambda: func(*args)))
         return future
 
     def settle(self) -> None:
@@ -209,6 +215,12 @@ class Life:
         self.agent = Agent(config, lambda: self.bus)
         self._in_loop(lambda: self._boot(config, model))
 
+    def connect(self, connection: int) -> None:
+        """Which IKE SA lives from now on; 0 for none. What was asked of the last is forgotten."""
+        self.log.clear()
+        shell: Any = Shell(connection, self.log)
+        self.agent._shell = shell
+
     def _boot(self, config: AgentConfig, model: NicModel) -> None:
         task = self.loop.create_task(self.agent._nic.suites(wanted_suites(config)))
         self.loop.settle()
@@ -269,7 +281,7 @@ class Life:
             result = job.call()
         except _Cut:
             return
-        except Exception as error:  # noqa: BLE001 - the executor hands on whatever it is
+        except (NicError, ValueError) as error:
             del self.loop.jobs[0]
             job.future.set_exception(error)
             return
@@ -369,8 +381,7 @@ class AgentSide:
         for before, reads in past:
             life.take(before, None, reads)
         assert life.state == state, (life.state, state)
-        life.log.clear()
-        life.agent._shell = Shell(connection, life.log)  # type: ignore[assignment]
+        life.connect(connection)
         job = life.loop.jobs[0] if life.loop.jobs else None
         life.take(what, model, None)
         reads = tuple(job.reads) if job is not None and what == ("job",) else None

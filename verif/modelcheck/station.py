@@ -308,13 +308,15 @@ class Station:
             on_message=on_message,
             on_clear=lambda _address, _payload: None,
         )
-        plane._raw = run  # type: ignore[assignment]
+        raw: Any = run
+        plane._raw = raw
         return plane
 
     def exchanges(self, run: Run, sessions: dict[int, HostSession]) -> StationExchanges:
+        endpoint: Any = run
         exchanges = StationExchanges(
             CONFIG,
-            run,  # type: ignore[arg-type]
+            endpoint,
             sessions,
             lambda: None,
             run.guard,
@@ -331,9 +333,10 @@ class Station:
         sessions: dict[int, HostSession] = {}
         run.store = MemoryStore(store, numbers, run.note)
         plane = self.plane(run, sessions)
+        store_like: Any = run.store
         session = HostSession(
             run.store.host("host"),
-            store=run.store,  # type: ignore[arg-type]
+            store=store_like,
             wire=plane,
             exchanges=self.exchanges(run, sessions),
             tuning=self.tuning,
@@ -357,7 +360,8 @@ class Station:
         session = HostSession.__new__(HostSession)
         sessions[HOST_ID] = session
         session.host = run.store.host("host")
-        session._store = run.store  # type: ignore[assignment]
+        store: Any = run.store
+        session._store = store
         session._wire = plane
         session._exchanges = exchanges
         session._tuning = self.tuning

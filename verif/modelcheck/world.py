@@ -371,16 +371,15 @@ class Engine:
         return world.made + 1, world.made + 1
 
     def _sent(self, world: World, packet: Packet) -> World:
-        numbers = []
-        for n in world.numbers:
-            if n.sa == packet.sa:
-                if packet.number <= n.used:
-                    raise ViolationError(
-                        "nonce", f"the station used number {packet.number} of SA {n.sa} twice"
-                    )
-                n = n._replace(used=packet.number)  # noqa: PLW2901
-            numbers.append(n)
-        return world._replace(numbers=tuple(numbers), to_nic=(*world.to_nic, packet))
+        numbers = self._numbers(world)
+        mine = numbers.get(packet.sa)
+        if mine is not None:
+            if packet.number <= mine.used:
+                raise ViolationError(
+                    "nonce", f"the station used number {packet.number} of SA {mine.sa} twice"
+                )
+            numbers[mine.sa] = mine._replace(used=packet.number)
+        return world._replace(numbers=tuple(numbers.values()), to_nic=(*world.to_nic, packet))
 
     def _run_agent(self, world: World, what: tuple) -> World:
         """Something happens to the agent, other than its work at the NIC."""
@@ -741,11 +740,11 @@ class Engine:
         if not nic.alive or not nic.configured:
             yield ("agent", "heartbeat"), self.beat(world)
         arrived = self.request_arrives(world)
-        if arrived is not None:
-            yield ("agent", "IKE request", *world.station_ike.requests[0][:2]), arrived  # type: ignore[union-attr]
+        if arrived is not None and world.station_ike is not None:
+            yield ("agent", "IKE request", *world.station_ike.requests[0][:2]), arrived
         arrived = self.late_arrives(world)
-        if arrived is not None:
-            yield ("agent", "late IKE request", *world.late[:2]), arrived  # type: ignore[index]
+        if arrived is not None and world.late is not None:
+            yield ("agent", "late IKE request", *world.late[:2]), arrived
         if agent.jobs:
             yield ("agent", "at the NIC", *agent.jobs[0][:2]), self.job(world)
         asleep = len(agent.loads) > sum(job[0] == "load" for job in agent.jobs)
