@@ -126,14 +126,14 @@ class Report:
         for one in configurations:
             found = search(
                 bounds_with(one.bounds, options.bounds),
-                depth=options.depth,
+                depth=min(one.depth, options.depth),
                 limit_s=options.seconds,
                 progress=None if options.quiet else _progress(one.name),
             )
             row = self.rows["configurations"][one.name] = {"text": one.text, **_row(found)}
             verdict = f"{found.prop} VIOLATED" if found.prop else "all hold"
             if not found.complete and not found.prop:
-                verdict += ", cut short"
+                verdict += f", to depth {found.depth}"
             rate = found.states / max(found.seconds, 0.001)
             self.say(
                 f"{one.name:14}{found.states:11,}{found.transitions:13,}{found.depth:7}"

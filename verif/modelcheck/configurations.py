@@ -17,11 +17,14 @@ class Configuration:
         What it is called, and what can happen in it.
     bounds : Bounds
         The same, exactly.
+    depth : int
+        Paths are followed so far and no further; by default to their ends.
     """
 
     name: str
     text: str
     bounds: Bounds
+    depth: int = 1 << 30
 
 
 CALM = Bounds(exchanges=2, crashes=False, os_crashes=False, ike_losses=False)
@@ -49,6 +52,7 @@ CONFIGURATIONS = {
             "os",
             "a refresh; the OS dies at any time and comes up again",
             replace(CALM, os_crashes=True, hangs=True),
+            depth=17,
         ),
         Configuration(
             "ike",
@@ -69,28 +73,29 @@ CONFIGURATIONS = {
             "command",
             "a refresh; a power command at any time",
             replace(CALM, resets=1),
+            depth=18,
         ),
         Configuration(
             "retransmit",
             "a refresh; requests are sent twice, numbers reserved in blocks of two",
             replace(CALM, attempts=2, block=2),
+            depth=16,
         ),
         Configuration(
             "crossing",
             "two refreshes, the second while the first is under way",
             replace(CALM, exchanges=3),
+            depth=19,
         ),
         Configuration(
             "old-copy",
             "without station_authorised: an old copy of the store is put back at any time",
             replace(CALM, old_copy=True, authorised=False),
+            depth=16,
         ),
     )
 }
 """By name."""
-
-DEFAULT = tuple(CONFIGURATIONS)
-"""Those that `make model-check` explores."""
 
 EVERYTHING = Configuration(
     "everything",

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 from spec.sa import BankState
-from verif.modelcheck.words import LATE, Answer, Packet
+from verif.modelcheck.words import COPY, LATE, Answer, Packet
 from verif.modelcheck.world import Engine, Label, World
 
 STATION, AGENT, NIC = 10, 34, 58
@@ -18,7 +18,7 @@ HEAD = "           station                 agent                   NIC"
 def packet_text(packet: Packet | Answer) -> str:
     """A packet in a few words."""
     if isinstance(packet, Packet):
-        late = ", late" if packet.name == LATE else ""
+        late = {LATE: ", late", COPY: ", a copy"}.get(packet.name, "")
         what = f"Commit({packet.about})" if packet.kind == "commit" else packet.kind
         return f"{what}, under SA {packet.sa}{late}"
     match packet.body:
@@ -63,7 +63,7 @@ def _arrow(start: int, end: int, text: str) -> str:
 
 def _step(label: Label) -> str:
     match label:
-        case ("nic", "receives", packet):
+        case ("nic", "receives" | "receives, and a copy is left,", packet):
             return _arrow(STATION, NIC, packet_text(packet))
         case ("station", "receives", answer):
             return _arrow(NIC, STATION, packet_text(answer))
@@ -139,7 +139,7 @@ def draw(engine: Engine, path: list[tuple[Label, World]], end: str = "") -> str:
 def _sent(world: World) -> Counter:
     out: Counter = Counter()
     for packet in world.to_nic:
-        if packet.name != LATE:
+        if packet.name >= 0:
             out["request", packet_text(packet)] += 1
     for answer in world.to_station:
         out["answer", packet_text(answer)] += 1

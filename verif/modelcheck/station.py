@@ -485,7 +485,12 @@ class Station:
             case ("reset",):
                 run.guard(session, lambda: session.power(Reset(), _nobody, 0.0))
             case ("packet", answer):
-                plane.receive(answer if isinstance(answer, bytes) else esp_to_station(answer))
+                esp = answer if isinstance(answer, bytes) else esp_to_station(answer)
+                plane.receive(esp)
+                taken = _accepted(plane)
+                plane.receive(esp)
+                if _accepted(plane) > taken:
+                    run.fault = "the station took a packet twice"
             case ("established", sa):
                 exchanges.on_event(established(sa, _id(link), at_station=True))
             case ("ready", sa):
@@ -572,6 +577,10 @@ class Station:
 def _id(link: Link | None) -> int:
     assert link is not None
     return link.connection
+
+
+def _accepted(plane: Plane) -> int:
+    return sum(entry.inbound.accepted for entry in plane._sas.values())
 
 
 def _nobody(_outcome: object) -> None:

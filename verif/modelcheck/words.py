@@ -47,6 +47,8 @@ SUITE = Suite.ESP_AES_GCM_16_256
 SPI_NIC, SPI_STATION = 0x1000, 0x2000
 LATE = -1
 """Name of a request that nobody waits for."""
+COPY = -2
+"""Name of a second copy of a packet that has arrived."""
 LATE_TAG = 200
 """Its RMCP number on the wire."""
 TO_NIC, TO_STATION = 1, 2
@@ -169,7 +171,7 @@ def request_of(kind: str, about: int) -> Reset | Commit | SaStatusRequest:
 
 def tag_of(name: int) -> int:
     """RMCP sequence number and tag of a request's name."""
-    return LATE_TAG if name == LATE else name
+    return LATE_TAG if name < 0 else name
 
 
 def read_request(payload: bytes) -> tuple[int, str, int]:

@@ -22,7 +22,7 @@ from verif.modelcheck.nic import NO_NUMBERS, KeyMeaningError, Nic, NicState
 from verif.modelcheck.numbers import Numbers, renamed
 from verif.modelcheck.station import Link, Outcome, SaNumbers, Station, StationState
 from verif.modelcheck.store import Row, StoreState, moved_ahead
-from verif.modelcheck.words import LATE, Answer, Packet
+from verif.modelcheck.words import COPY, LATE, Answer, Packet
 
 OS_DOWN = -1
 NO_COPY, PUT_BACK = -1, -2
@@ -294,7 +294,7 @@ class Engine:
         world = world._replace(
             station_ike=None,
             late=late,
-            to_nic=tuple(p._replace(name=LATE) for p in world.to_nic),
+            to_nic=tuple(p if p.name == COPY else p._replace(name=LATE) for p in world.to_nic),
             to_station=(),
         )
         return self._after(world, outcome._replace(names={}))
@@ -317,7 +317,10 @@ class Engine:
             station=self._stations.id(outcome.state),
             disk=self._disks.id(outcome.store),
             numbers=self._with_numbers(world, outcome.numbers),
-            to_nic=tuple(p._replace(name=names.get(p.name, LATE)) for p in world.to_nic),
+            to_nic=tuple(
+                p if p.name == COPY else p._replace(name=names.get(p.name, LATE))
+                for p in world.to_nic
+            ),
             to_station=tuple(
                 a._replace(name=names[a.name]) for a in world.to_station if a.name in names
             ),
@@ -705,17 +708,13 @@ class Engine:
             received = self.nic_receives(world, place)
             if received is not None:
                 yield ("nic", "receives", packet), received
-            if world.copies:
-                yield (
-                    ("network", "copies", packet),
-                    world._replace(to_nic=(*world.to_nic, packet), copies=world.copies - 1),
-                )
-        if world.copies:
-            for answer in world.to_station:
-                yield (
-                    ("network", "copies", answer),
-                    world._replace(to_station=(*world.to_station, answer), copies=world.copies - 1),
-                )
+                if world.copies and packet.name != COPY:
+                    # The copy comes second: which of two that are alike is the copy?
+                    copied = received._replace(
+                        to_nic=(*received.to_nic, packet._replace(name=COPY)),
+                        copies=world.copies - 1,
+                    )
+                    yield ("nic", "receives, and a copy is left,", packet), copied
         if bounds.old_copy and world.saved == NO_COPY:
             yield ("station", "store is copied"), world._replace(saved=world.disk)
         if world.saved >= 0:
@@ -822,7 +821,6 @@ class Engine:
             rows,
             can_be_in_nic,
             alive,
-            world.copies > 0,
             world.numbers,
             world.to_nic,
             world.to_station,
@@ -856,7 +854,6 @@ def _on_wire(
     rows: int,
     can_be_in_nic: int,
     alive: int,
-    copied: bool,
     numbers: tuple[Numbers, ...],
     to_nic: tuple[Packet, ...],
     to_station: tuple[Answer, ...],
@@ -867,15 +864,13 @@ def _on_wire(
     ----------
     rows, can_be_in_nic, alive : int
         SAs, as bits: in the station's memory; in the NIC, now or later; anywhere.
-    copied : bool
-        The network duplicates packets: then two late ones are not one.
     """
     kept: list[Packet] = []
     late: dict[tuple, Packet] = {}
     for packet in to_nic:
         if not can_be_in_nic >> packet.sa & 1:
             continue  # no bank can ever take it
-        if packet.name == LATE and not copied:
+        if packet.name == LATE:
             late[packet.sa, packet.kind, packet.about] = packet
         else:
             kept.append(packet)
