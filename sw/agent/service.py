@@ -130,7 +130,7 @@ class Agent:
         failing = False
         while True:
             try:
-                await self._nic.call(lambda driver: driver.heartbeat())
+                await self._nic.beat()
                 if failing:
                     LOG.info("the NIC is back")
                 failing = False

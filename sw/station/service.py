@@ -107,7 +107,9 @@ class Station:
         if self.store.restored_copy:
             LOG.warning(
                 "the store is an old copy: all its numbers were moved ahead, so that none is used "
-                "twice; hosts that got newer SAs since answer again after a key exchange"
+                "twice. A host that got a newer SA since answers after a key exchange; where its "
+                "NIC takes an SA from the station alone (station_authorised), only once that NIC "
+                "was zeroised or lost its power"
             )
         self._plane = Plane(
             IPv4Address(config.address),

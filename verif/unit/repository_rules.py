@@ -270,9 +270,9 @@ def check_make_help(root: Path) -> list[str]:
     found = [f"make help fails: {run.stderr.strip()}" for run in says if run.returncode]
     if says[0].stdout != says[1].stdout:
         found.append("make alone does not say what make help says")
-    listed = set(re.findall(r"^  ([a-z]+) +\S", says[0].stdout, re.MULTILINE))
+    listed = set(re.findall(r"^  ([a-z-]+) +\S", says[0].stdout, re.MULTILINE))
     text = (root / "Makefile").read_text(encoding="utf-8")
-    has = set(re.findall(r"^([a-z]\w*):(?!=)", text, re.MULTILINE))
+    has = set(re.findall(r"^([a-z][\w-]*):(?!=)", text, re.MULTILINE))
     found += [f"make help does not list {name}" for name in sorted((TARGETS | has) - listed)]
     found += [f"the Makefile has no target {name}" for name in sorted(TARGETS - has)]
     phony = set(" ".join(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)).split())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LINK = re.compile(r"\[[^\]\[]+\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|^    \S.*?$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-TARGET = re.compile(r"\bmake ([a-z]+)\b")
+TARGET = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 DOCUMENT = re.compile(r"(?<![\w/])docs/[\w./-]+\.md\b")
 # Tests of rules hold planted violations.
 HOLDS_EXAMPLES = {"verif/unit/test_documents.py", "verif/unit/test_repository.py"}
@@ -51,7 +51,7 @@ def check_links(root: Path) -> list[str]:
 def check_targets(root: Path) -> list[str]:
     """Each `make target` in a document is a target of the Makefile."""
     makefile = (root / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]\w*):(?!=)", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
     return [
         f"{name}: no target {target}"
         for name, text in documents(root)

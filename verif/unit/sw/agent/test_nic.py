@@ -15,6 +15,7 @@ from spec.sa import BankState
 from spec.suites import Suite
 from sw.agent.nic import open_transport, state_of
 from sw.nic import CapabilityError, NicDriver, SaStatus, StagedSa, TransportError, WrongNicError
+from verif.model.nic import NicModel
 from verif.unit.sw.agent.board import Board, address, agent_config, agent_nic, play
 from verif.unit.sw.nic import fake_board
 from verif.unit.sw.nic.fake_board import FakeNic, serial_board, socket_board
@@ -52,6 +53,34 @@ def test_an_orderly_stop_is_no_hang() -> None:
     play(scene)
     board.nic.advance(10_000)
     assert board.nic.host.state(True) is HostState.PRE_BOOT
+
+
+@pytest.mark.parametrize("zeroised", [False, True])
+def test_a_nic_that_lost_its_power_is_configured_anew_by_the_next_heartbeat(
+    caplog, zeroised: bool
+) -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        await nic.beat()
+        told = len(board.writes)
+        await nic.beat()
+        assert len(board.writes) == told + 1  # nothing but the heartbeat
+        if zeroised:
+            board.nic.set_pins(zeroise=True)
+            board.nic.set_pins(zeroise=False)
+        else:
+            board.nic = NicModel()
+        await nic.beat()
+        await nic.stop()
+
+    play(scene)
+    assert board.nic.host_mac == 0x02_00_00_00_00_10
+    assert board.nic.host_ip == 0xC000020A
+    assert board.nic.bus_read("POLICY") == 1
+    assert caplog.text.count("configured anew") == 1
+    assert board.opened == 1
 
 
 def test_policy_is_only_tightened(caplog) -> None:
