@@ -349,7 +349,7 @@ class AgentSide:
 
     def beat(self, model: NicModel) -> None:
         """One more heartbeat."""
-        life = Life(self._config, NicModel())
+        life = Life(self._config, NicModel(contexts=1))
         life._in_loop(lambda: life.beat(model))
         life.close()
 
@@ -377,7 +377,7 @@ class AgentSide:
         """
         self.runs += 1
         past = self._lists[state]
-        life = Life(self._config, NicModel())
+        life = Life(self._config, NicModel(contexts=1))
         for before, reads in past:
             life.take(before, None, reads)
         assert life.state == state, (life.state, state)

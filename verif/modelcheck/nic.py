@@ -94,13 +94,13 @@ class Nic:
     """One model, loaded anew for each thing that it does."""
 
     def __init__(self) -> None:
-        self.model = NicModel(ack_ms=1, grace_ms=1)
+        self.model = NicModel(ack_ms=1, grace_ms=1, contexts=1)
         self._templates: dict[int, Bank] = {}
 
     def _template(self, sa: int) -> Bank:
         """A bank as the driver writes it for an SA."""
         if sa not in self._templates:
-            scratch = NicModel()
+            scratch = NicModel(contexts=1)
             NicDriver(_Registers(scratch)).stage_sa(
                 StagedSa.from_keymat(
                     spi_in=spi_of(sa, TO_NIC),
