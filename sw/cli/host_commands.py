@@ -7,12 +7,13 @@ import asyncio
 import contextlib
 
 from spec.counters import Counter
+from spec.sa import BankState
 from sw.agent.nic import open_transport
 from sw.agent.service import Agent
 from sw.cli.output import Json, Output, pairs, start_logging, table
 from sw.cli.running import stop_signals
 from sw.config import AgentConfig, load_agent
-from sw.nic import NicDriver, SerialTransport, UnixSocketTransport
+from sw.nic import NicDriver, SaStatus, SerialTransport, UnixSocketTransport
 
 
 def agent_run(arguments: argparse.Namespace, output: Output) -> None:
@@ -52,9 +53,13 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
     output.result(result, lines)
 
 
+def _banks(sas: SaStatus) -> tuple[tuple[str, BankState, int], ...]:
+    return ("A", sas.bank_a, sas.spi_in_a), ("B", sas.bank_b, sas.spi_in_b)
+
+
 def describe_nic(driver: NicDriver) -> Json:
     """A NIC as people and programs see it."""
-    has, status, sas = driver.capabilities(), driver.host_status(), driver.sa_status()
+    has, status = driver.capabilities(), driver.host_status()
     mac, address, address6 = driver.host_address()
     policy, counters = driver.policy, driver.counters()
     return {
@@ -87,8 +92,9 @@ def describe_nic(driver: NicDriver) -> Json:
             "clear_off": policy.clear_off,
         },
         "banks": {
-            "A": {"state": sas.bank_a.name, "spi_in": f"0x{sas.spi_in_a:08x}"},
-            "B": {"state": sas.bank_b.name, "spi_in": f"0x{sas.spi_in_b:08x}"},
+            f"{context}{name}": {"state": state.name, "spi_in": f"0x{spi_in:08x}"}
+            for context in range(has.contexts)
+            for name, state, spi_in in _banks(driver.sa_status(context))
         },
         "counters": {counter.name: counters[counter] for counter in Counter},
     }

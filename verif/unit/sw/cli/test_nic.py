@@ -28,16 +28,16 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
         reply = holdfast(*words, "--json")
     assert reply.code == Exit.OK
     assert list(reply.value) == ["nic", "host", "policy", "banks", "counters"]
-    assert reply.value["nic"]["version"] == "2.0"
+    assert reply.value["nic"]["version"] == "3.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
     assert reply.value["host"]["watchdog_expired"] is True
-    assert reply.value["banks"]["A"] == {"state": "PROVEN", "spi_in": "0xc0de0101"}
+    assert reply.value["banks"]["0A"] == {"state": "PROVEN", "spi_in": "0xc0de0101"}
     assert reply.value["counters"]["PASSED"] == 17
     assert set(reply.value["counters"]) == {counter.name for counter in Counter}
     holdfast.nic.unlink()
     with socket_board(holdfast.nic, nic):
         lines = holdfast(*words).out.splitlines()
-    assert "A     PROVEN  0xc0de0101" in [line.strip() for line in lines]
+    assert "0A    PROVEN  0xc0de0101" in [line.strip() for line in lines]
     assert ["PASSED", "17"] in [line.split() for line in lines]
     assert nic.writes == []
 
