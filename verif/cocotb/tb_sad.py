@@ -440,7 +440,7 @@ def check_record(words: list[int], bank: Bank) -> None:
     for (name, index), value in bank.staged.items():
         if name in STORES:
             continue
-        word = words[BankWord[name.removeprefix("STAGE_")] + index]
+        word = words[int(getattr(BankWord, name.removeprefix("STAGE_"))) + index]
         if name != "STAGE_SUITE":
             assert word == value, name
         elif 1 <= value <= 19:

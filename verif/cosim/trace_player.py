@@ -148,10 +148,10 @@ class Live:
         scratch = Nic()
         bank = scratch._template(1)
         address = {name: r.address for name, r in BY_NAME.items()}
-        self.driver._command(SadCommand.STAGE)
+        self.driver._command(SadCommand.STAGE, 0)
         for (name, index), value in bank.staged.items():
             self.registers.bus_write(address[name] + 4 * index, value)
-        self.driver._command(SadCommand.READY)
+        self.driver._command(SadCommand.READY, 0)
         self.bench.wire.send(frame_to_nic(Packet(1, 1, LATE, "status")))
         assert len(self._receive(2)) == 2
 

@@ -296,7 +296,8 @@ class InboundFront(wiring.Component):
             m.d.sync += bank.eq(self.meta.payload.bank)
         # Whether the bank receives is looked at when all of it was read: what is read of one that
         # receives does not change.
-        m.d.sync += [receives.eq(self.receives.bit_select(bank, 1)), epoch.eq(self.epoch[bank])]
+        with m.If(reads[-1]):
+            m.d.sync += [receives.eq(self.receives.bit_select(bank, 1)), epoch.eq(self.epoch[bank])]
         for n, which in enumerate(_WORDS):
             with m.If(reads[n]):
                 m.d.comb += [self.read_stb.eq(1), self.read_address.eq(Cat(Const(which, 5), bank))]
@@ -309,8 +310,12 @@ class InboundFront(wiring.Component):
                             view.esn.eq((self.read_data & SaFlag.ESN).any()),
                             view.tunnel.eq((self.read_data & SaFlag.TUNNEL).any()),
                         ]
-                    case _:
-                        m.d.sync += view[which.name.lower()].eq(self.read_data)
+                    case BankWord.SPI_IN:
+                        m.d.sync += view.spi_in.eq(self.read_data)
+                    case BankWord.AH_SPI_IN:
+                        m.d.sync += view.ah_spi_in.eq(self.read_data)
+                    case BankWord.SALT_IN:
+                        m.d.sync += view.salt_in.eq(self.read_data)
         with m.If(unknown | (shapes & is_wrong) | (answered & ~is_new)):
             m.d.sync += refused.eq(1)
         # The window of AH around ESP first.
