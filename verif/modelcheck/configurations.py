@@ -99,6 +99,6 @@ CONFIGURATIONS = {
 
 EVERYTHING = Configuration(
     "everything",
-    "a refresh; every fault but loss of power (hours)",
+    "a refresh; every fault but loss of power (long)",
     Bounds(exchanges=2, hangs=True),
 )
