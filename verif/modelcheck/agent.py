@@ -9,7 +9,6 @@ driver had read by then is read to it again when the list is played.
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio import events
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -338,7 +337,6 @@ class AgentSide:
     """Agents by their states."""
 
     def __init__(self, *, authorised: bool) -> None:
-        logging.getLogger("holdfast").setLevel(logging.CRITICAL)
         self._config = replace(CONFIG, station_authorised=authorised)
         self._lists: dict[AgentState, tuple] = {AgentState(): ()}
         self.runs = 0

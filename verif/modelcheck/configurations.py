@@ -50,14 +50,14 @@ CONFIGURATIONS = {
         ),
         Configuration(
             "os",
-            "a refresh; the OS dies at any time and comes up again",
-            replace(CALM, os_crashes=True, hangs=True),
-            depth=17,
+            "a refresh; station and OS die at any time and come up again",
+            replace(CALM, crashes=True, os_crashes=True),
+            depth=20,
         ),
         Configuration(
             "ike",
-            "a refresh; exchanges complete on one side only",
-            replace(CALM, ike_losses=True),
+            "a refresh; exchanges complete on one side only, and the station crashes",
+            replace(CALM, crashes=True, ike_losses=True),
         ),
         Configuration(
             "power",
@@ -90,8 +90,8 @@ CONFIGURATIONS = {
         Configuration(
             "old-copy",
             "without station_authorised: an old copy of the store is put back at any time",
-            replace(CALM, old_copy=True, authorised=False),
-            depth=16,
+            replace(CALM, crashes=True, old_copy=True, authorised=False),
+            depth=18,
         ),
     )
 }
@@ -99,6 +99,6 @@ CONFIGURATIONS = {
 
 EVERYTHING = Configuration(
     "everything",
-    "a refresh; every fault but loss of power (hours)",
+    "a refresh; every fault but loss of power (long)",
     Bounds(exchanges=2, hangs=True),
 )

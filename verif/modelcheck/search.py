@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,10 +72,14 @@ def search(
     """
     # Nothing here goes round in circles, and there is much of it.
     collecting = gc.isenabled()
+    log = logging.getLogger("holdfast")
+    level = log.level
     gc.disable()
+    log.setLevel(logging.CRITICAL)
     try:
         return _search(bounds, limit_s, limit_states, depth, progress, recovery)
     finally:
+        log.setLevel(level)
         if collecting:
             gc.enable()
 

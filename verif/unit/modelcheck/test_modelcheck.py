@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,13 @@ def test_a_bug_is_taken_out_again():
             pass
     after = search(CALM, depth=5)
     assert (before.states, before.prop) == (after.states, after.prop)
+
+
+def test_a_search_leaves_logging_as_it_was():
+    log = logging.getLogger("holdfast")
+    before = log.level
+    search(CALM, depth=2)
+    assert log.level == before
 
 
 def test_every_bug_names_a_property():
