@@ -17,7 +17,6 @@ from amaranth.hdl import (
     Const,
     Fragment,
     Module,
-    Mux,
     Shape,
     Signal,
     Value,
@@ -35,12 +34,12 @@ class Platform:
     Parameters
     ----------
     watched : dict
-        By depth of a memory: a row number, a Value that never changes. Such a memory keeps that
-        row alone, and whatever else is read from it is a free value: less than is known of the
+        By depth of a memory: row numbers, Values that never change. Such a memory keeps those
+        rows alone, and whatever else is read from it is a free value: less than is known of the
         real one, so what is proved holds for that as well.
     """
 
-    def __init__(self, watched: dict[int, Value] | None = None) -> None:
+    def __init__(self, watched: dict[int, Sequence[Value]] | None = None) -> None:
         self.watched = watched or {}
         self.rows: list[list[Signal]] = []
 
@@ -49,18 +48,18 @@ class Platform:
         m = Module()
         width = Shape.cast(memory.shape).width
         only = self.watched.get(memory.depth)
-        count = memory.depth if only is None else 1
+        numbers = range(memory.depth) if only is None else only
         if only is not None and any(memory.data.init._raw):
             raise ValueError("a watched memory must begin with zeros")
         rows = [
             Signal(width, name=f"row_{n}", init=memory.data.init._raw[n], reset_less=True)
-            for n in range(count)
+            for n in range(len(numbers))
         ]
         self.rows.append(rows)
         for port in memory._write_ports:
             data, bits = Value.cast(port.data), width // max(1, len(port.en))
-            for n, row in enumerate(rows):
-                here = port.addr == (n if only is None else only)
+            for number, row in zip(numbers, rows, strict=True):
+                here = port.addr == number
                 for part in range(len(port.en)):
                     with m.If(here & port.en[part]):
                         where = slice(part * bits, (part + 1) * bits)
@@ -75,7 +74,10 @@ class Platform:
                         with m.Case(n):
                             m.d.comb += found.eq(row)
             else:
-                m.d.comb += found.eq(Mux(port.addr == only, rows[0], AnySeq(width)))
+                m.d.comb += found.eq(AnySeq(width))
+                for number, row in zip(only, rows, strict=True):
+                    with m.If(port.addr == number):
+                        m.d.comb += found.eq(row)
             target = Value.cast(port.data)
             if port.domain == "comb":
                 m.d.comb += target.eq(found)
