@@ -232,8 +232,8 @@ PROOFS = [
         depth=3,
         mutant=Mutant(
             "hw.eth.arbiter",
-            "with m.Elif(Mux(self.normal.valid, self.o.ready & self.normal.payload.last, between)):",
-            "with m.Else():",
+            "Mux(self.normal.valid, self.o.ready & self.normal.payload.last, between)",
+            "Mux(self.normal.valid, self.o.ready, between)",
             "an urgent frame breaks into another",
         ),
         requirement="7, 9",
