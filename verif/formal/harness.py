@@ -92,9 +92,15 @@ class Inside:
 
     What a proof states is stated of ports; a look inside is for what makes it inductive, and a
     component that changes its names gets a proof that says which one it misses.
+
+    Attributes
+    ----------
+    components : dict
+        By name, the components within, for what their ports say.
     """
 
     def __init__(self, component: Any, platform: Platform | None = None) -> None:
+        self.components: dict[str, Any] = {}
         self._signals: dict[str, Signal] = {}
         self._registers: dict[str, Signal] = {}
         self._locals: dict[int, dict[str, Signal]] = {}
@@ -130,6 +136,8 @@ class Inside:
                         self._registers[key] = signal
         # A variable's name where the signal has none, as where several are made in one line.
         for origin in fragment.origins or ():
+            if isinstance(origin, wiring.Component):
+                self.components[path.rstrip(".")] = origin
             for name, signal in self._locals.get(id(origin), {}).items():
                 self._signals.setdefault(path + name, signal)
         for number, (part, name, _) in enumerate(fragment.subfragments):
@@ -167,13 +175,14 @@ class Wrapper(wiring.Elaboratable):
     Parameters
     ----------
     script : mapping
-        By cycle from power-on, what inputs are given by `free_inputs` until the last cycle that it
+        By cycle from power-on, what `free_inputs` and `given` say until the last cycle that it
         names. For covers and mutants alone: it saves the search for a long way in.
     """
 
     def __init__(self, *, script: Mapping[int, Mapping[str, int]] | None = None) -> None:
         self.domain = ClockDomain("sync", reset_less=True)
         self._script = script or {}
+        self._step: Signal | None = None
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -212,22 +221,31 @@ class Wrapper(wiring.Elaboratable):
 
         With a script they have its values first, and 0 where it names none.
         """
-        length = max(self._script, default=-1) + 1
-        step = Signal(range(length + 1), name="script_step")
-        with m.If(step != length):
-            m.d.sync += step.eq(step + 1)
         for path, member, value in component.signature.flatten(component):
             if member.flow is wiring.In and path[0] not in but:
-                target, name = Value.cast(value), "_".join(map(str, path))
-                free = self.free(m, len(target), name)
-                m.d.comb += target.eq(free)
-                with m.If(step != length):
-                    m.d.comb += target.eq(0)
-                    with m.Switch(step):
-                        for cycle, values in self._script.items():
-                            if name in values:
-                                with m.Case(cycle):
-                                    m.d.comb += target.eq(values[name])
+                target = Value.cast(value)
+                m.d.comb += target.eq(self.given(m, len(target), "_".join(map(str, path))))
+
+    def given(self, m: Module, width: int, name: str) -> Value:
+        """A free value, after that of the script; an input of a component or like one."""
+        value = Value.cast(self.free(m, width, name))
+        if not self._script:
+            return value
+        length = max(self._script) + 1
+        if self._step is None:
+            self._step = Signal(range(length + 1), name="script_step")
+            with m.If(self._step != length):
+                m.d.sync += self._step.eq(self._step + 1)
+        given = Signal(width, name=f"{name}_given")
+        m.d.comb += given.eq(value)
+        with m.If(self._step != length):
+            m.d.comb += given.eq(0)
+            with m.Switch(self._step):
+                for cycle, values in self._script.items():
+                    if name in values:
+                        with m.Case(cycle):
+                            m.d.comb += given.eq(values[name])
+        return given
 
 
 def past(m: Module, value: Any, name: str | None = None, *, cycles: int = 1, init: int = 0) -> Any:

@@ -15,14 +15,74 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Value
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
 
+from hw.ipsec.layouts import BANK_WORDS, BankWord
+from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_context import SadContext
-from spec.sa import BANKS, BankState
-from verif.formal.harness import Wrapper, past
+from hw.ipsec.sad_stage import BankSpis, RecordWrite
+from spec.registers import BY_NAME
+from spec.sa import ALL_BANKS, BANKS, BankState, SadCommand
+from spec.suites import SUITES, Suite
+from verif.formal.harness import Inside, Platform, Wrapper, past
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
+
+_SCALARS = tuple(
+    f"STAGE_{name}"
+    for name in (
+        *("SPI_IN", "SPI_OUT", "PEER_IP", "SALT_IN", "SALT_OUT"),
+        *(f"{way}_SEQ_{half}" for way in ("RX", "TX") for half in ("HI", "LO")),
+    )
+)
+_CLEARED_CYCLES = 56
+_READY_CYCLES = 226
+"""Of the script until all is cleared after power-on, and until a bank is READY."""
+_CONTEXTS = 2
+"""Of the SAD in `sad.keys_rest`: one with the bank that is staged, and another one."""
+_IN_USE = ("READY", "ACTIVE", "PROVEN", "RETIRING")
+_REST_CYCLES = 8
+"""As `verif.formal.prove_front` assumes."""
+_SETTLED = 6
+"""Cycles of an expansion after which no write of the bus is on its way."""
+_WORD_BITS = (BANK_WORDS - 1).bit_length()
+_NUMBERS = (
+    BankWord.TX_SEQ_HI,
+    BankWord.TX_SEQ_LO,
+    BankWord.AH_TX_SEQ_HI,
+    BankWord.AH_TX_SEQ_LO,
+)
+_LOADING = ("own", "other", "peer", "octets", "edge high", "edge low", "loaded")
+"""States of the walker on its way with a complete bank."""
+
+
+def staged(*, until: int, suite: Suite = Suite.ESP_AES_GCM_16_128) -> dict[int, dict[str, int]]:
+    """A script of the bus: cleared after power-on, an SA is staged and made ready; then nothing.
+
+    The stores are never busy. At its end the first bank has been READY for a few cycles.
+    """
+    words = [(name, 0, 0x1000 + n) for n, name in enumerate(_SCALARS)]
+    words += [("STAGE_SUITE", 0, suite), ("STAGE_FLAGS", 0, 0)]
+    words += [
+        (name, n, n)
+        for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT")
+        for n in range(SUITES[suite].key_octets // 4)
+    ]
+    script: dict[int, dict[str, int]] = {
+        _CLEARED_CYCLES: {"command_stb": 1, "command": SadCommand.STAGE},
+        **{
+            _CLEARED_CYCLES + 12 + n: {
+                "stage_stb": 1,
+                "stage_address": BY_NAME[name].address + 4 * index,
+                "stage_data": value,
+            }
+            for n, (name, index, value) in enumerate(words)
+        },
+        _CLEARED_CYCLES + 16 + len(words): {"command_stb": 1, "command": SadCommand.READY},
+        until - 1: {},
+    }
+    return script
 
 
 def _is(state: Value, *names: str) -> Value:
@@ -137,6 +197,171 @@ class InhibitWrapper(Wrapper):
         ]
 
 
+class KeysRestWrapper(Wrapper):
+    """Around the contexts: lawful orders, and no order or write that reaches a bank in use."""
+
+    def body(self, m: Module, platform: Any) -> None:
+        self.dut = dut = SecurityAssociationDatabase(
+            ack_ms=2, grace_ms=2, suites=tuple(SUITES), contexts=_CONTEXTS
+        )
+        # Of what is in the records nothing is known.
+        self.inside = inside = self.hold(m, dut, platform=Platform({ALL_BANKS * BANK_WORDS: []}))
+        self.free_inputs(m, dut)
+        contexts = [inside.components[f"context_{n}"] for n in range(_CONTEXTS)]
+        self.states = [dut.states[n] for n in range(_CONTEXTS * BANKS)]
+        self.keeps = [_is(state, *_IN_USE) for state in self.states]
+        for context in contexts:
+            lawful(m, [context.states[n] for n in range(BANKS)])
+            m.d.comb += [Assert(so, text) for so, text in orders_are_lawful(context)]
+        self._rest(m, dut, inside)
+        # All that is needed for a proven bank comes to pass.
+        m.d.comb += Cover(_is(self.states[0], "PROVEN") & dut.banks[0].receives)
+        self._invariants(m, dut, inside)
+
+    def _rest(self, m: Module, dut: Any, inside: Inside) -> None:
+        """What is claimed, of each bank in use."""
+        orders = (
+            (dut.key_write, 1),
+            (dut.key_expand, 1),
+            (dut.key_zeroise, 1),
+            (dut.auth_write, 2),
+            (dut.auth_expand, 2),
+            (dut.auth_zeroise, 2),
+        )
+        started = past(m, Const(1, 1), "started")
+        enable, address = inside["records.$signature__en"], inside["records.$signature__addr"]
+        takes = inside.state("records.walker_state", "take")
+        is_number = Cat(address[:_WORD_BITS] == which for which in _NUMBERS).any()
+        # Since the last write that is not of an outbound number.
+        which = self.constant(m, range(_CONTEXTS * BANKS), "which")
+        rests = Signal(range(_REST_CYCLES + 1), name="rests")
+        changes = enable & (address[_WORD_BITS:] == which) & ~(takes & is_number)
+        with m.If(changes):
+            m.d.sync += rests.eq(0)
+        with m.Elif(rests != _REST_CYCLES):
+            m.d.sync += rests.eq(rests + 1)
+        self.rests, self.which = rests, which
+        for n, keeps in enumerate(self.keeps):
+            with m.If(keeps):
+                for order, low in orders:
+                    m.d.comb += Assert(
+                        ~(order.stb & (order.slot[low:] == n)),
+                        "an order to the keys of a bank in use",
+                    )
+                m.d.comb += Assert(
+                    ~(enable & (address[_WORD_BITS:] == n)) | (takes & is_number),
+                    "a write to the record of a bank in use",
+                )
+            # And what is kept of it in registers stays.
+            held = Cat(Value.cast(dut.banks[n][field]) for field in BankSpis.members)
+            kept = past(m, held, f"kept_{n}")
+            with m.If(started & past(m, keeps, f"kept_keys_{n}") & keeps):
+                m.d.comb += Assert(held == kept, "a bank in use has changed")
+            # What the front relies upon: nor was its record written just before it receives.
+            with m.If((dut.banks[n].receives | keeps) & (which == n)):
+                m.d.comb += Assert(
+                    (rests == _REST_CYCLES) & ~changes, "a record changes as its bank receives"
+                )
+
+    def _invariants(self, m: Module, dut: Any, inside: Inside) -> None:
+        """What makes it inductive."""
+        built = range(_CONTEXTS * BANKS)
+        states, keeps = self.states, self.keeps
+        is_staged = Cat(_is(state, "STAGED") for state in states)
+        expanding, has_record = inside["expanding"], inside["has_record"]
+        m.d.comb += [
+            Assert((is_staged & (is_staged - 1))[: len(states)] == 0, "two banks are staged"),
+            Assert(~expanding | is_staged.any()),
+        ]
+        since = Signal(range(_SETTLED + 1), name="since")
+        with m.If(~expanding):
+            m.d.sync += since.eq(0)
+        with m.Elif(since != _SETTLED):
+            m.d.sync += since.eq(since + 1)
+        settled = expanding & (since == _SETTLED)
+        wipe = Cat(inside.components[f"context_{n}"].wipe for n in range(_CONTEXTS))
+        dirty, late_wipe = inside["dirty"], inside["late_wipe"]
+        wiping = inside["records.wiping"]
+        soiled = Signal(len(states), name="soiled")
+        m.d.comb += soiled.eq(wipe | dirty | late_wipe | wiping)
+        m.d.comb += [
+            Assert((late_wipe & ~dirty) == 0),
+            Assert(~wiping.any() | inside["wiping"]),
+            Assert(Cat(dirty, late_wipe, wiping)[len(states) : ALL_BANKS] == 0),
+            *(Assert(signal[len(states) :] == 0) for signal in (dirty, late_wipe, wiping)),
+            *(Assert(~soiled[n] | _is(states[n], "EMPTY", "STAGED")) for n in built),
+            Assert(~expanding | ((soiled & is_staged) == 0)),
+        ]
+        # The key stores: clearing for a dirty bank, expanding for the staged one.
+        clearing = inside.state("work.work_state", "zeroise", "zeroise started", "zeroising")
+        idle = inside.state("work.work_state", "idle")
+        at_work = ~clearing & ~idle
+        works_on = inside["work.bank"]
+        m.d.comb += [
+            Assert(inside.state("work.work_state")),
+            Assert(~clearing | dirty.bit_select(works_on, 1)),
+            Assert(~(settled & ~has_record) | ~at_work),
+            Assert(~has_record | ~expanding | (since == _SETTLED)),
+            Assert(~(at_work & expanding & has_record) | is_staged.bit_select(works_on, 1)),
+        ]
+        # So long is a complete record left alone before its bank is READY.
+        which, rests = self.which, self.rests
+        left = Signal(range(_REST_CYCLES + 1), name="left_alone")
+        with m.If(~(expanding & has_record)):
+            m.d.sync += left.eq(0)
+        with m.Elif(left != _REST_CYCLES):
+            m.d.sync += left.eq(left + 1)
+        m.d.comb += [
+            Assert((rests <= _REST_CYCLES) & (left <= _REST_CYCLES)),
+            Assert(~is_staged.bit_select(which, 1) | (rests >= left)),
+        ]
+        with m.If(at_work & expanding & has_record):
+            for step, cycles in enumerate((0, 3, 6, _REST_CYCLES)):
+                with m.If(inside["work.step"] == step):
+                    m.d.comb += Assert(left >= cycles)
+            with m.If(inside.state("work.work_state", "done")):
+                m.d.comb += Assert(left == _REST_CYCLES)
+        # The walker: at work for the staged bank, or it will go by an emptied bank first.
+        walker = "records.walker_state"
+        busy = inside.state(walker, *_LOADING)
+        item, at = inside["records.item"], inside["records.at"]
+        steps = Cat(*(inside[f"records.{name}"] for name in ("asks", "on_its_way", "came")))
+        reading = inside.state(walker, "send", "own", "other", "peer", "edge high", "edge low")
+        starts = expanding & ~has_record
+        m.d.comb += [
+            Assert(inside.state(walker)),
+            Assert((steps & (steps - 1)) == 0),
+            Assert(steps.any() == reading),
+            Assert(~inside.state(walker, "send") | (at < 9)),
+            Assert(~inside.state(walker, "own", "other") | (at < 3)),
+            Assert(~inside.state(walker, "peer", "octets", "take") | (at < 4)),
+            Assert(~busy | starts | wipe.any() | late_wipe.any() | wiping.any()),
+            Assert(~(starts & (item != 0)) | settled),
+            Assert(
+                ~(starts & inside.state(walker, "other", "peer", "octets", "loaded", "edge high"))
+                | settled
+                | wiping.any()
+                | late_wipe.any()
+            ),
+            Assert(~inside.state(walker, "wipe") | wiping.bit_select(inside["records.bank"], 1)),
+        ]
+        # Words on their way go to the staged bank, and there are none once it is expanded.
+        takes, writes = inside["stage.takes"], RecordWrite(inside["stage.record_write"])
+        waiting = RecordWrite(inside["records.waiting"])
+        in_use = Cat(keeps)
+        m.d.comb += [
+            Assert(~settled | ~(takes | dut.key_write.stb | dut.auth_write.stb | writes.stb)),
+            Assert(~(expanding & has_record) | ~waiting.stb),
+            *(
+                Assert(
+                    ~write.stb | ~in_use.bit_select(write.bank[: len(built).bit_length() - 1], 1)
+                )
+                for write in (writes, waiting)
+            ),
+            *(Assert(~write.stb | (write.bank < len(built))) for write in (writes, waiting)),
+        ]
+
+
 PROOFS = [
     Proof(
         name="sad.inhibit",
@@ -152,6 +377,25 @@ PROOFS = [
             "ABORT empties a proven bank too",
         ),
         cover_depth=30,
+        requirement="2",
+    ),
+    Proof(
+        name="sad.keys_rest",
+        claim="A context gets lawful orders alone; nothing but its own outbound numbers is written "
+        "to a bank in use, in registers, record or key stores",
+        wrapper=KeysRestWrapper,
+        method=Method.INDUCTION,
+        depth=12,
+        mutant=Mutant(
+            "hw.ipsec.sad",
+            "stage.open.eq(opened | (begins & ~waits)),",
+            "stage.open.eq(1),",
+            "what is written while no bank is staged goes to one in use",
+        ),
+        scripted=lambda: KeysRestWrapper(script=staged(until=_READY_CYCLES)),
+        skip=_READY_CYCLES,
+        cover_depth=_READY_CYCLES + 14,
+        mutant_depth=_READY_CYCLES + 10,
         requirement="2",
     ),
 ]
