@@ -224,7 +224,7 @@ class OneBankWrapper(Wrapper):
         with m.If(dut.read_address[_WORD_BITS:] == which):
             with m.Switch(dut.read_address[:_WORD_BITS]):
                 for name in _WORDS:
-                    with m.Case(BankWord[name]):
+                    with m.Case(getattr(BankWord, name)):
                         m.d.comb += word.eq(record[name.lower()])
         m.d.comb += dut.read_data.eq(past(m, word, "read_late", cycles=2))
         return record

@@ -22,7 +22,7 @@ from hw.ipsec.bank_records import BankRecords
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
 from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
-from verif.formal.harness import Platform, Wrapper, past
+from verif.formal.harness import Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -47,12 +47,12 @@ def sent() -> dict[int, dict[str, int]]:
         "AH_TX_SEQ_LO": 0xFFFF_FFFD,
     }
     words = [
-        RecordWrite.const({"stb": 1, "bank": _BANK, "word": BankWord[name], "data": value})
+        RecordWrite.const({"stb": 1, "bank": _BANK, "word": getattr(BankWord, name), "data": value})
         for name, value in record.items()
     ]
     script = {n: {"write": Value.cast(word).value} for n, word in enumerate(words)}
     asks = {"send_stb": 1, "send_bank": _BANK, "send_takes": 1}
-    return script | {n: asks for n in range(len(words), _SCRIPT_CYCLES)}
+    return script | dict.fromkeys(range(len(words), _SCRIPT_CYCLES), asks)
 
 
 _READING = ("send", "own", "other", "peer", "edge high", "edge low")
@@ -69,7 +69,7 @@ class NumbersWrapper(Wrapper):
         memories = Platform(
             {
                 ALL_BANKS * BANK_WORDS: [
-                    Cat(Const(BankWord[name], _WORD_BITS), which) for name in _WATCHED
+                    Cat(Const(getattr(BankWord, name), _WORD_BITS), which) for name in _WATCHED
                 ]
             }
         )
@@ -183,10 +183,10 @@ class NumbersWrapper(Wrapper):
         order = (*_SENDS, *_NUMBERS)
         for n, name in enumerate(order):
             with m.If(send & (at == n)):
-                m.d.comb += Assert(place == BankWord[name])
+                m.d.comb += Assert(place == getattr(BankWord, name))
         for n, name in enumerate(_NUMBERS):
             with m.If((take | taken) & (at == n)):
-                m.d.comb += Assert(place == BankWord[name])
+                m.d.comb += Assert(place == getattr(BankWord, name))
         ours = Signal(name="ours")
         m.d.comb += ours.eq((asked == which) & calm & ~disturbed)
         suite = SuiteView(rows["SUITE"][: SuiteView.size])

@@ -287,7 +287,6 @@ class KeysRestWrapper(Wrapper):
         m.d.comb += [
             Assert((late_wipe & ~dirty) == 0),
             Assert(~wiping.any() | inside["wiping"]),
-            Assert(Cat(dirty, late_wipe, wiping)[len(states) : ALL_BANKS] == 0),
             *(Assert(signal[len(states) :] == 0) for signal in (dirty, late_wipe, wiping)),
             *(Assert(~soiled[n] | _is(states[n], "EMPTY", "STAGED")) for n in built),
             Assert(~expanding | ((soiled & is_staged) == 0)),
