@@ -22,7 +22,7 @@ from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_context import SadContext
 from hw.ipsec.sad_stage import BankSpis, RecordWrite
 from spec.registers import BY_NAME
-from spec.sa import ALL_BANKS, BANKS, BankState, SadCommand
+from spec.sa import ALL_BANKS, BANKS, CONTEXTS, BankState, SadCommand
 from spec.suites import SUITES, Suite
 from verif.formal.harness import Inside, Platform, Wrapper, past
 from verif.formal.runner import Method, Mutant, Proof
@@ -39,8 +39,6 @@ _SCALARS = tuple(
 _CLEARED_CYCLES = 56
 _READY_CYCLES = 226
 """Of the script until all is cleared after power-on, and until a bank is READY."""
-_CONTEXTS = 2
-"""Of the SAD in `sad.keys_rest`: one with the bank that is staged, and another one."""
 _IN_USE = ("READY", "ACTIVE", "PROVEN", "RETIRING")
 _REST_CYCLES = 8
 """As `verif.formal.prove_front` assumes."""
@@ -198,17 +196,28 @@ class InhibitWrapper(Wrapper):
 
 
 class KeysRestWrapper(Wrapper):
-    """Around the contexts: lawful orders, and no order or write that reaches a bank in use."""
+    """Around the contexts: lawful orders, and no order or write that reaches a bank in use.
+
+    Parameters
+    ----------
+    contexts : int
+        Contexts built in; fewer than all of them for covers and mutant alone, which are sooner
+        done so.
+    """
+
+    def __init__(self, *, contexts: int = CONTEXTS, **more: Any) -> None:
+        self._contexts = contexts
+        super().__init__(**more)
 
     def body(self, m: Module, platform: Any) -> None:
         self.dut = dut = SecurityAssociationDatabase(
-            ack_ms=2, grace_ms=2, suites=tuple(SUITES), contexts=_CONTEXTS
+            ack_ms=2, grace_ms=2, suites=tuple(SUITES), contexts=self._contexts
         )
         # Of what is in the records nothing is known.
         self.inside = inside = self.hold(m, dut, platform=Platform({ALL_BANKS * BANK_WORDS: []}))
         self.free_inputs(m, dut)
-        contexts = [inside.components[f"context_{n}"] for n in range(_CONTEXTS)]
-        self.states = [dut.states[n] for n in range(_CONTEXTS * BANKS)]
+        contexts = [inside.components[f"context_{n}"] for n in range(self._contexts)]
+        self.states = [dut.states[n] for n in range(self._contexts * BANKS)]
         self.keeps = [_is(state, *_IN_USE) for state in self.states]
         for context in contexts:
             lawful(m, [context.states[n] for n in range(BANKS)])
@@ -233,7 +242,7 @@ class KeysRestWrapper(Wrapper):
         takes = inside.state("records.walker_state", "take")
         is_number = Cat(address[:_WORD_BITS] == which for which in _NUMBERS).any()
         # Since the last write that is not of an outbound number.
-        which = self.constant(m, range(_CONTEXTS * BANKS), "which")
+        which = self.constant(m, range(self._contexts * BANKS), "which")
         rests = Signal(range(_REST_CYCLES + 1), name="rests")
         changes = enable & (address[_WORD_BITS:] == which) & ~(takes & is_number)
         with m.If(changes):
@@ -265,7 +274,7 @@ class KeysRestWrapper(Wrapper):
 
     def _invariants(self, m: Module, dut: Any, inside: Inside) -> None:
         """What makes it inductive."""
-        built = range(_CONTEXTS * BANKS)
+        built = range(self._contexts * BANKS)
         states, keeps = self.states, self.keeps
         is_staged = Cat(_is(state, "STAGED") for state in states)
         expanding, has_record = inside["expanding"], inside["has_record"]
@@ -279,7 +288,7 @@ class KeysRestWrapper(Wrapper):
         with m.Elif(since != _SETTLED):
             m.d.sync += since.eq(since + 1)
         settled = expanding & (since == _SETTLED)
-        wipe = Cat(inside.components[f"context_{n}"].wipe for n in range(_CONTEXTS))
+        wipe = Cat(inside.components[f"context_{n}"].wipe for n in range(self._contexts))
         dirty, late_wipe = inside["dirty"], inside["late_wipe"]
         wiping = inside["records.wiping"]
         soiled = Signal(len(states), name="soiled")
@@ -391,7 +400,7 @@ PROOFS = [
             "stage.open.eq(1),",
             "what is written while no bank is staged goes to one in use",
         ),
-        scripted=lambda: KeysRestWrapper(script=staged(until=_READY_CYCLES)),
+        scripted=lambda: KeysRestWrapper(contexts=2, script=staged(until=_READY_CYCLES)),
         skip=_READY_CYCLES,
         cover_depth=_READY_CYCLES + 14,
         mutant_depth=_READY_CYCLES + 10,
