@@ -17,7 +17,6 @@ from amaranth.hdl import (
     Const,
     Fragment,
     Module,
-    Mux,
     Shape,
     Signal,
     Value,
@@ -35,12 +34,12 @@ class Platform:
     Parameters
     ----------
     watched : dict
-        By depth of a memory: a row number, a Value that never changes. Such a memory keeps that
-        row alone, and whatever else is read from it is a free value: less than is known of the
+        By depth of a memory: row numbers, Values that never change. Such a memory keeps those
+        rows alone, and whatever else is read from it is a free value: less than is known of the
         real one, so what is proved holds for that as well.
     """
 
-    def __init__(self, watched: dict[int, Value] | None = None) -> None:
+    def __init__(self, watched: dict[int, Sequence[Value]] | None = None) -> None:
         self.watched = watched or {}
         self.rows: list[list[Signal]] = []
 
@@ -49,18 +48,18 @@ class Platform:
         m = Module()
         width = Shape.cast(memory.shape).width
         only = self.watched.get(memory.depth)
-        count = memory.depth if only is None else 1
+        numbers = range(memory.depth) if only is None else only
         if only is not None and any(memory.data.init._raw):
             raise ValueError("a watched memory must begin with zeros")
         rows = [
             Signal(width, name=f"row_{n}", init=memory.data.init._raw[n], reset_less=True)
-            for n in range(count)
+            for n in range(len(numbers))
         ]
         self.rows.append(rows)
         for port in memory._write_ports:
             data, bits = Value.cast(port.data), width // max(1, len(port.en))
-            for n, row in enumerate(rows):
-                here = port.addr == (n if only is None else only)
+            for number, row in zip(numbers, rows, strict=True):
+                here = port.addr == number
                 for part in range(len(port.en)):
                     with m.If(here & port.en[part]):
                         where = slice(part * bits, (part + 1) * bits)
@@ -75,7 +74,10 @@ class Platform:
                         with m.Case(n):
                             m.d.comb += found.eq(row)
             else:
-                m.d.comb += found.eq(Mux(port.addr == only, rows[0], AnySeq(width)))
+                m.d.comb += found.eq(AnySeq(width))
+                for number, row in zip(only, rows, strict=True):
+                    with m.If(port.addr == number):
+                        m.d.comb += found.eq(row)
             target = Value.cast(port.data)
             if port.domain == "comb":
                 m.d.comb += target.eq(found)
@@ -90,9 +92,15 @@ class Inside:
 
     What a proof states is stated of ports; a look inside is for what makes it inductive, and a
     component that changes its names gets a proof that says which one it misses.
+
+    Attributes
+    ----------
+    components : dict
+        By name, the components within, for what their ports say.
     """
 
     def __init__(self, component: Any, platform: Platform | None = None) -> None:
+        self.components: dict[str, Any] = {}
         self._signals: dict[str, Signal] = {}
         self._registers: dict[str, Signal] = {}
         self._locals: dict[int, dict[str, Signal]] = {}
@@ -128,6 +136,8 @@ class Inside:
                         self._registers[key] = signal
         # A variable's name where the signal has none, as where several are made in one line.
         for origin in fragment.origins or ():
+            if isinstance(origin, wiring.Component):
+                self.components[path.rstrip(".")] = origin
             for name, signal in self._locals.get(id(origin), {}).items():
                 self._signals.setdefault(path + name, signal)
         for number, (part, name, _) in enumerate(fragment.subfragments):
@@ -165,13 +175,14 @@ class Wrapper(wiring.Elaboratable):
     Parameters
     ----------
     script : mapping
-        By cycle from power-on, what inputs are given by `free_inputs` until the last cycle that it
+        By cycle from power-on, what `free_inputs` and `given` say until the last cycle that it
         names. For covers and mutants alone: it saves the search for a long way in.
     """
 
     def __init__(self, *, script: Mapping[int, Mapping[str, int]] | None = None) -> None:
         self.domain = ClockDomain("sync", reset_less=True)
         self._script = script or {}
+        self._step: Signal | None = None
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -210,22 +221,31 @@ class Wrapper(wiring.Elaboratable):
 
         With a script they have its values first, and 0 where it names none.
         """
-        length = max(self._script, default=-1) + 1
-        step = Signal(range(length + 1), name="script_step")
-        with m.If(step != length):
-            m.d.sync += step.eq(step + 1)
         for path, member, value in component.signature.flatten(component):
             if member.flow is wiring.In and path[0] not in but:
-                target, name = Value.cast(value), "_".join(map(str, path))
-                free = self.free(m, len(target), name)
-                m.d.comb += target.eq(free)
-                with m.If(step != length):
-                    m.d.comb += target.eq(0)
-                    with m.Switch(step):
-                        for cycle, values in self._script.items():
-                            if name in values:
-                                with m.Case(cycle):
-                                    m.d.comb += target.eq(values[name])
+                target = Value.cast(value)
+                m.d.comb += target.eq(self.given(m, len(target), "_".join(map(str, path))))
+
+    def given(self, m: Module, width: int, name: str) -> Value:
+        """A free value, after that of the script; an input of a component or like one."""
+        value = Value.cast(self.free(m, width, name))
+        if not self._script:
+            return value
+        length = max(self._script) + 1
+        if self._step is None:
+            self._step = Signal(range(length + 1), name="script_step")
+            with m.If(self._step != length):
+                m.d.sync += self._step.eq(self._step + 1)
+        given = Signal(width, name=f"{name}_given")
+        m.d.comb += given.eq(value)
+        with m.If(self._step != length):
+            m.d.comb += given.eq(0)
+            with m.Switch(self._step):
+                for cycle, values in self._script.items():
+                    if name in values:
+                        with m.Case(cycle):
+                            m.d.comb += given.eq(values[name])
+        return given
 
 
 def past(m: Module, value: Any, name: str | None = None, *, cycles: int = 1, init: int = 0) -> Any:

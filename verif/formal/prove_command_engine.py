@@ -3,8 +3,8 @@
 Messages are free octets of any length up to 2047, as many as `meta.octets` says or more; the SAD's
 answers, the host's state and whoever takes the replies are free.
 
-Of the memory of commands one row is kept, that of a sequence number which is any of them
-(`verif.formal.harness.Platform`).
+Of the memory of commands one row is kept, that of a context and a sequence number which are any of
+them (`verif.formal.harness.Platform`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from spec import rmcp
 from spec.headers import ASF, RMCP
 from spec.layout import Header
 from spec.rmcp import AsfType, OemType
+from spec.sa import CONTEXTS
 from verif.formal.contract import StreamContract, assume_contract
 from verif.formal.harness import Inside, Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
@@ -47,7 +48,8 @@ class EngineWrapper(Wrapper):
     def body(self, m: Module, platform: Any) -> None:
         self.dut = dut = CommandEngine()
         self.sequence = self.constant(m, 8, "watched_sequence")
-        memories = Platform({256: self.sequence})
+        self.context = self.constant(m, range(CONTEXTS), "watched_context")
+        memories = Platform({256 * CONTEXTS: [Cat(self.sequence, self.context)]})
         self.inside = inside = self.hold(m, dut, platform=memories)
         (self.row,) = memories.rows[0]
         self.free_inputs(m, dut)
@@ -151,7 +153,7 @@ class SecuredWrapper(EngineWrapper):
         with m.If(dut.commit_stb):
             m.d.comb += [
                 Assert(kind == OemType.COMMIT),
-                Assert(dut.commit_under == self.meta.bank),
+                Assert(dut.asked_bank == self.meta.bank),
             ]
         m.d.comb += [Assert(dut.meta.ready | ~dut.i.ready | ~dut.power_stb)]
         with m.If(dut.reply.valid):
@@ -167,17 +169,19 @@ class SecuredWrapper(EngineWrapper):
 
 
 class OnceWrapper(EngineWrapper):
-    """A power command acts once for each sequence number and tag.
+    """A power command acts once for each context, sequence number and tag.
 
-    What ends that is another command with the same sequence number and another tag: of each
-    sequence number the last tag is remembered.
+    What ends that is another command of that context with the same sequence number and another tag:
+    of each sequence number the last tag is remembered.
     """
 
     def state(self, m: Module) -> None:
         dut = self.dut
         tag = self.constant(m, 8, "watched_tag")
         acted = Signal()
-        same = self.number(RMCP, "sequence") == self.sequence
+        same = (self.number(RMCP, "sequence") == self.sequence) & (
+            self.meta.bank[1:] == self.context
+        )
         with m.If(dut.power_stb & same):
             with m.If(self.number(ASF, "tag") == tag):
                 m.d.comb += Assert(~acted, "a command acts twice")
@@ -211,8 +215,8 @@ PROOFS = [
     ),
     Proof(
         name="engine.once",
-        claim="A power command acts at most once for each sequence number and tag, under whatever "
-        "bank it comes, until another tag comes with that number",
+        claim="A power command acts at most once for each context, sequence number and tag, under "
+        "whatever bank of it it comes, until another tag comes with that number",
         wrapper=OnceWrapper,
         method=Method.INDUCTION,
         depth=8,

@@ -1,4 +1,12 @@
-"""Outbound sequence numbers within one power-on: each greater than the last, and none twice.
+"""Outbound numbers of one power-on: each is one more than the last, and none is given twice.
+
+The wrapper drives every input of `BankRecords` freely in each cycle: stage writes, wipes, the
+inbound path's reads, banks that begin, and questions of the builder. Nothing is assumed of them.
+
+One bank is watched, whichever it is; of the memory its words that numbers hang on are kept, and
+whatever else is read is a free value (`verif.formal.harness.Platform`). What ends a row of numbers
+is a write to the record of that bank, or a wipe: then it is another SA's, with other keys. That
+neither happens to a bank in use is `sad.keys_rest`.
 
 The flash that reserves numbers over a loss of power does not exist yet; nothing of an SA survives
 one, so no number comes again under its key.
@@ -8,202 +16,262 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Mux, Signal
+from amaranth.hdl import Assert, Cat, Const, Cover, Module, Signal, Value
 
-from hw.ipsec.sad_numbers import SequenceNumbers
-from spec.registers import BY_NAME
-from spec.sa import BANKS
+from hw.ipsec.bank_records import BankRecords
+from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
+from hw.ipsec.sad_stage import RecordWrite
+from spec.sa import ALL_BANKS, SaFlag
 from verif.formal.harness import Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
 
-_USE_CYCLES = 64
-"""From one use of a number to the next: the builder lays out, protects and sends a frame of more
-octets than that between them."""
-_SAMPLE_CYCLES = 12
-"""The builder looks at a number so long before it says that it used it."""
+_WORD_BITS = (BANK_WORDS - 1).bit_length()
+_SENDS = ("SUITE", "FLAGS", "SPI_OUT", "AH_SPI_OUT", "SALT_OUT")
+_NUMBERS = ("TX_SEQ_LO", "TX_SEQ_HI", "AH_TX_SEQ_LO", "AH_TX_SEQ_HI")
+_BANK = 5
+_SENT_CYCLES = 36
+"""From one answer to the next, if it is asked for at once."""
+_SCRIPT_CYCLES = 130
 
 
-def _place(name: str) -> int:
-    return (BY_NAME[name].address >> 2) % 16
+def sent() -> dict[int, dict[str, int]]:
+    """A script: an SA with AH around ESP and ESN, close to the ends of its numbers, and replies."""
+    suite = SuiteView.const({"protocol": Protocol.BOTH})
+    record = {
+        "SUITE": Value.cast(suite).value,
+        "FLAGS": SaFlag.ESN,
+        "TX_SEQ_LO": 0xFFFF_FFFE,
+        "AH_TX_SEQ_HI": 0xFFFF_FFFF,
+        "AH_TX_SEQ_LO": 0xFFFF_FFFD,
+    }
+    words = [
+        RecordWrite.const({"stb": 1, "bank": _BANK, "word": getattr(BankWord, name), "data": value})
+        for name, value in record.items()
+    ]
+    script = {n: {"write": Value.cast(word).value} for n, word in enumerate(words)}
+    asks = {"send_stb": 1, "send_bank": _BANK, "send_takes": 1}
+    return script | dict.fromkeys(range(len(words), _SCRIPT_CYCLES), asks)
+
+
+_READING = ("send", "own", "other", "peer", "edge high", "edge low")
+"""States of the walker in which it waits for a word."""
+_WATCHED = ("SUITE", "FLAGS", *_NUMBERS)
 
 
 class NumbersWrapper(Wrapper):
-    """The numbers of all banks, with what the builder and the SAD promise.
-
-    - A number of a bank is used only while that bank has been begun and not wiped, is not used up,
-      and not within `_USE_CYCLES` after another use, of whichever bank.
-    - Banks are begun one after the other, with `_USE_CYCLES` between, not as long as a number of
-      theirs is under way, and nothing is staged meanwhile.
-    """
+    """The records, and the last number that was given of one bank."""
 
     def body(self, m: Module, platform: Any) -> None:
-        dut = SequenceNumbers()
-        memories = Platform()
-        inside = self.hold(m, dut, platform=memories)
-        self.free_inputs(m, dut, "esn", "outers", "start", "bank", "outer")
-        for n in range(BANKS):
-            m.d.comb += [
-                dut.esn[n].eq(self.constant(m, 1, f"esn_{n}")),
-                dut.outers[n].eq(self.constant(m, 1, f"outers_{n}")),
-            ]
-        starts, gives_up = self.free(m, 1, "starts"), self.free(m, 1, "gives_up")
-        running, bank = Signal(name="running"), Signal(range(BANKS), name="begun_bank")
-        rests = Signal(range(_USE_CYCLES + 1), init=_USE_CYCLES)
-        since = Signal(range(_USE_CYCLES + 1), init=_USE_CYCLES)
-        with m.If(running):
-            m.d.sync += running.eq(~(dut.loaded | gives_up | dut.wipe.bit_select(bank, 1)))
-            m.d.sync += rests.eq(0)
-        with m.Else():
-            m.d.sync += rests.eq(Mux(rests == _USE_CYCLES, rests, rests + 1))
-            with m.If(starts & (rests == _USE_CYCLES)):
-                m.d.sync += [running.eq(1), bank.eq(self.free(m, range(BANKS), "which"))]
-        with m.If(dut.tx_stb):
-            m.d.sync += since.eq(0)
-        with m.Elif(since != _USE_CYCLES):
-            m.d.sync += since.eq(since + 1)
-        m.d.comb += [
-            dut.start.eq(running),
-            dut.bank.eq(bank),
-            dut.outer.eq(dut.outers.bit_select(bank, 1)),
-            Assume(~dut.write.stb | ~running),
-            Assume(~dut.tx_stb | (since == _USE_CYCLES)),
-        ]
-        last_used = Signal(range(BANKS))
-        with m.If(dut.tx_stb):
-            m.d.sync += last_used.eq(dut.tx_bank)
-        rows = memories.rows[0]
-
-        # What the machine does, from its states.
-        pending, loads, at = inside["pending"], inside["loads"], inside["at"]
-        half, works_on = inside["half"], inside["bank"]
-        state = inside.state
-        idle = state("numbers_state", "idle")
-        turn, turned = state("numbers_state", "turn"), state("numbers_state", "turned")
-        edges = state("numbers_state", "edge", "edge high", "edge low", "load")
-        finished = state("numbers_state", "finished")
-        turning = ~idle & ~loads & ~finished
-        place = Signal(range(64), name="place")
-        m.d.comb += place.eq(
-            Mux(turn, 5 + at, 0)
-            + Mux(turned, 13, 0)
-            + Mux(half, 13, 0)
-            + sum(
-                Mux(state("numbers_state", name), cycle, 0)
-                for cycle, name in enumerate(("edge", "edge high", "edge low", "load"), 1)
-            )
-            + Mux(finished, 28, 0)
+        dut = BankRecords()
+        which = self.constant(m, range(ALL_BANKS), "which")
+        memories = Platform(
+            {
+                ALL_BANKS * BANK_WORDS: [
+                    Cat(Const(getattr(BankWord, name), _WORD_BITS), which) for name in _WATCHED
+                ]
+            }
         )
+        inside = self.hold(m, dut, platform=memories)
+        self.free_inputs(m, dut)
+        rows = dict(zip(_WATCHED, memories.rows[0], strict=True))
+        numbers = [Cat(rows[low], rows[high]) for low, high in (_NUMBERS[:2], _NUMBERS[2:])]
+        esn = (rows["FLAGS"] & SaFlag.ESN).any()
+        both = SuiteView(rows["SUITE"][: SuiteView.size]).protocol == Protocol.BOTH
+
+        # Another SA: what is written of it, now or as soon as there is a turn, and its wipe.
+        waiting = RecordWrite(inside["waiting"])
+        wiped = dut.wipe.bit_select(which, 1) | dut.wiping.bit_select(which, 1)
+        disturbed = Signal(name="disturbed")
+        m.d.comb += disturbed.eq(
+            (dut.write.stb & (dut.write.bank == which))
+            | (waiting.stb & (waiting.bank == which))
+            | wiped
+        )
+        state = inside.state
+        idle = state("walker_state", "idle")
+        calm = Signal(name="calm")  # since this question began
+        with m.If(disturbed):
+            m.d.sync += calm.eq(0)
+        with m.Elif(idle):
+            m.d.sync += calm.eq(1)
+
+        # A question, from its first cycle on, and its answer.
+        asked = Signal(range(ALL_BANKS), name="asked")
+        takes = Signal(name="was_to_take")
+        with m.If(idle):
+            m.d.sync += [asked.eq(dut.send_bank), takes.eq(dut.send_takes)]
+        given = Signal(name="given")
+        m.d.comb += given.eq(dut.send_done & takes & ~dut.send_exhausted & (asked == which))
+        sends = OutboundSa(Value.cast(dut.sends))
+        answers = [sends.tx_sequence, sends.ah_tx_sequence]
+        has_last = Signal(name="has_last")
+        last = [Signal(64, name=f"last_{n}") for n in range(2)]
+        with m.If(given):
+            m.d.sync += has_last.eq(calm & ~disturbed)
+            m.d.sync += [one.eq(answer) for one, answer in zip(last, answers, strict=True)]
+        with m.Elif(disturbed):
+            m.d.sync += has_last.eq(0)
+
+        for n, (one, answer, number) in enumerate(zip(last, answers, numbers, strict=True)):
+            counts = both if n else Const(1, 1)
+            with m.If(given & calm & ~disturbed):
+                m.d.comb += Assert(number == answer, "a number is given before it is written")
+                with m.If(has_last):
+                    m.d.comb += Assert(answer == (one + 1)[:64], "a number is skipped or repeated")
+                    with m.If(counts):
+                        m.d.comb += [
+                            Assert(~esn | ~one.all(), "a number behind the last of all"),
+                            Assert(esn | ~one[:32].all(), "a number behind the last of 32 bits"),
+                        ]
+                        m.d.comb += Assert(
+                            (answer > one) & (esn | (answer[:32] > one[:32])),
+                            "a number is not greater than the one before",
+                        )
+        # What is told of a bank is its own.
+        with m.If(given & calm & ~disturbed):
+            m.d.comb += Assert(sends.esn == esn)
+            m.d.comb += Assert((sends.suite.protocol == Protocol.BOTH) == both)
+        # The high word counts; and behind the last number of AH there is none.
         m.d.comb += [
-            Assert(state("numbers_state")),
-            Assert(~edges | loads),
-            Assert(~finished | loads),
-            Assert(~turn | (at < 8)),
-            # What is given up goes on to its end, which comes long before the next.
-            Assert(~(loads & ~idle & ~running) | (rests <= place + 1)),
-            Assert(~(loads & ~idle & running) | (works_on == bank)),
-            Assert((pending & (pending - 1)) == 0),
-            Assert(~pending.any() | ~turning),
-            Assert(~(pending.any() | turning) | (since != _USE_CYCLES)),
-            Assert(~pending.any() | (pending.bit_select(last_used, 1))),
-            Assert(~turning | (works_on == last_used)),
-            # How long a use may take: it waits for what is begun, and then turns.
-            Assert(~(pending.any() & ~idle) | (since <= place + 1)),
-            Assert(~(pending.any() & idle) | (since <= 30)),
-            Assert(~turning | (since <= 31 + place)),
+            Cover(given & has_last & (last[0] == 0xFFFF_FFFF)),
+            Cover(dut.send_done & dut.send_exhausted & has_last & (asked == which) & both),
         ]
 
-        for n in range(BANKS):
-            self._bank(m, dut, inside, n, rows, (running, bank, starts, since, turning))
-
-    def _bank(self, m: Module, dut: Any, inside: Any, n: int, rows: Any, env: Any) -> None:
-        running, bank, _, since, turning = env
-        pending, loads, at = inside["pending"], inside["loads"], inside["at"]
-        half, works_on, carry = inside["half"], inside["bank"], inside["carry"]
-        turn = inside.state("numbers_state", "turn")
-        idle = inside.state("numbers_state", "idle")
-        begun = Signal(name=f"begun_{n}")
-        uses = dut.tx_stb & (dut.tx_bank == n)
-        here = running & (bank == n)
-        with m.If(dut.wipe[n] | here):
-            m.d.sync += begun.eq(0)
-        with m.If(here & dut.loaded & ~dut.wipe[n]):
-            m.d.sync += begun.eq(1)
-        m.d.comb += [
-            Assume(~uses | (begun & ~here & ~dut.tx_exhausted[n])),
-            # It is begun only when it is empty: wiped before, and its last number is long used.
-            Assume(~here | (since == _USE_CYCLES)),
-        ]
-        finished = inside.state("numbers_state", "finished")
-        m.d.comb += Assert(~(loads & ~idle & ~finished & (works_on == n)) | ~begun)
-        under_way = pending[n] | (turning & (works_on == n))
-        covered: Any = Const(0, 1)
-        for outer in range(2):
-            number = (dut.ah_tx_sequence if outer else dut.tx_sequence)[n]
-            name = "STAGE_AH_TX_SEQ" if outer else "STAGE_TX_SEQ"
-            staged = Cat(rows[_place(f"{name}_LO")], rows[_place(f"{name}_HI")])
-            expected = Signal(64, name=f"expected_{n}_{outer}")
-            old = expected - 1
-            with m.If(here & dut.loaded):
-                m.d.sync += expected.eq(staged + 1)
-            with m.If(uses):
-                m.d.sync += expected.eq(expected + 1)
-            has = Const(1, 1) if not outer else dut.outers[n]
-            turns_this = turn & (works_on == n) & (half == outer)
-            # A use takes the number that follows the last one.
-            with m.If(uses & has):
-                m.d.comb += Assert(number == expected, "a number is used twice, or skipped")
-            with m.If(begun & has & ~under_way):
-                m.d.comb += Assert(number == expected)
-            with m.If(begun & has & pending[n]):
-                m.d.comb += Assert(number == old[:64])
-            with m.If(begun & has & turning & (works_on == n)):
-                with m.If(turns_this):
-                    for octets in range(8):
-                        bits = 8 * octets
-                        with m.If(at == octets):
-                            m.d.comb += [
-                                Assert(number == Cat(old[bits:64], expected[:bits])),
-                                Assert(carry == (old[:bits].all() if bits else 1)),
-                            ]
-                with m.Elif(half == outer):
-                    m.d.comb += Assert(number == expected)
-                with m.Elif(half < outer):
-                    m.d.comb += Assert(number == old[:64])
+        # For the induction: where the walker is, and what it has read.
+        self._walker(m, inside, rows, (which, asked, takes, calm, disturbed, sends, numbers))
+        send = state("walker_state", "send")
+        answers_now = state("walker_state", "taken", "take", "sent")
+        with m.If(has_last & ~disturbed & ~given):
+            in_take = state("walker_state", "take") & (asked == which)
+            at = inside["at"]
+            for n, (one, number) in enumerate(zip(last, numbers, strict=True)):
+                fresh = [Cat(answers[n][:32], one[32:]), answers[n]]
+                is_last = one[:32].all() & (one[32:].all() | ~esn) & (both if n else 1)
+                with m.If(in_take):
+                    m.d.comb += Assert((answers[n] == (one + 1)[:64]) & ~is_last)
+                with m.If(~in_take | (at <= 2 * n)):
+                    m.d.comb += Assert(number == one)
+                with m.Elif(at == 2 * n + 1):
+                    m.d.comb += Assert(number == fresh[0])
                 with m.Else():
-                    m.d.comb += Assert(number == expected)
-            with m.If(here & loads & has & ~idle):
-                whole = staged + 1
-                turned = inside.state("numbers_state", "turned")
-                with m.If((half > outer) | (turned & (half == outer))):
-                    m.d.comb += Assert(number == whole[:64])
-                with m.If(turns_this):
-                    for octets in range(8):
-                        bits = 8 * octets
-                        with m.If((at == octets) & (bits > 0)):
-                            m.d.comb += Assert(number[64 - bits :] == whole[:bits])
-                        with m.If(at == octets):
-                            m.d.comb += Assert(carry == (staged[:bits].all() if bits else 1))
-            covered |= uses & (expected[:9] == 0x100) & dut.outers[n]
-        m.d.comb += Cover(covered)
+                    m.d.comb += Assert(number == fresh[1])
+        m.d.comb += Assert(~dut.send_done | state("walker_state", "sent"))
+        m.d.comb += Assert(~has_last | calm)
+        m.d.comb += Assert(~(send | answers_now) | (takes == inside["takes"]))
+
+    def _walker(self, m: Module, inside: Any, rows: Any, of: Any) -> None:
+        which, asked, takes, calm, disturbed, sends, numbers = of
+        state = inside.state
+        send, sent = state("walker_state", "send"), state("walker_state", "sent")
+        taken, take = state("walker_state", "taken"), state("walker_state", "take")
+        at, place = inside["at"], inside["place"]
+        steps = Cat(inside["asks"], inside["on_its_way"], inside["came"])
+        exhausted, word = inside["exhausted"], inside["word"]
+        m.d.comb += [
+            Assert(state("walker_state")),
+            Assert((steps & (steps - 1)) == 0),
+            Assert(~(send | taken | take | sent) | (inside["bank"] == asked)),
+            Assert(steps.any() == state("walker_state", *_READING)),
+            Assert(~send | (at < len(_SENDS) + len(_NUMBERS))),
+            Assert(~take | (at < len(_NUMBERS))),
+            Assert(~taken | (at == 0)),
+            Assert(~take | (takes & ~exhausted)),
+            Assert(~state("walker_state", "wipe") | inside["wiping"].bit_select(inside["bank"], 1)),
+        ]
+        order = (*_SENDS, *_NUMBERS)
+        for n, name in enumerate(order):
+            with m.If(send & (at == n)):
+                m.d.comb += Assert(place == getattr(BankWord, name))
+        for n, name in enumerate(_NUMBERS):
+            with m.If((take | taken) & (at == n)):
+                m.d.comb += Assert(place == getattr(BankWord, name))
+        ours = Signal(name="ours")
+        m.d.comb += ours.eq((asked == which) & calm & ~disturbed)
+        suite = SuiteView(rows["SUITE"][: SuiteView.size])
+        esn = (rows["FLAGS"] & SaFlag.ESN).any()
+        both = suite.protocol == Protocol.BOTH
+        with m.If(send & ours):
+            for n, name in enumerate(order):
+                if name in rows:
+                    with m.If((at == n) & inside["came"]):
+                        m.d.comb += Assert(word == rows[name])
+                    with m.If((at == n) & inside["on_its_way"]):
+                        m.d.comb += Assert(inside["memory.read__data"] == rows[name])
+            self._read(m, at, order, inside, rows, sends, numbers, esn)
+        with m.If(take & ours):
+            for n, name in enumerate(_NUMBERS):
+                answer = (sends.tx_sequence, sends.ah_tx_sequence)[n // 2]
+                with m.If(at > n):
+                    m.d.comb += Assert(rows[name] == (answer[32:] if n % 2 else answer[:32]))
+        # All is read: the next numbers, unless one was the last.
+        low, high = [number[:32].all() for number in numbers], [n[32:].all() for n in numbers]
+        is_last = [low[n] & (high[n] | ~esn) & (both if n else 1) for n in range(2)]
+        with m.If(taken & ours):
+            m.d.comb += [
+                Assert(exhausted == (is_last[0] | is_last[1])),
+                Assert(sends.tx_sequence == (numbers[0] + 1)[:64]),
+                Assert(sends.ah_tx_sequence == (numbers[1] + 1)[:64]),
+            ]
+        with m.If((taken | take | sent) & ours):
+            m.d.comb += [
+                Assert(sends.esn == esn),
+                Assert(Value.cast(sends.suite) == Value.cast(suite)),
+            ]
+
+    def _read(self, m: Module, at: Any, order: Any, inside: Any, rows: Any, *of: Any) -> None:
+        sends, numbers, esn = of
+        exhausted, carry = inside["exhausted"], inside["carry"]
+        first = len(_SENDS)
+        with m.If(at > order.index("SUITE")):
+            m.d.comb += Assert(Value.cast(sends.suite) == rows["SUITE"][: SuiteView.size])
+        with m.If(at > order.index("FLAGS")):
+            m.d.comb += Assert(sends.esn == esn)
+        with m.If(at <= first):
+            m.d.comb += Assert(carry & ~exhausted)
+        for n, (number, answer) in enumerate(
+            zip(numbers, (sends.tx_sequence, sends.ah_tx_sequence), strict=True)
+        ):
+            low = first + 2 * n
+            next_number = (number + 1)[:64]
+            is_last = number[:32].all() & (number[32:].all() | ~esn)
+            with m.If(at > low):
+                m.d.comb += Assert(answer[:32] == next_number[:32])
+            with m.If(at == low + 1):
+                m.d.comb += [
+                    Assert(inside["low_is_last"] == number[:32].all()),
+                    Assert(carry == number[:32].all()),
+                ]
+            with m.If(at > low + 1):
+                m.d.comb += Assert(answer[32:] == next_number[32:])
+            if n == 0:
+                with m.If(at == low + 1):
+                    m.d.comb += Assert(~exhausted)
+                with m.If(at > low + 1):
+                    m.d.comb += Assert(exhausted == is_last)
+                with m.If(at == low + 2):
+                    m.d.comb += Assert(carry)
 
 
 PROOFS = [
     Proof(
         name="numbers.once",
-        claim="Each outbound number of a bank follows the one before it, and none is used twice",
+        claim="Each outbound number given of a bank is in its record, and is one more than the one "
+        "before; behind the last of all there is none",
         wrapper=NumbersWrapper,
         method=Method.INDUCTION,
-        depth=15,
+        depth=4,
         mutant=Mutant(
-            "hw.ipsec.sad_numbers",
-            "m.d.sync += [carry.eq(total[8]), at.eq(at + 1), upper.eq(at >= 1)]",
-            "m.d.sync += [carry.eq(0), at.eq(at + 1), upper.eq(at >= 1)]",
-            "nothing is carried from octet to octet",
+            "hw.ipsec.bank_records",
+            "m.d.sync += [carry.eq(is_last), low_is_last.eq(is_last)]",
+            "m.d.sync += [carry.eq(0), low_is_last.eq(is_last)]",
+            "nothing is carried from the low word to the high one",
         ),
-        cover_depth=60,
-        mutant_depth=60,
+        scripted=lambda: NumbersWrapper(script=sent()),
+        skip=_SENT_CYCLES,
+        cover_depth=_SCRIPT_CYCLES,
+        mutant_depth=3 * _SENT_CYCLES,
         requirement="6",
     ),
 ]

@@ -1,22 +1,30 @@
 """The SAD keeps the bank that worked, whatever bus, packets, timers and stores do.
 
-The wrapper drives every input of `SecurityAssociationDatabase` freely in each cycle: bus writes and
-commands, packets that prove or commit, ticks, policy, the stores' busy lines, and the zeroise
-button. Nothing is assumed of them.
+Two proofs, which meet at the orders that the SAD gives to a context.
+
+- `sad.inhibit`: one `SadContext` alone. Every input is free in each cycle but for
+  `orders_are_lawful`, which is what the SAD promises of its orders to a context.
+- `sad.keys_rest`: the SAD with all that is around its contexts; it gives such orders alone, and no
+  order to the key stores and no write to registers or records reaches a bank in use. Its wrapper
+  drives every input of `SecurityAssociationDatabase` freely in each cycle: bus writes and commands,
+  packets that prove or commit, ticks, policy, the stores' busy lines, and the zeroise button.
+  Nothing is assumed of them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Cat, Const, Cover, Module, Value
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
 
+from hw.ipsec.layouts import BANK_WORDS, BankWord
 from hw.ipsec.sad import SecurityAssociationDatabase
-from hw.ipsec.sad_stage import BankScalars
+from hw.ipsec.sad_context import SadContext
+from hw.ipsec.sad_stage import BankSpis, RecordWrite
 from spec.registers import BY_NAME
-from spec.sa import BANKS, BankState, SadCommand
+from spec.sa import ALL_BANKS, BANKS, CONTEXTS, BankState, SadCommand
 from spec.suites import SUITES, Suite
-from verif.formal.harness import Inside, Wrapper, past
+from verif.formal.harness import Inside, Platform, Wrapper, past
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -28,33 +36,48 @@ _SCALARS = tuple(
         *(f"{way}_SEQ_{half}" for way in ("RX", "TX") for half in ("HI", "LO")),
     )
 )
-_READY_CYCLES = 125
-"""Of the script until a bank is READY."""
+_CLEARED_CYCLES = 56
+_READY_CYCLES = 226
+"""Of the script until all is cleared after power-on, and until a bank is READY."""
+_IN_USE = ("READY", "ACTIVE", "PROVEN", "RETIRING")
+_REST_CYCLES = 8
+"""As `verif.formal.prove_front` assumes."""
+_SETTLED = 6
+"""Cycles of an expansion after which no write of the bus is on its way."""
+_WORD_BITS = (BANK_WORDS - 1).bit_length()
+_NUMBERS = (
+    BankWord.TX_SEQ_HI,
+    BankWord.TX_SEQ_LO,
+    BankWord.AH_TX_SEQ_HI,
+    BankWord.AH_TX_SEQ_LO,
+)
+_LOADING = ("own", "other", "peer", "octets", "edge high", "edge low", "loaded")
+"""States of the walker on its way with a complete bank."""
 
 
 def staged(*, until: int, suite: Suite = Suite.ESP_AES_GCM_16_128) -> dict[int, dict[str, int]]:
     """A script of the bus: cleared after power-on, an SA is staged and made ready; then nothing.
 
-    The stores are never busy. At its end the bank A has been READY for a few cycles.
+    The stores are never busy. At its end the first bank has been READY for a few cycles.
     """
-    facts = SUITES[suite]
     words = [(name, 0, 0x1000 + n) for n, name in enumerate(_SCALARS)]
     words += [("STAGE_SUITE", 0, suite), ("STAGE_FLAGS", 0, 0)]
     words += [
-        (name, n, n) for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT")
-        for n in range(facts.key_octets // 4)
-    ]  # fmt: skip
+        (name, n, n)
+        for name in ("STAGE_KEY_IN", "STAGE_KEY_OUT")
+        for n in range(SUITES[suite].key_octets // 4)
+    ]
     script: dict[int, dict[str, int]] = {
-        40: {"command_stb": 1, "command": SadCommand.STAGE},
+        _CLEARED_CYCLES: {"command_stb": 1, "command": SadCommand.STAGE},
         **{
-            52 + n: {
+            _CLEARED_CYCLES + 12 + n: {
                 "stage_stb": 1,
                 "stage_address": BY_NAME[name].address + 4 * index,
                 "stage_data": value,
             }
             for n, (name, index, value) in enumerate(words)
         },
-        56 + len(words): {"command_stb": 1, "command": SadCommand.READY},
+        _CLEARED_CYCLES + 16 + len(words): {"command_stb": 1, "command": SadCommand.READY},
         until - 1: {},
     }
     return script
@@ -67,90 +90,145 @@ def _is(state: Value, *names: str) -> Value:
     return among
 
 
-class SadWrapper(Wrapper):
-    """The SAD with free inputs, and what its states may be, which every proof here rests on."""
+def orders_are_lawful(context: Any) -> list[tuple[Value, str]]:
+    """What the SAD promises of its orders to a context, and what each is called."""
+    states = [context.states[n] for n in range(BANKS)]
+    orders = Cat(context.stage_stb, context.unstage_stb, context.abort_stb)
+    staged = Cat(_is(state, "STAGED") for state in states)
+    chosen = [context.free == n for n in range(BANKS)]
+    may = Cat(
+        here & (_is(state, "STAGED") | (_is(state, "EMPTY") & ~staged.any()))
+        for here, state in zip(chosen, states, strict=True)
+    ).any()
+    pending = Cat(_is(state, "READY", "ACTIVE") for state in states).any()
+    return [
+        ((orders & (orders - 1))[: len(orders)] == 0, "two orders at once"),
+        (~orders.any() | ~context.by_packet, "an order in a packet's cycle"),
+        (~context.stage_stb | (may & ~pending), "a bank is staged in the place of another"),
+        (~context.stage_stb | ~context.ready_stb, "a bank is staged and made ready"),
+    ]
+
+
+def lawful(m: Module, states: list[Any]) -> None:
+    """Which states of a context there may be at once."""
+    for state in states:
+        m.d.comb += Assert(state <= BankState.RETIRING)
+    for names in (("STAGED", "READY", "ACTIVE", "RETIRING"), ("PROVEN",)):
+        m.d.comb += Assert(~(_is(states[0], *names) & _is(states[1], *names)))
+    # A bank retires because another is proven, which stays as long.
+    for n, state in enumerate(states):
+        m.d.comb += Assert(
+            ~_is(state, "RETIRING") | _is(states[1 - n], "PROVEN"), "one retires beside no other"
+        )
+
+
+class InhibitWrapper(Wrapper):
+    """A proven bank is there until another is proven or all is zeroised."""
 
     def body(self, m: Module, platform: Any) -> None:
-        self.dut = dut = SecurityAssociationDatabase(ack_ms=2, grace_ms=2, suites=tuple(SUITES))
-        self.inside = self.hold(m, dut)
+        dut = SadContext(ack_ms=2, grace_ms=2)
+        inside = self.hold(m, dut)
         self.free_inputs(m, dut)
-        self.states = [dut.states[n] for n in range(BANKS)]
-        self.state(m, dut, self.inside)
-
-    def state(self, m: Module, dut: Any, inside: Inside) -> None:
-        """What is stated."""
-        raise NotImplementedError
-
-    def lawful(self, m: Module) -> None:
-        """Which states there may be at once, and what the registers around them say then."""
-        inside, states = self.inside, self.states
-        for state in states:
-            m.d.comb += Assert(state <= BankState.RETIRING)
-        for one in range(BANKS):
-            for other in range(one):
-                pair = (states[one], states[other])
-                for names in (("STAGED", "READY", "ACTIVE", "RETIRING"), ("PROVEN",)):
-                    m.d.comb += Assert(~(_is(pair[0], *names) & _is(pair[1], *names)))
-        # A bank retires because another is proven, which stays as long.
-        for n, state in enumerate(states):
-            m.d.comb += Assert(~_is(state, "RETIRING") | _is(states[1 - n], "PROVEN"))
-        expanding = inside["expanding"]
-        m.d.comb += Assert(~expanding | Cat(_is(state, "STAGED") for state in states).any())
-        for n, state in enumerate(states):
-            # A bank whose slots are to be cleared has no keys yet, or no more.
-            m.d.comb += Assert(~inside[f"dirty_{n}"] | _is(state, "EMPTY", "STAGED"))
-            m.d.comb += Assert(~inside[f"wipe_{n}"] | inside[f"dirty_{n}"])
-        # A staged bank is expanded only once nothing is dirty, and nothing is cleared meanwhile.
-        m.d.comb += Assert(~expanding | ~(inside["dirty_0"] | inside["dirty_1"]))
-        m.d.comb += Assert(inside.state("work.work_state"))
-        m.d.comb += Assert(inside.state("numbers.numbers_state"))
-
-
-class InhibitWrapper(SadWrapper):
-    """A proven bank is there until another is proven or all is zeroised, and so are its keys."""
-
-    def state(self, m: Module, dut: Any, inside: Inside) -> None:
-        self.lawful(m)
-        clearing = inside.state("work.work_state", "zeroise", "zeroise started", "zeroising")
-        for n in range(BANKS):
-            with m.If(clearing & (inside["work.bank"] == n)):
-                m.d.comb += Assert(inside[f"dirty_{n}"])
-            with m.If(inside["expanding"] & ~clearing & ~inside.state("work.work_state", "idle")):
-                m.d.comb += Assert((inside["work.bank"] != n) | _is(self.states[n], "STAGED"))
+        m.d.comb += [Assume(so, text) for so, text in orders_are_lawful(dut)]
+        states = [dut.states[n] for n in range(BANKS)]
+        lawful(m, states)
 
         started = past(m, Const(1, 1), "started")
         zeroised = past(m, dut.zeroise_all, "zeroised")
-        for n, state in enumerate(self.states):
-            other = self.states[1 - n]
-            was_proven = past(m, _is(state, "PROVEN"), f"was_proven_{n}")
+        m.d.comb += Assert(dut.by_packet | ~(inside["proving"] | inside["committing"]))
+        for n, state in enumerate(states):
+            other = states[1 - n]
+            was = past(m, state, f"was_{n}")
             other_was = past(m, other, f"other_was_{n}")
-            proved = past(
-                m, past(m, dut.prove_stb & (dut.prove_bank == 1 - n), f"proves_{n}"), f"proved_{n}"
+            proves = dut.prove_stb & (dut.prove_bank == 1 - n)
+            proved = past(m, proves, f"proved_{n}", cycles=2)
+            m.d.comb += Assert(
+                past(m, proves, f"proves_{n}") == (inside["proving"] & (inside["proved"] == 1 - n))
             )
-            with m.If(started & was_proven & ~zeroised):
+            with m.If(started & _is(was, "PROVEN") & ~zeroised):
                 m.d.comb += Assert(
                     _is(state, "PROVEN") | (_is(state, "RETIRING") & _is(other, "PROVEN")),
                     "a proven bank is gone",
                 )
                 with m.If(~_is(state, "PROVEN")):
                     m.d.comb += Assert(proved & _is(other_was, "READY", "ACTIVE"))
-            # Its keys: no word, no expansion and no clearing goes to its slots.
-            keeps = _is(state, "PROVEN", "RETIRING", "ACTIVE", "READY")
-            self._keys_rest(m, dut, n, keeps)
-            # And what is kept of it here stays.
-            held = Cat(Value.cast(dut.banks[n][field]) for field in BankScalars.members)
-            kept = past(m, held, f"kept_{n}")
-            with m.If(started & past(m, keeps, f"kept_keys_{n}") & keeps):
-                m.d.comb += Assert(held == kept, "a bank in use has changed")
-        proven = Cat(_is(state, "PROVEN") for state in self.states)
-        # A bank is proven, and another is staged beside it.
+            # Nothing but its own way leads to a state.
+            with m.If(started & (state != was)):
+                ways = {
+                    "EMPTY": tuple(s.name for s in BankState if s.name != "EMPTY"),
+                    "STAGED": ("EMPTY",),
+                    "READY": ("STAGED",),
+                    "ACTIVE": ("READY",),
+                    "PROVEN": ("READY", "ACTIVE"),
+                    "RETIRING": ("PROVEN",),
+                }
+                for name, before in ways.items():
+                    with m.If(_is(state, name)):
+                        m.d.comb += Assert(_is(was, *before), "a way that there is not")
+            # Keys and record of a bank are cleared only after it was emptied, and then always.
+            with m.If(dut.wipe[n]):
+                m.d.comb += [
+                    Assert(zeroised | ~_is(was, "EMPTY", "PROVEN"), "the wipe of a bank in use"),
+                    Assert(_is(state, "EMPTY", "STAGED")),
+                    Assert(_is(state, "EMPTY") | _is(was, "STAGED")),
+                ]
+            with m.If(started & _is(state, "EMPTY") & ~_is(was, "EMPTY")):
+                m.d.comb += Assert(dut.wipe[n], "an emptied bank is not wiped")
+            # What the path sees: a cycle behind, and of another epoch once it stopped.
+            received = past(m, dut.receives[n], f"received_{n}")
+            epoch = past(m, dut.epoch[n], f"epoch_{n}")
+            with m.If(started):
+                m.d.comb += [
+                    Assert(~dut.receives[n] | ~_is(was, "EMPTY", "STAGED")),
+                    Assert(dut.receives[n] | ~_is(was, "ACTIVE", "PROVEN", "RETIRING")),
+                    Assert(
+                        dut.epoch[n] == (epoch + (received & ~dut.receives[n]))[: len(epoch)],
+                        "an epoch goes on, or does not",
+                    ),
+                ]
+        proven = Cat(_is(state, "PROVEN") for state in states)
+        # A bank is proven, and another is staged beside it; a bank retires beside another.
         m.d.comb += [
-            Cover(proven == 1),
-            Cover((proven == 1) & _is(self.states[1], "STAGED")),
+            Cover((proven == 1) & _is(states[1], "STAGED")),
+            Cover((proven == 2) & _is(states[0], "RETIRING") & ~inside["runs"]),
+            Cover((proven == 2) & _is(states[0], "EMPTY") & ~zeroised & dut.wipe[0]),
         ]
 
-    @staticmethod
-    def _keys_rest(m: Module, dut: Any, n: int, keeps: Value) -> None:
+
+class KeysRestWrapper(Wrapper):
+    """Around the contexts: lawful orders, and no order or write that reaches a bank in use.
+
+    Parameters
+    ----------
+    contexts : int
+        Contexts built in; fewer than all of them for covers and mutant alone, which are sooner
+        done so.
+    """
+
+    def __init__(self, *, contexts: int = CONTEXTS, **more: Any) -> None:
+        self._contexts = contexts
+        super().__init__(**more)
+
+    def body(self, m: Module, platform: Any) -> None:
+        self.dut = dut = SecurityAssociationDatabase(
+            ack_ms=2, grace_ms=2, suites=tuple(SUITES), contexts=self._contexts
+        )
+        # Of what is in the records nothing is known.
+        self.inside = inside = self.hold(m, dut, platform=Platform({ALL_BANKS * BANK_WORDS: []}))
+        self.free_inputs(m, dut)
+        contexts = [inside.components[f"context_{n}"] for n in range(self._contexts)]
+        self.states = [dut.states[n] for n in range(self._contexts * BANKS)]
+        self.keeps = [_is(state, *_IN_USE) for state in self.states]
+        for context in contexts:
+            lawful(m, [context.states[n] for n in range(BANKS)])
+            m.d.comb += [Assert(so, text) for so, text in orders_are_lawful(context)]
+        self._rest(m, dut, inside)
+        # All that is needed for a proven bank comes to pass.
+        m.d.comb += Cover(_is(self.states[0], "PROVEN") & dut.banks[0].receives)
+        self._invariants(m, dut, inside)
+
+    def _rest(self, m: Module, dut: Any, inside: Inside) -> None:
+        """What is claimed, of each bank in use."""
         orders = (
             (dut.key_write, 1),
             (dut.key_expand, 1),
@@ -159,31 +237,173 @@ class InhibitWrapper(SadWrapper):
             (dut.auth_expand, 2),
             (dut.auth_zeroise, 2),
         )
-        for order, low in orders:
+        started = past(m, Const(1, 1), "started")
+        enable, address = inside["records.$signature__en"], inside["records.$signature__addr"]
+        takes = inside.state("records.walker_state", "take")
+        is_number = Cat(address[:_WORD_BITS] == which for which in _NUMBERS).any()
+        # Since the last write that is not of an outbound number.
+        which = self.constant(m, range(self._contexts * BANKS), "which")
+        rests = Signal(range(_REST_CYCLES + 1), name="rests")
+        changes = enable & (address[_WORD_BITS:] == which) & ~(takes & is_number)
+        with m.If(changes):
+            m.d.sync += rests.eq(0)
+        with m.Elif(rests != _REST_CYCLES):
+            m.d.sync += rests.eq(rests + 1)
+        self.rests, self.which = rests, which
+        for n, keeps in enumerate(self.keeps):
             with m.If(keeps):
+                for order, low in orders:
+                    m.d.comb += Assert(
+                        ~(order.stb & (order.slot[low:] == n)),
+                        "an order to the keys of a bank in use",
+                    )
                 m.d.comb += Assert(
-                    ~(order.stb & (order.slot[low:] == n)), "an order to the keys of a bank in use"
+                    ~(enable & (address[_WORD_BITS:] == n)) | (takes & is_number),
+                    "a write to the record of a bank in use",
                 )
+            # And what is kept of it in registers stays.
+            held = Cat(Value.cast(dut.banks[n][field]) for field in BankSpis.members)
+            kept = past(m, held, f"kept_{n}")
+            with m.If(started & past(m, keeps, f"kept_keys_{n}") & keeps):
+                m.d.comb += Assert(held == kept, "a bank in use has changed")
+            # What the front relies upon: nor was its record written just before it receives.
+            with m.If((dut.banks[n].receives | keeps) & (which == n)):
+                m.d.comb += Assert(
+                    (rests == _REST_CYCLES) & ~changes, "a record changes as its bank receives"
+                )
+
+    def _invariants(self, m: Module, dut: Any, inside: Inside) -> None:
+        """What makes it inductive."""
+        built = range(self._contexts * BANKS)
+        states, keeps = self.states, self.keeps
+        is_staged = Cat(_is(state, "STAGED") for state in states)
+        expanding, has_record = inside["expanding"], inside["has_record"]
+        m.d.comb += [
+            Assert((is_staged & (is_staged - 1))[: len(states)] == 0, "two banks are staged"),
+            Assert(~expanding | is_staged.any()),
+        ]
+        since = Signal(range(_SETTLED + 1), name="since")
+        with m.If(~expanding):
+            m.d.sync += since.eq(0)
+        with m.Elif(since != _SETTLED):
+            m.d.sync += since.eq(since + 1)
+        settled = expanding & (since == _SETTLED)
+        wipe = Cat(inside.components[f"context_{n}"].wipe for n in range(self._contexts))
+        dirty, late_wipe = inside["dirty"], inside["late_wipe"]
+        wiping = inside["records.wiping"]
+        soiled = Signal(len(states), name="soiled")
+        m.d.comb += soiled.eq(wipe | dirty | late_wipe | wiping)
+        m.d.comb += [
+            Assert((late_wipe & ~dirty) == 0),
+            Assert(~wiping.any() | inside["wiping"]),
+            *(Assert(signal[len(states) :] == 0) for signal in (dirty, late_wipe, wiping)),
+            *(Assert(~soiled[n] | _is(states[n], "EMPTY", "STAGED")) for n in built),
+            Assert(~expanding | ((soiled & is_staged) == 0)),
+        ]
+        # The key stores: clearing for a dirty bank, expanding for the staged one.
+        clearing = inside.state("work.work_state", "zeroise", "zeroise started", "zeroising")
+        idle = inside.state("work.work_state", "idle")
+        at_work = ~clearing & ~idle
+        works_on = inside["work.bank"]
+        m.d.comb += [
+            Assert(inside.state("work.work_state")),
+            Assert(~clearing | dirty.bit_select(works_on, 1)),
+            Assert(~(settled & ~has_record) | ~at_work),
+            Assert(~has_record | ~expanding | (since == _SETTLED)),
+            Assert(~(at_work & expanding & has_record) | is_staged.bit_select(works_on, 1)),
+        ]
+        # So long is a complete record left alone before its bank is READY.
+        which, rests = self.which, self.rests
+        left = Signal(range(_REST_CYCLES + 1), name="left_alone")
+        with m.If(~(expanding & has_record)):
+            m.d.sync += left.eq(0)
+        with m.Elif(left != _REST_CYCLES):
+            m.d.sync += left.eq(left + 1)
+        m.d.comb += [
+            Assert((rests <= _REST_CYCLES) & (left <= _REST_CYCLES)),
+            Assert(~is_staged.bit_select(which, 1) | (rests >= left)),
+        ]
+        with m.If(at_work & expanding & has_record):
+            for step, cycles in enumerate((0, 3, 6, _REST_CYCLES)):
+                with m.If(inside["work.step"] == step):
+                    m.d.comb += Assert(left >= cycles)
+            with m.If(inside.state("work.work_state", "done")):
+                m.d.comb += Assert(left == _REST_CYCLES)
+        # The walker: at work for the staged bank, or it will go by an emptied bank first.
+        walker = "records.walker_state"
+        busy = inside.state(walker, *_LOADING)
+        item, at = inside["records.item"], inside["records.at"]
+        steps = Cat(*(inside[f"records.{name}"] for name in ("asks", "on_its_way", "came")))
+        reading = inside.state(walker, "send", "own", "other", "peer", "edge high", "edge low")
+        starts = expanding & ~has_record
+        m.d.comb += [
+            Assert(inside.state(walker)),
+            Assert((steps & (steps - 1)) == 0),
+            Assert(steps.any() == reading),
+            Assert(~inside.state(walker, "send") | (at < 9)),
+            Assert(~inside.state(walker, "own", "other") | (at < 3)),
+            Assert(~inside.state(walker, "peer", "octets", "take") | (at < 4)),
+            Assert(~busy | starts | wipe.any() | late_wipe.any() | wiping.any()),
+            Assert(~(starts & (item != 0)) | settled),
+            Assert(
+                ~(starts & inside.state(walker, "other", "peer", "octets", "loaded", "edge high"))
+                | settled
+                | wiping.any()
+                | late_wipe.any()
+            ),
+            Assert(~inside.state(walker, "wipe") | wiping.bit_select(inside["records.bank"], 1)),
+        ]
+        # Words on their way go to the staged bank, and there are none once it is expanded.
+        takes, writes = inside["stage.takes"], RecordWrite(inside["stage.record_write"])
+        waiting = RecordWrite(inside["records.waiting"])
+        in_use = Cat(keeps)
+        m.d.comb += [
+            Assert(~settled | ~(takes | dut.key_write.stb | dut.auth_write.stb | writes.stb)),
+            Assert(~(expanding & has_record) | ~waiting.stb),
+            *(
+                Assert(
+                    ~write.stb | ~in_use.bit_select(write.bank[: len(built).bit_length() - 1], 1)
+                )
+                for write in (writes, waiting)
+            ),
+            *(Assert(~write.stb | (write.bank < len(built))) for write in (writes, waiting)),
+        ]
 
 
 PROOFS = [
     Proof(
         name="sad.inhibit",
-        claim="A proven bank and its keys stay until another bank is proven or all is zeroised",
+        claim="A proven bank stays until another bank is proven or all is zeroised",
         wrapper=InhibitWrapper,
         method=Method.INDUCTION,
-        depth=12,
+        depth=4,
         mutant=Mutant(
-            "hw.ipsec.sad",
+            "hw.ipsec.sad_context",
             'with m.If(among(n, "STAGED", "READY", "ACTIVE")):\n'
             "                    m.d.sync += list(zeroise(n))",
             'with m.If(~among(n, "EMPTY")):\n                    m.d.sync += list(zeroise(n))',
             "ABORT empties a proven bank too",
         ),
-        scripted=lambda: InhibitWrapper(script=staged(until=_READY_CYCLES)),
+        cover_depth=30,
+        requirement="2",
+    ),
+    Proof(
+        name="sad.keys_rest",
+        claim="A context gets lawful orders alone; nothing but its own outbound numbers is written "
+        "to a bank in use, in registers, record or key stores",
+        wrapper=KeysRestWrapper,
+        method=Method.INDUCTION,
+        depth=12,
+        mutant=Mutant(
+            "hw.ipsec.sad",
+            "stage.open.eq(opened | (begins & ~waits)),",
+            "stage.open.eq(1),",
+            "what is written while no bank is staged goes to one in use",
+        ),
+        scripted=lambda: KeysRestWrapper(contexts=2, script=staged(until=_READY_CYCLES)),
         skip=_READY_CYCLES,
-        cover_depth=_READY_CYCLES + 20,
-        mutant_depth=_READY_CYCLES + 25,
+        cover_depth=_READY_CYCLES + 14,
+        mutant_depth=_READY_CYCLES + 10,
         requirement="2",
     ),
 ]

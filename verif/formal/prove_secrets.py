@@ -26,12 +26,14 @@ from hw.host.control import ControlRegisters
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
+from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa
 from hw.ipsec.sad import SecurityAssociationDatabase
+from hw.ipsec.sad_stage import RecordWrite
 from hw.nic import Nic
 from spec.registers import BY_NAME
-from spec.sa import BANKS
+from spec.sa import ALL_BANKS, SadCommand
 from spec.suites import built_in
-from verif.formal.harness import Platform, Wrapper, same_state
+from verif.formal.harness import Inside, Platform, Wrapper, past, same_state
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -40,14 +42,30 @@ _SECRETS = (
     *("STAGE_KEY_IN", "STAGE_KEY_OUT", "STAGE_SALT_IN", "STAGE_SALT_OUT"),
     *("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_OUT"),
 )
+_STAGED_CYCLES = 124
+"""From power-on until the SAD has cleared all, and staged a bank."""
+_SALTS = (BankWord.SALT_IN, BankWord.SALT_OUT)
+_WORD_BITS = (BANK_WORDS - 1).bit_length()
+_CHECKING = ("own", "other")
+_READING = ("send", *_CHECKING, "peer", "edge high", "edge low")
+"""States of the walker of the records in which it waits for a word."""
 _SLOTS = 2
 _CLEARED_CYCLES = 36
 """From power-on until the store has cleared them."""
 _OTHERS = (
-    *("prove_stb", "prove_bank", "commit_stb", "commit_spi", "commit_under"),
-    *("tx_stb", "tx_bank", "keys_busy", "auth_busy"),
+    *("prove_stb", "prove_bank", "asked_bank", "commit_stb", "commit_spi"),
+    *("read_stb", "read_address", "send_stb", "send_bank", "send_takes"),
+    *("keys_busy", "auth_busy"),
 )
 """What the rest of the NIC tells the SAD."""
+
+
+def _is_salt(place: Value) -> Value:
+    """A word of a record, or the place of one in the memory."""
+    among: Value = Const(0, 1)
+    for which in _SALTS:
+        among |= place[:_WORD_BITS] == which
+    return among
 
 
 def _is_secret(address: Value) -> Value:
@@ -89,26 +107,33 @@ class _HostSide(Elaboratable):
         return m
 
 
+def _staged() -> dict[int, dict[str, int]]:
+    """A script of the bus: once all is cleared after power-on, a bank is staged."""
+    command = {"addr": BY_NAME["SA_COMMAND"].address, "w_data": SadCommand.STAGE, "w_stb": 1}
+    return {_STAGED_CYCLES - 14: command, _STAGED_CYCLES - 1: {}}
+
+
 class BusWrapper(Wrapper):
     """Two host sides that differ in what is written to keys and salts."""
 
     def body(self, m: Module, platform: Any) -> None:
         sides = [_HostSide(), _HostSide()]
+        memories = [Platform(), Platform()]
         insides = [
-            self.hold(m, side, name, platform=Platform())
-            for side, name in zip(sides, ("one", "other"), strict=True)
+            self.hold(m, side, name, platform=memory)
+            for side, name, memory in zip(sides, ("one", "other"), memories, strict=True)
         ]
         bus = sides[0].nic.bus
         shared = [("addr", bus.addr), ("w_stb", bus.w_stb), ("r_stb", bus.r_stb)]
-        address = self.free(m, len(bus.addr), "addr")
-        word = self.free(m, 32, "w_data")
+        address = self.given(m, len(bus.addr), "addr")
+        word = self.given(m, 32, "w_data")
         other_word = self.free(m, 32, "other_w_data")
-        values = {name: self.free(m, len(signal), name) for name, signal in shared[1:]}
+        values = {name: self.given(m, len(signal), name) for name, signal in shared[1:]}
         packet = {
-            name: self.free(m, len(Value.cast(getattr(sides[0].sad, name))), name)
+            name: self.given(m, len(Value.cast(getattr(sides[0].sad, name))), name)
             for name in _OTHERS
         }
-        pins = {name: self.free(m, 1, name) for name in (*sides[0].pins, "tick_ms")}
+        pins = {name: self.given(m, 1, name) for name in (*sides[0].pins, "tick_ms")}
         counter = self.free(m, 32, "counter_value")
         power = self.free(m, 3, "power_order")
         for side, data in zip(
@@ -136,27 +161,99 @@ class BusWrapper(Wrapper):
                 ("sad.stage.word", "sad.stage.address"),
             )
         ]
-        salts = [name for name, _ in one.registers() if name.startswith("sad.stage.banks")]
+        records = self._records(m, insides, memories)
         ways = (
             *("control.bank.data", "sad.stage.word", "sad.stage.late", "sad.stage.high"),
             *("control.alive", "control.stop", "sad.is_large"),
             *("sad.stage.key_write", "sad.stage.auth_write"),
         )
-        same_state(m, one, other, but=(*ways, *salts))
+        same_state(m, one, other, but=(*ways, *records))
         for port in ("key_write", "auth_write"):
             orders = [getattr(side.sad, port) for side in sides]
             for field in ("stb", "slot", "index"):
                 m.d.comb += Assert(orders[0][field] == orders[1][field])
-        for n in range(BANKS):
-            pair = [side.sad.banks[n] for side in sides]
-            for field, _ in pair[0].shape():
-                if not field.startswith("salt_"):
-                    m.d.comb += Assert(Value.cast(pair[0][field]) == Value.cast(pair[1][field]))
-        m.d.comb += Cover(
-            (sides[0].sad.key_write.data != sides[1].sad.key_write.data)
-            & sides[0].sad.key_write.stb
-            & (bus.r_data != 0)
+        for n in range(ALL_BANKS):
+            pair = [Value.cast(side.sad.banks[n]) for side in sides]
+            m.d.comb += Assert(pair[0] == pair[1])
+        words = [side.sad.key_write for side in sides]
+        differs = words[0].stb & (words[0].data != words[1].data)
+        # Behind the word of a key the next address is read.
+        m.d.comb += Cover(past(m, differs, "differed") & (bus.r_data != 0))
+
+    def _records(self, m: Module, insides: list[Inside], memories: list[Platform]) -> list[str]:
+        """Words of records are equal but for salts; returns the registers that say so here."""
+        one = insides[0]
+        place = "sad.records."
+
+        def pair(name: str, layout: Any = None) -> list[Any]:
+            both = [inside[f"{place}{name}"] for inside in insides]
+            return both if layout is None else [layout(value) for value in both]
+
+        rows = [memory.rows[-1] for memory in memories]
+        assert len(rows[0]) == ALL_BANKS * BANK_WORDS
+        for n, (row, twin) in enumerate(zip(*rows, strict=True)):
+            if n % BANK_WORDS not in _SALTS:
+                m.d.comb += Assert(row == twin, "a record's word differs")
+        # On their way there.
+        writes = [RecordWrite(inside["sad.stage.record_write"]) for inside in insides]
+        for a, b in (writes, pair("waiting", RecordWrite)):
+            m.d.comb += [
+                *(Assert(a[name] == b[name]) for name in ("stb", "bank", "word")),
+                Assert((a.data == b.data) | ~a.stb | _is_salt(a.word)),
+            ]
+        # And back: what is read, by where it was read.
+        address = one[f"{place}read__addr"]
+        at_1 = past(m, address, "read_at")
+        at_2 = past(m, at_1, "word_at")
+        word, data = pair("word"), pair("memory.read__data")
+        m.d.comb += [
+            Assert((data[0] == data[1]) | _is_salt(at_1)),
+            Assert((word[0] == word[1]) | _is_salt(at_2)),
+        ]
+        sends = pair("sends", OutboundSa)
+        for name, _ in OutboundSa:
+            if name != "salt_out":
+                m.d.comb += Assert(Value.cast(sends[0][name]) == Value.cast(sends[1][name]))
+        # The walker: what it waits for is what it asked for, and no salt where it uses it.
+        state = one.state
+        walker = f"{place}walker_state"
+        at, wanted, bank = (one[place + name] for name in ("at", "place", "bank"))
+        steps = Cat(*(one[place + name] for name in ("asks", "on_its_way", "came")))
+        m.d.comb += [
+            Assert(state(walker)),
+            Assert((steps & (steps - 1)) == 0),
+            Assert(steps.any() == state(walker, *_READING)),
+            Assert(~one[f"{place}on_its_way"] | (at_1 == Cat(wanted, bank))),
+            Assert(~one[f"{place}came"] | (at_2 == Cat(wanted, bank))),
+            Assert(~state(walker, "own", "other") | (at < 3)),
+            Assert(~state(walker, "peer", "octets") | (at < 4)),
+            Assert(
+                ~state(walker, "peer", "octets")
+                | (wanted == BankWord.PEER_IP + at)
+                | (wanted == BankWord.PEER_IP6 + at)
+            ),
+            Assert(
+                ~state(walker, "edge high", "edge low") | (wanted[3:] == BankWord.RX_SEQ_HI >> 3)
+            ),
+            Assert(~state(walker, "edge high") | ~wanted[0]),
+        ]
+        order = (
+            *("SUITE", "FLAGS", "SPI_OUT", "AH_SPI_OUT", "SALT_OUT"),
+            *("TX_SEQ_LO", "TX_SEQ_HI", "AH_TX_SEQ_LO", "AH_TX_SEQ_HI"),
         )
+        for names, states in ((order, ("send",)), (("SUITE", "SPI_IN", "AH_SPI_IN"), _CHECKING)):
+            for n, name in enumerate(names):
+                with m.If(state(walker, *states) & (at == n)):
+                    m.d.comb += Assert(wanted == getattr(BankWord, name))
+        m.d.comb += Assert(~state(walker, "send") | (at < len(order)))
+        salts = [
+            name
+            for name, register in one.registers()
+            for n in range(len(rows[0]))
+            if n % BANK_WORDS in _SALTS and register is rows[0][n]
+        ]
+        ways = ("word", "memory.read__data", "waiting", "sends")
+        return [*salts, "sad.stage.record_write", *(place + name for name in ways)]
 
 
 class StoreWrapper(Wrapper):
@@ -211,8 +308,10 @@ PROOFS = [
             "r_data = Mux(is_counter, self.counter_value, self.data)",
             "the last word written is read from where there is no register",
         ),
-        cover_depth=30,
-        mutant_depth=12,
+        scripted=lambda: BusWrapper(script=_staged()),
+        skip=_STAGED_CYCLES,
+        cover_depth=_STAGED_CYCLES + 12,
+        mutant_depth=_STAGED_CYCLES + 10,
         requirement="4",
     ),
     Proof(
@@ -224,9 +323,9 @@ PROOFS = [
         depth=3,
         mutant=Mutant(
             "hw.crypto.key_store",
-            "self.busy.eq(self.zeroising | expansion.busy),",
-            "self.busy.eq(self.zeroising | expansion.busy | self.h.word[0]),",
-            "the store's busy line shows a bit of the word it reads",
+            "self.done.eq(expansion.done & ~abort),",
+            "self.done.eq((expansion.done & ~abort) | self.aes.word[0]),",
+            "the store's done line shows a bit of the word it reads",
         ),
         scripted=lambda: StoreWrapper(script={_CLEARED_CYCLES - 1: {}}),
         skip=_CLEARED_CYCLES,

@@ -12,7 +12,7 @@ from hw.ring import Ring
 from hw.stream import PacketBeat, SkidBuffer
 from hw.word_queue import WordQueue
 from verif.formal.contract import StreamContract, assume_contract
-from verif.formal.harness import Platform, Wrapper
+from verif.formal.harness import Platform, Wrapper, past
 from verif.formal.runner import Method, Mutant, Proof
 from verif.formal.scoreboard import Scoreboard
 
@@ -147,7 +147,7 @@ class ArbiterWrapper(Wrapper):
         for n, port in enumerate(ports):
             with m.If(moves[n]):
                 m.d.comb += Assert(Value.cast(dut.o.payload) == Value.cast(port.payload))
-        # A frame once begun is never interrupted, and the urgent one is first in between.
+        # A frame once begun is never interrupted, and one that is urgent waits for no other.
         owner, owned = Signal(), Signal()
         with m.If(moves.any()):
             m.d.sync += [owner.eq(moves[1]), owned.eq(~dut.o.payload.last)]
@@ -155,12 +155,15 @@ class ArbiterWrapper(Wrapper):
                 m.d.comb += Assert(moves[1] == owner)
         shown = Signal()  # a beat of `normal` is at `o`, and must stay
         m.d.sync += shown.eq(dut.o.valid & ~dut.o.ready)
-        with m.If(~owned & ~shown & dut.urgent.valid & dut.o.ready):
+        waited = past(m, dut.urgent.valid & ~dut.urgent.ready, "waited")
+        with m.If(~owned & ~shown & waited & dut.o.ready):
             m.d.comb += Assert(moves[0])
-        # Nobody waits for a source that has nothing to give, but within its frame.
-        with m.If(dut.o.ready & ~owned & ~dut.urgent.valid & dut.normal.valid):
+        # Nobody waits for a source that has nothing to give, but within its frame and a cycle.
+        free = ~owned & ~dut.urgent.valid
+        with m.If(dut.o.ready & free & past(m, free, "was_free") & dut.normal.valid):
             m.d.comb += Assert(moves[1])
-        holds = inside["holds_urgent"], inside["holds_normal"]
+        is_urgent, begun = inside["turn_urgent"], ~inside["between"]
+        holds = is_urgent & begun, ~is_urgent & begun
         m.d.comb += [
             Assert(~(holds[0] & holds[1])),
             Assert(~owned | (holds[0] == ~owner) & (holds[1] == owner)),
@@ -185,8 +188,8 @@ PROOFS = [
         depth=2,
         mutant=Mutant(
             "hw.stream",
-            "with m.Elif(self.i.valid & ~has_spare):",
-            "with m.Elif(self.i.valid):",
+            "with m.If(~has_spare):",
+            "with m.If(self.i.valid):",
             "the spare place is written twice",
         ),
         requirement="9",
@@ -229,8 +232,8 @@ PROOFS = [
         depth=3,
         mutant=Mutant(
             "hw.eth.arbiter",
-            "self.urgent.valid & ~holds_normal",
-            "self.urgent.valid",
+            "Mux(self.normal.valid, self.o.ready & self.normal.payload.last, between)",
+            "Mux(self.normal.valid, self.o.ready, between)",
             "an urgent frame breaks into another",
         ),
         requirement="7, 9",

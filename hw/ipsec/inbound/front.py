@@ -295,7 +295,7 @@ class InboundFront(wiring.Component):
             m.d.sync += [meta.eq(self.meta.payload), clear.eq(is_clear), refused.eq(0)]
             m.d.sync += bank.eq(self.meta.payload.bank)
         # Whether the bank receives is looked at when all of it was read: what is read of one that
-        # receives does not change.
+        # receives does not change. That it received then stays: the bank may be another SA's later.
         with m.If(reads[-1]):
             m.d.sync += [receives.eq(self.receives.bit_select(bank, 1)), epoch.eq(self.epoch[bank])]
         for n, which in enumerate(_WORDS):
