@@ -14,7 +14,7 @@ from verif.cocotb.nic_frames import SaKeys, Station
 from verif.cocotb.nic_pair import NicPair
 
 # From the last octet of a reset to the pin, by octets of the key and encapsulation.
-RESET_CYCLES = {(16, "none"): 202, (16, "udp"): 210, (32, "none"): 211, (32, "udp"): 211}
+RESET_CYCLES = {(16, "none"): 208, (16, "udp"): 216, (32, "none"): 217, (32, "udp"): 217}
 # From the first octet of a frame on the wire to its first towards the host, of any length.
 TO_HOST_CYCLES = {"another EtherType": 26, "TCP": 46, "UDP": 54, "UDP 4500": 58}
 # The other way, where no frame of the NIC's own is being sent.
