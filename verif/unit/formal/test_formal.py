@@ -168,7 +168,7 @@ def test_a_wrong_claim_is_not_proved() -> None:
     (proof,) = command.chosen(command.proofs(), ["streams.skid"])
     wrong = type(proof)(
         **{field: getattr(proof, field) for field in proof.__slots__}
-        | {"name": "test.wrong", "wrapper": WrongWrapper}
+        | {"name": "test.wrong", "wrapper": WrongWrapper, "depth": 5}
     )
     result = run(wrong, parts=("proof",))
     assert not result.ok
