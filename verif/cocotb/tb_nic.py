@@ -98,8 +98,13 @@ class Mixture:
         return self.station.protect(message)
 
     def forged(self) -> bytes:
-        """With the right SPI and a likely number, under a key of its own."""
-        liar = self.station.at(self.station.number + self.rng.choice([-90, -3, 0, 1, 900]))
+        """With the right SPI and a likely number, under a key of its own.
+
+        None at the window's left edge: what such a number means hangs on how many packets before it
+        are still under way.
+        """
+        number = self.station.number + self.rng.choice([-900, -3, 0, 1, 900])
+        liar = self.station.at(max(0, number))
         return liar.carry(liar.esp(self.rng.randbytes(20))[:-4] + self.rng.randbytes(4))
 
     def mutated(self) -> bytes:
