@@ -138,20 +138,20 @@ class BankRecords(wiring.Component):
         # A word of the walker: asked for where the inbound path asks for none, there two cycles
         # later.
         on_its_way = Signal()
-        with m.If(asks & ~self.read_stb):
-            m.d.sync += [asks.eq(0), on_its_way.eq(1)]
-        m.d.sync += came.eq(on_its_way)
-        with m.If(on_its_way):
-            m.d.sync += on_its_way.eq(0)
+        m.d.sync += [on_its_way.eq(asks & ~self.read_stb), came.eq(on_its_way)]
+        with m.If(~self.read_stb):
+            m.d.sync += asks.eq(0)
 
         # The walker writes first: an OS that writes without a pause must not keep back an answer.
         # One word waits for its turn meanwhile.
         puts = Signal()
         put_data = Signal(32)
         waiting = Signal.like(self.write)
-        given = Mux(waiting.stb, waiting.as_value(), self.write.as_value())
         turn = Signal.like(self.write)
-        m.d.comb += [turn.eq(given), self.lost.eq(puts & waiting.stb & self.write.stb)]
+        m.d.comb += [
+            turn.eq(Mux(waiting.stb, waiting.as_value(), self.write.as_value())),
+            self.lost.eq(puts & waiting.stb & self.write.stb),
+        ]
         with m.If(puts):
             m.d.comb += [
                 write.en.eq(1),
