@@ -13,6 +13,7 @@ DEVICE = "LFE5U-25F-6BG256C"
 SEED = 2
 CLOCKS = (
     Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
+    Clock("pll", r"pll_clk$", PACKET_HZ / 1e6),
     Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
     Clock("host_rx", r"host_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
 )

@@ -1,8 +1,8 @@
 """Clocks and resets of the board."""
 
-from amaranth.hdl import ClockSignal, Const, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
-from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.cdc import FFSynchronizer
 
 from boards.colorlight_5a_75b.platform import OSCILLATOR_HZ, PACKET_HZ
 
@@ -10,11 +10,16 @@ __all__ = ["PacketClock", "PhyReset"]
 
 
 class PacketClock(Elaboratable):
-    """Drives `sync` with 125 MHz from the oscillator; it is in reset until the PLL locks.
+    """Makes the clock domain `sync`: 125 MHz from the oscillator, at rest until the PLL has locked.
 
     The oscillator of 25 MHz times 5; the VCO runs at 625 MHz, within its 400 to 800 MHz.
 
-    Source: FPGA-TN-02200, ECP5 sysCLOCK PLL; divider and phase as `ecppll -i 25 -o 125` gives them.
+    `sync` has no reset. When the FPGA starts, its power-up reset (PUR) sets each flip-flop to its
+    initial value, and no edge comes before that is long over; so the wires to over nine thousand
+    reset inputs are free for other uses.
+
+    Source: FPGA-TN-02200, ECP5 sysCLOCK PLL (and DCCA, a clock switch that does not cut a pulse
+    short); divider and phase as `ecppll -i 25 -o 125` gives them.
     """
 
     DIVIDER = 5
@@ -24,7 +29,9 @@ class PacketClock(Elaboratable):
             raise ValueError(f"no PLL setting for {OSCILLATOR_HZ} to {PACKET_HZ} Hz")
         m = Module()
         m.submodules.oscillator = oscillator = io.Buffer("i", platform.request("clk25", dir="-"))
-        clock = ClockSignal("sync")
+        m.domains.sync = ClockDomain("sync", reset_less=True)
+        m.domains.pll = ClockDomain("pll", local=True, reset_less=True)
+        clock = ClockSignal("pll")
         locked = Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -63,7 +70,11 @@ class PacketClock(Elaboratable):
             o_CLKOP=clock,
             o_LOCK=locked,
         )
-        m.submodules.reset = ResetSynchronizer(~locked, domain="sync", stages=3)
+        runs = Signal()
+        m.submodules.lock = FFSynchronizer(locked, runs, o_domain="pll", stages=3)
+        m.submodules.gate = Instance(
+            "DCCA", i_CLKI=clock, i_CE=runs, o_CLKO=ClockSignal("sync")
+        )
         return m
 
 

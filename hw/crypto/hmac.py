@@ -21,6 +21,7 @@ from hw.crypto.sha256 import (
     Region,
     Sha256Core,
 )
+from hw.crypto.zeroise_queue import ZeroiseQueue
 from hw.stream import OctetSignature, SkidBuffer
 
 __all__ = [
@@ -541,10 +542,10 @@ class HmacUnit(wiring.Component):
     `done` pulses at the end. It waits for the message that lane 0 has under way. A strobe while
     `busy` is ignored.
 
-    *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the one
-    after `stb`, later by 24 for each one asked for before and not done; `zeroising` meanwhile.
-    Never lost, and an expansion of that slot writes nothing more and ends without `done`. After
-    reset all slots are zeroised. SEC: CRYPTO.ZEROISE.
+    *Zeroise*: the 24 words of the slot are overwritten in the 24 cycles that begin with the second
+    after `stb`; of several slots by `ZeroiseQueue`. Never lost, and an expansion of that slot
+    writes nothing more and ends without `done`. After reset all slots are zeroised.
+    SEC: CRYPTO.ZEROISE.
 
     There is no way out for a key or midstate. SEC: SAD.KEY_WRITE_ONLY.
 
@@ -655,9 +656,12 @@ class HmacUnit(wiring.Component):
             m.d.sync += [latch.eq(port.data), word.eq(latch)]
             m.d.comb += [port.addr.eq(lane.address), lane.data.eq(word)]
 
-        zeroise_slot = Signal(range(self._slots))
-        zeroise_index = Signal(range(KEPT_WORDS))
-        self._zeroise(m, zeroise_slot, zeroise_index)
+        m.submodules.zeroises = zeroises = ZeroiseQueue(slots=self._slots, words=KEPT_WORDS)
+        m.d.comb += [
+            zeroises.stb.eq(self.zeroise.stb),
+            zeroises.asked.eq(self.zeroise.slot),
+            self.zeroising.eq(zeroises.zeroising),
+        ]
 
         maker = lanes[0]
         expanding, expand_slot, aborted = Signal(), Signal(range(self._slots)), Signal()
@@ -681,9 +685,9 @@ class HmacUnit(wiring.Component):
                 m.d.sync += expand_sha_1.eq(self.expand.sha_1)
 
         # The write port: zeroise before the host before the expansion.
-        with m.If(self.zeroising):
+        with m.If(zeroises.runs):
             m.d.comb += [
-                writer.addr.eq(Cat(zeroise_index, zeroise_slot)),
+                writer.addr.eq(Cat(zeroises.index, zeroises.slot)),
                 writer.data.eq(0),
                 writer.en.eq(1),
             ]
@@ -691,7 +695,7 @@ class HmacUnit(wiring.Component):
             m.d.comb += [
                 writer.addr.eq(Cat(self.write.index, _Part.KEY, self.write.slot)),
                 writer.data.eq(self.write.data),
-                writer.en.eq(1),
+                writer.en.eq(~self.zeroising),
             ]
         with m.Else():
             m.d.comb += [
@@ -701,24 +705,3 @@ class HmacUnit(wiring.Component):
                 maker.store.taken.eq(1),
             ]
         return m
-
-    def _zeroise(self, m: Module, slot: Signal, index: Signal) -> None:
-        active, free = Signal(init=1), Signal()
-        pending = Signal(self._slots, init=(1 << self._slots) - 2)
-        begins = pending.any() | self.zeroise.stb
-        m.d.comb += self.zeroising.eq(active)
-        m.d.sync += [free.eq(index == KEPT_WORDS - 2), index.eq(index + 1)]
-        with m.If(free):  # no slot is under way, or its last word is written
-            m.d.sync += [
-                active.eq(begins),
-                free.eq(~begins),
-                slot.eq(self.zeroise.slot),
-                index.eq(0),
-            ]
-            for number in reversed(range(self._slots)):
-                with m.If(pending[number]):
-                    m.d.sync += slot.eq(number)
-        for number in range(self._slots):
-            asked = active & self.zeroise.stb & (self.zeroise.slot == number)
-            later = ~free | pending[:number].any()
-            m.d.sync += pending[number].eq((pending[number] & later) | asked)

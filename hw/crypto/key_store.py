@@ -18,6 +18,7 @@ from hw.crypto.aes import (
 )
 from hw.crypto.key_expansion import H_WORD, LANE_BITS, LANES, KeyExpansion, expand_layout
 from hw.crypto.tables import BLOCK_BITS
+from hw.crypto.zeroise_queue import ZeroiseQueue
 
 __all__ = ["HReadSignature", "KeyStore", "key_write_layout", "zeroise_layout"]
 
@@ -59,9 +60,9 @@ class KeyStore(wiring.Component):
     an H for encryption alone.
 
     *Zeroise*: the 16 words of the slot are overwritten with zeros in the 16 cycles that begin with
-    the second after `stb`, later by 17 for each other slot asked for before. `zeroising` is 1
-    meanwhile. Nothing delays it, strobes are never lost, and an expansion of the slot ends before
-    the first zero, without `done`. After reset all slots are zeroised. SEC: CRYPTO.ZEROISE.
+    the second after `stb`; of several slots by `ZeroiseQueue`. Nothing delays it, strobes are never
+    lost, and an expansion of the slot ends before the first zero, without `done`. After reset all
+    slots are zeroised. SEC: CRYPTO.ZEROISE.
 
     *Read*: there is no way to a key but into `AesCore` and `Ghash`. SEC: SAD.KEY_WRITE_ONLY. Words
     read while a slot is being written, expanded or zeroised are of no use, but do no harm.
@@ -130,11 +131,12 @@ class KeyStore(wiring.Component):
 
         self._serve_aes(m, aes_port, zero_word)
 
-        pending = Signal(self._slots, init=(1 << self._slots) - 1)
-        zeroises = Signal()
-        zeroise_slot = Signal(range(self._slots))
-        zeroise_index = Signal(range(SLOT_WORDS))
-        self._zeroise(m, pending, zeroises, zeroise_slot, zeroise_index)
+        m.submodules.zeroises = zeroises = ZeroiseQueue(slots=self._slots, words=SLOT_WORDS)
+        m.d.comb += [
+            zeroises.stb.eq(self.zeroise.stb),
+            zeroises.asked.eq(self.zeroise.slot),
+            self.zeroising.eq(zeroises.zeroising),
+        ]
 
         expansion = self._expand(m, side_port, zero_word)
         new = expansion.write
@@ -143,16 +145,16 @@ class KeyStore(wiring.Component):
         key = self.write
         key_octets = Cat(key.data.word_select(octet, 8) for octet in reversed(range(4)))
         m.d.comb += writer.data.eq(Mux(key.stb, key_octets, new.data).replicate(LANES))
-        with m.If(zeroises):
+        with m.If(zeroises.runs):
             m.d.comb += [
-                writer.addr.eq(Cat(zeroise_index, zeroise_slot)),
+                writer.addr.eq(Cat(zeroises.index, zeroises.slot)),
                 writer.data.eq(0),
                 writer.en.eq((1 << LANES) - 1),
             ]
         with m.Elif(key.stb):
             m.d.comb += [
                 writer.addr.eq(Cat(key.index[2], Const(0, 3), key.slot)),
-                writer.en.eq(1 << key.index[:2]),
+                writer.en.eq(Mux(self.zeroising, 0, 1 << key.index[:2])),
             ]
         with m.Else():
             m.d.comb += [
@@ -174,23 +176,6 @@ class KeyStore(wiring.Component):
         ]
         with m.If(self.aes.enable):
             m.d.sync += [latch.eq(port.data), word.eq(latch)]
-
-    def _zeroise(
-        self, m: Module, pending: Signal, runs: Signal, slot: Signal, index: Signal
-    ) -> None:
-        """One slot after another; all of the write port hangs on `runs`, so it is a register."""
-        m.d.comb += self.zeroising.eq(pending.any())
-        with m.If(runs):
-            m.d.sync += index.eq(index + 1)
-            with m.If(index == SLOT_WORDS - 1):
-                m.d.sync += [runs.eq(0), pending.bit_select(slot, 1).eq(0)]
-        with m.Else():
-            m.d.sync += runs.eq(self.zeroising)
-            for number in reversed(range(self._slots)):
-                with m.If(pending[number]):
-                    m.d.sync += slot.eq(number)
-        with m.If(self.zeroise.stb):
-            m.d.sync += pending.bit_select(self.zeroise.slot, 1).eq(1)
 
     def _expand(self, m: Module, port: memory.ReadPort, zero_word: int) -> KeyExpansion:
         expansion = KeyExpansion(slots=self._slots)

@@ -124,7 +124,7 @@ class BankRecords(wiring.Component):
         )
         write, read = memory.write_port(), memory.read_port(transparent_for=())
         word = Signal(32, reset_less=True)  # as the output register of block RAM is
-        at = Signal(range(len(_SENDS)))  # what is read, or written
+        at = Signal(range(len(_NUMBERS)))  # what is read, or written
         bank = Signal(_BANK)
         place = Signal(_WORD_BITS)
         asks, came = Signal(), Signal()
@@ -169,6 +169,11 @@ class BankRecords(wiring.Component):
             with m.If(waiting.stb):
                 m.d.sync += waiting.eq(self.write)
         m.d.sync += self.wiping.eq(self.wiping | self.wipe)
+        wipes, wiped = Signal(), Signal(_BANK)  # as `wiping` was a cycle ago
+        m.d.sync += wipes.eq(self.wiping.any())
+        for n in reversed(_BANK):
+            with m.If(self.wiping[n]):
+                m.d.sync += wiped.eq(n)
 
         # What protects a reply.
         sends = self.sends
@@ -178,6 +183,7 @@ class BankRecords(wiring.Component):
         both = sends.suite.protocol == Protocol.BOTH
         m.d.comb += [plus_one.eq(word + carry), is_last.eq(word.all())]
         takes = Signal()
+        sending = Signal(len(_SENDS))  # which word comes next: one flip-flop for each
         numbers = (
             (sends.tx_sequence, BankWord.TX_SEQ_LO, BankWord.TX_SEQ_HI, 1),
             (sends.ah_tx_sequence, BankWord.AH_TX_SEQ_LO, BankWord.AH_TX_SEQ_HI, both),
@@ -205,14 +211,11 @@ class BankRecords(wiring.Component):
         with m.FSM(name="walker"):
             with m.State("idle"):
                 m.d.sync += [at.eq(0), carry.eq(1), exhausted.eq(0)]
-                with m.If(self.wiping.any()):
-                    for n in reversed(_BANK):
-                        with m.If(self.wiping[n]):
-                            m.d.sync += bank.eq(n)
-                    m.d.sync += place.eq(0)
+                with m.If(wipes):
+                    m.d.sync += [bank.eq(wiped), place.eq(0), puts.eq(1)]
                     m.next = "wipe"
                 with m.Elif(self.send_stb):
-                    m.d.sync += takes.eq(self.send_takes)
+                    m.d.sync += [takes.eq(self.send_takes), sending.eq(1)]
                     ask(_SENDS[0], self.send_bank)
                     m.next = "send"
                 with m.Elif(self.start & ~self.finished):
@@ -230,39 +233,29 @@ class BankRecords(wiring.Component):
                             ask(Mux(half, BankWord.AH_RX_SEQ_HI, BankWord.RX_SEQ_HI), self.bank)
                             m.next = "edge high"
             with m.State("wipe"):
-                m.d.comb += puts.eq(1)
                 m.d.sync += place.eq(place + 1)
                 with m.If(place.all()):
-                    m.d.sync += self.wiping.eq(
-                        (self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe
-                    )
-                    m.next = "idle"
+                    m.d.sync += [
+                        puts.eq(0),
+                        self.wiping.eq((self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe),
+                    ]
+                    m.next = "pause"
             with m.State("send"):
                 with m.If(came):
-                    m.d.sync += at.eq(at + 1)
-                    with m.Switch(at):
-                        for n, which in enumerate(_SENDS):
-                            with m.Case(n):
-                                if n + 1 < len(_SENDS):
-                                    ask(_SENDS[n + 1], bank)
-                                self._take_word(m, which, word, plus_one)
-                    for _, low, high, counts in numbers:
-                        with m.If(at == _SENDS.index(low)):
-                            m.d.sync += [carry.eq(is_last), low_is_last.eq(is_last)]
-                        with m.If(at == _SENDS.index(high)):
-                            m.d.sync += carry.eq(1)
-                            with m.If(counts & low_is_last & (is_last | ~sends.esn)):
-                                m.d.sync += exhausted.eq(1)
-                    with m.If(at == len(_SENDS) - 1):
-                        m.d.sync += [at.eq(0), place.eq(_NUMBERS[0])]
+                    for n, following in enumerate(_SENDS[1:]):
+                        with m.If(sending[n]):
+                            ask(following, bank)
+                    with m.If(sending[-1]):
+                        m.d.sync += place.eq(_NUMBERS[0])
                         m.next = "taken"
             with m.State("taken"):
-                m.next = "take"
                 with m.If(exhausted | ~takes):
                     m.d.sync += [self.send_exhausted.eq(exhausted), self.send_done.eq(1)]
-                    m.next = "sent"
+                    m.next = "pause"
+                with m.Else():
+                    m.d.sync += puts.eq(1)
+                    m.next = "take"
             with m.State("take"):
-                m.d.comb += puts.eq(1)
                 with m.Switch(at[:2]):
                     for n in range(len(_NUMBERS)):
                         with m.Case(n):
@@ -272,9 +265,9 @@ class BankRecords(wiring.Component):
                             m.d.sync += place.eq(following)
                 m.d.sync += at.eq(at + 1)
                 with m.If(at == len(_NUMBERS) - 1):
-                    m.d.sync += [self.send_exhausted.eq(0), self.send_done.eq(1)]
-                    m.next = "sent"
-            with m.State("sent"):
+                    m.d.sync += [puts.eq(0), self.send_exhausted.eq(0), self.send_done.eq(1)]
+                    m.next = "pause"
+            with m.State("pause"):
                 m.next = "idle"
             with m.State("own"):
                 with m.If(came):
@@ -357,6 +350,19 @@ class BankRecords(wiring.Component):
                 with m.If(half | ~self.outer):
                     m.d.sync += self.finished.eq(self.start)
                 m.next = "idle"
+        # What protects a reply, as its words come.
+        with m.If(came):
+            m.d.sync += sending.eq(sending << 1)
+            for n, which in enumerate(_SENDS):
+                with m.If(sending[n]):
+                    self._take_word(m, which, word, plus_one)
+            for _, low, high, counts in numbers:
+                with m.If(sending[_SENDS.index(low)]):
+                    m.d.sync += [carry.eq(is_last), low_is_last.eq(is_last)]
+                with m.If(sending[_SENDS.index(high)]):
+                    m.d.sync += carry.eq(1)
+                    with m.If(counts & low_is_last & (is_last | ~sends.esn)):
+                        m.d.sync += exhausted.eq(1)
         with m.If(~self.start):
             m.d.sync += [item.eq(_Item.OWN), other.eq(0), self.is_free.eq(1), half.eq(0)]
         return m

@@ -194,20 +194,22 @@ class SecurityAssociationDatabase(wiring.Component):
         ]
 
         has_staged = Cat(context.has_staged for context in contexts)
-        any_staged = Signal()
+        any_staged, late_any_staged = Signal(), Signal()
         staged = Signal(_BANK)
+        done = Signal()
         m.d.comb += any_staged.eq(has_staged.any())
+        m.d.sync += late_any_staged.eq(any_staged & ~done)
         for number, context in enumerate(contexts):
             with m.If(context.has_staged):
-                m.d.comb += staged.eq(BANKS * number + context.staged)
+                m.d.sync += staged.eq(BANKS * number + context.staged)
 
         # What is written goes to the staged bank alone.
         begins = Signal()
-        opened, waits = Signal(), Signal()
+        opened, opens, waits = Signal(), Signal(), Signal()
         decides = Signal()  # a command may close it
         late_wipe = Signal(ALL_BANKS)
         m.d.sync += [
-            opened.eq(any_staged & ~self.busy & ~decides),
+            opened.eq(late_any_staged & ~self.busy & ~decides),
             begins.eq(0),
             # The registers after a write that came with the last of it.
             late_wipe.eq(wipe),
@@ -216,7 +218,7 @@ class SecurityAssociationDatabase(wiring.Component):
             stage.stb.eq(self.stage_stb),
             stage.address.eq(self.stage_address),
             stage.data.eq(self.stage_data),
-            stage.open.eq(opened | (begins & ~waits)),
+            stage.open.eq(opened),
             stage.bank.eq(staged),
             stage.clear.eq(begins),
             stage.wipe.eq(late_wipe),
@@ -268,41 +270,44 @@ class SecurityAssociationDatabase(wiring.Component):
                 m.d.sync += [self.result.eq(SadResult.BAD_SPI), expanding.eq(0)]
         with m.If(~expanding):
             m.d.sync += has_record.eq(0)
-        done = Signal()
         m.d.comb += done.eq(finished_stage & expanding)
         with m.If(done):
             m.d.sync += [self.result.eq(SadResult.OK), expanding.eq(0)]
-        with m.If(waits & ~self.busy):
-            m.d.sync += [waits.eq(0), self.result.eq(SadResult.OK)]
+        with m.If((waits & ~self.busy) | (opens & (opened | ~any_staged))):
+            m.d.sync += [waits.eq(0), opens.eq(0), self.result.eq(SadResult.OK)]
 
         # Commands of the agent: one waits until the last write is done, and the checks of it, and
-        # until the banks are as they were a cycle ago, which is what is told of them here.
-        by_packet, moved, was_zeroised, decided = Signal(), Signal(), Signal(), Signal()
+        # until the banks are as they were two cycles ago, which is what is told of them here.
+        by_packet, moved, was_moved, was_zeroised, decided = (Signal() for _ in range(5))
         chosen = Signal(_CONTEXT)
-        may_stage, was_staged, is_staged_here, may_expand = (Signal() for _ in range(4))
+        may_stage, is_staged_here, may_expand = (Signal() for _ in range(3))
         refusal = Signal.like(self.result)
         m.d.comb += [
-            by_packet.eq(Cat(context.by_packet for context in contexts).any()),
             moved.eq(
                 by_packet
                 | Cat(context.expired for context in contexts).any()
                 | (self.zeroise_all & ~was_zeroised)
             ),
-            may_stage.eq(Array(context.may_stage for context in contexts)[chosen]),
         ]
         m.d.sync += [
+            by_packet.eq(self.prove_stb | self.commit_stb),
+            was_moved.eq(moved),
             was_zeroised.eq(self.zeroise_all),
-            was_staged.eq(any_staged & ~done),
+            may_stage.eq(Array(context.may_stage for context in contexts)[chosen]),
             is_staged_here.eq(Array(has_staged)[chosen] & ~done),
             may_expand.eq(0),
             refusal.eq(SadResult.PENDING),
         ]
-        spoilt = Signal()  # a word was lost
+        spoils, spoilt = Signal(), Signal()  # a word was lost
         is_staged_word = self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
-        with m.If(records.lost | (self.stage_stb & any_staged & is_staged_word & ~stage.open)):
-            m.d.sync += spoilt.eq(1)
+        m.d.sync += spoils.eq(
+            records.lost
+            | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
+        )
         with m.If(begins):
             m.d.sync += spoilt.eq(0)
+        with m.Elif(spoils):
+            m.d.sync += spoilt.eq(1)
         with m.If(self.busy | spoilt):
             m.d.sync += refusal.eq(SadResult.BUSY)
         with m.Elif(~is_staged_here | ~stage.complete):
@@ -327,7 +332,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += decides.eq(has_command[-1])
         with m.If(~has_command[-1]):
             m.d.sync += has_command.eq(has_command << 1)
-        due = has_command[-1] & ~moved
+        due = has_command[-1] & ~moved & ~was_moved
         m.d.sync += [
             decided.eq(due & ~decided & ~self.command_stb),
             *(
@@ -346,9 +351,7 @@ class SecurityAssociationDatabase(wiring.Component):
             with m.If(~may_stage):
                 m.d.sync += self.result.eq(SadResult.BUSY)
             with m.Else():
-                m.d.sync += [begins.eq(1), self.result.eq(SadResult.OK)]
-                with m.If(was_staged):
-                    m.d.sync += [self.result.eq(SadResult.PENDING), waits.eq(1)]
+                m.d.sync += [begins.eq(1), self.result.eq(SadResult.PENDING), opens.eq(1)]
         with m.If(orders[SadCommand.READY] & ~by_packet):
             m.d.sync += self.result.eq(refusal)
             with m.If(may_expand):
@@ -364,6 +367,7 @@ class SecurityAssociationDatabase(wiring.Component):
                 has_command.eq(1),
                 self.result.eq(SadResult.PENDING),
                 waits.eq(0),
+                opens.eq(0),
             ]
         with m.If(self.zeroise_all):
             m.d.sync += expanding.eq(0)

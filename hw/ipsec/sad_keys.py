@@ -1,6 +1,6 @@
 """What the SAD has the key stores do: expand the keys of a bank, or clear its slots."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -73,13 +73,15 @@ class KeyWork(wiring.Component):
             self.auth_expand.sha_1.eq(needs.sha_1 & ~outer),
             self.auth_zeroise.slot.eq(auth_slot(bank, outbound, outer)),
         ]
+        unclean, dirty_bank = Signal(), Signal.like(bank)  # as `dirty` was a cycle ago
+        m.d.sync += unclean.eq(self.dirty.any())
+        for n in reversed(range(ALL_BANKS)):
+            with m.If(self.dirty[n]):
+                m.d.sync += dirty_bank.eq(n)
         with m.FSM(name="work"):
             with m.State("idle"):
-                m.d.sync += [step.eq(0), bank.eq(self.bank)]
-                with m.If(self.dirty.any()):
-                    for n in reversed(range(ALL_BANKS)):
-                        with m.If(self.dirty[n]):
-                            m.d.sync += bank.eq(n)
+                m.d.sync += [step.eq(0), bank.eq(Mux(unclean, dirty_bank, self.bank))]
+                with m.If(unclean):
                     m.next = "zeroise"
                 with m.Elif(self.expand):
                     m.next = "expand"
@@ -94,7 +96,9 @@ class KeyWork(wiring.Component):
                     m.next = "zeroise"
                     with m.If(step.all()):
                         m.d.comb += self.cleaned.eq(Cat(bank == n for n in range(ALL_BANKS)))
-                        m.next = "idle"
+                        m.next = "cleaned"
+            with m.State("cleaned"):
+                m.next = "idle"
             with m.State("expand"):
                 with m.If(self.expand):
                     m.d.comb += [
@@ -105,7 +109,7 @@ class KeyWork(wiring.Component):
             with m.State("expand started"):
                 m.next = "expanding"
             with m.State("expanding"):
-                with m.If(self.dirty.any() | ~self.expand):
+                with m.If(unclean | ~self.expand):
                     m.next = "idle"
                 with m.Elif(~busy):
                     m.d.sync += step.eq(step + 1)
@@ -114,6 +118,6 @@ class KeyWork(wiring.Component):
                         m.d.comb += self.expanded.eq(1)
                         m.next = "done"
             with m.State("done"):
-                with m.If(~self.expand | self.dirty.any()):
+                with m.If(~self.expand | unclean):
                     m.next = "idle"
         return m

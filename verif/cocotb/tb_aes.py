@@ -245,7 +245,7 @@ async def zeroise_empties_the_slot(dut):
         start = bench.cycle
         await bench.zeroise(slot)
         await bench.until(dut.zeroising, 0)
-        assert bench.cycle - start == 2 + SLOT_WORDS
+        assert bench.cycle - start == 3 + SLOT_WORDS
         assert await bench.both(slot, block) == blank
         kept[slot] = [0] * SLOT_WORDS
         assert {other: bench.stored(other) for other in kept} == kept
@@ -351,7 +351,7 @@ async def zeroise_aborts_expansion_behind_a_stalled_user(dut):
     await bench.cycles(600)
     assert (int(dut.done.value), int(dut.busy.value)) == (0, 1)
     await bench.zeroise(2)
-    assert await bench.until(dut.zeroising, 0) == SLOT_WORDS + 1
+    assert await bench.until(dut.zeroising, 0) == SLOT_WORDS + 2
     assert bench.stored(2) == [0] * SLOT_WORDS
     bench.result.backpressure = none()
     assert b"".join([await bench.answer() for _ in blocks_of(plain)]) == ecb(keys[0], plain)
@@ -421,7 +421,7 @@ async def reset_zeroises(dut, decrypt):
     await bench.strobe(dut.expand, EXPAND, slot=2, aes256=0, decrypt=decrypt)
     await bench.cycles(bench.rng.randrange(1, EXPAND_CYCLES[128, decrypt]))
     await bench.reset()
-    assert await bench.until(dut.busy, 0) == (SLOT_WORDS + 1) * bench.slots
+    assert await bench.until(dut.busy, 0) == (SLOT_WORDS + 2) * bench.slots
     assert all(bench.stored(slot) == [0] * SLOT_WORDS for slot in range(bench.slots))
     await bench.load(2, keys[2])
     assert await bench.encrypt(2, bytes(16), False) == ecb(keys[2], bytes(16))
