@@ -1,5 +1,7 @@
 """Adapter from `spec.headers` to gateware: fields captured off the wire, or laid out as octets."""
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 
 from spec.layout import Header
@@ -33,8 +35,10 @@ class HeaderCapture:
         except KeyError:
             raise AttributeError(f"field {name!r} is not captured") from None
 
-    def capture(self, m: Module, *, stb: Value, index: Value, octet: Value, start: int = 0) -> None:
-        """Takes `octet` as octet number `index - start` of the header in each cycle with `stb`."""
+    def capture(
+        self, m: Module, *, stb: Value, is_at: Callable[[int], Value], octet: Value
+    ) -> None:
+        """Takes `octet` in each cycle with `stb`, as the octet of the header that `is_at` names."""
         lanes: dict[int, list] = {}
         for name, signal in self._signals.items():
             begin = self._header.bit_offset(name)
@@ -46,7 +50,7 @@ class HeaderCapture:
                 source = octet[8 * number + 8 - end : 8 * number + 8 - first]
                 lanes.setdefault(number, []).append(target.eq(source))
         for number, statements in lanes.items():
-            with m.If(stb & (index == start + number)):
+            with m.If(stb & is_at(number)):
                 m.d.sync += statements
 
 

@@ -23,7 +23,7 @@ MIN_FRAME_OCTETS = 64
 class MacRx(wiring.Component):
     """Finds frames in what the PHY receives, checks their FCS and takes it off.
 
-    One octet per cycle; an octet leaves two cycles after the fifth octet behind it came. A frame
+    One octet per cycle; an octet leaves a cycle after the fifth octet behind it came. A frame
     may have any number of preamble octets, none included. It ends with `err` if its FCS is wrong,
     if the PHY told of an error, if it has fewer than 64 octets, or if nothing more of it came for
     `STALL_CYCLES` (the receive clock stopped). Of a burst with fewer than five octets behind the
@@ -62,45 +62,52 @@ class MacRx(wiring.Component):
         beat = self.i.payload
 
         take = Signal()
-        free = Signal()
         full = Signal()
+        emits = Signal()
+        is_silent = Signal()
         m.d.comb += [
-            free.eq(~out.i.valid | out.i.ready),
-            self.i.ready.eq(free),
-            take.eq(self.i.valid & free),
+            self.i.ready.eq(out.i.ready & ~is_silent),
+            take.eq(self.i.valid & self.i.ready),
             fcs.data.eq(beat.data),
+            out.i.valid.eq(emits & full),
+            out.i.payload.data.eq(held[-1]),
+            out.i.payload.first.eq(first),
         ]
-        with m.If(free):
-            m.d.sync += [
-                out.i.valid.eq(0),
-                out.i.payload.data.eq(held[-1]),
-                out.i.payload.first.eq(first),
-            ]
+        with m.If(out.i.valid & out.i.ready):
+            m.d.sync += first.eq(0)
         m.d.sync += self.bad_stb.eq(0)
-
-        def emit(last, err):
-            return [
-                out.i.valid.eq(1),
-                out.i.payload.last.eq(last),
-                out.i.payload.err.eq(err),
-                first.eq(0),
-            ]
 
         with m.FSM(name="mac_rx"):
             with m.State("PREAMBLE"):
                 m.d.comb += fcs.start.eq(1)
-                m.d.sync += [count.eq(0), full.eq(0), first.eq(1), error.eq(0), silent.eq(0)]
+                m.d.sync += [count.eq(0), full.eq(0), first.eq(1), error.eq(0)]
+                m.d.sync += [silent.eq(0), is_silent.eq(0)]
                 with m.If(take & beat.en):
                     with m.If(~beat.er & (beat.data == SFD)):
                         m.next = "FRAME"
                     with m.Elif(beat.er | (beat.data != PREAMBLE)):
                         m.next = "SKIP"
             with m.State("FRAME"):
-                m.d.comb += fcs.valid.eq(take & beat.en)
-                with m.If(take):
-                    m.d.sync += [silent.eq(0), error.eq(error | beat.er)]
-                with m.Elif(~self.i.valid):
+                m.d.comb += [
+                    fcs.valid.eq(take & beat.en),
+                    emits.eq(self.i.valid | is_silent),
+                    out.i.payload.last.eq(~beat.en | is_silent),
+                    out.i.payload.err.eq(
+                        is_silent
+                        | (
+                            ~beat.en
+                            & (error | beat.er | ~fcs.match_detected | (count != MIN_FRAME_OCTETS))
+                        )
+                    ),
+                ]
+                with m.If(self.i.valid):
+                    m.d.sync += silent.eq(0)
+                with m.Else():
                     m.d.sync += silent.eq(silent + 1)
+                    with m.If(silent == self.STALL_CYCLES - 2):
+                        m.d.sync += is_silent.eq(1)
+                with m.If(take):
+                    m.d.sync += error.eq(error | beat.er)
                 with m.If(take & beat.en):
                     m.d.sync += [
                         held[0].eq(beat.data),
@@ -109,24 +116,13 @@ class MacRx(wiring.Component):
                     ]
                     with m.If(count != MIN_FRAME_OCTETS):
                         m.d.sync += count.eq(count + 1)
-                    with m.If(full):
-                        m.d.sync += emit(0, 0)
-                stalled = free & ~self.i.valid & (silent == self.STALL_CYCLES - 1)
-                with m.If((take & ~beat.en) | stalled):
-                    bad = (
-                        error
-                        | (self.i.valid & beat.er)
-                        | stalled
-                        | ~fcs.match_detected
-                        | (count != MIN_FRAME_OCTETS)
-                    )
-                    with m.If(full):
-                        m.d.sync += emit(1, bad)
-                    m.d.sync += self.bad_stb.eq(bad)
+                with m.If(out.i.ready & (is_silent | (self.i.valid & ~beat.en))):
+                    m.d.sync += self.bad_stb.eq(out.i.payload.err)
                     m.next = "PREAMBLE"
-                    with m.If(stalled):
+                    with m.If(is_silent):
                         m.next = "SKIP"
             with m.State("SKIP"):
+                m.d.sync += is_silent.eq(0)
                 with m.If(take & ~beat.en):
                     m.next = "PREAMBLE"
         return m

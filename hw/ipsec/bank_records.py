@@ -1,7 +1,7 @@
 """The records of all banks in one memory, and whoever works with them."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,6 @@ __all__ = ["BankRecords"]
 _WORD_BITS = (BANK_WORDS - 1).bit_length()
 _BANK = range(ALL_BANKS)
 _DEPTH = ALL_BANKS * BANK_WORDS
-
 
 _NUMBERS = (
     BankWord.TX_SEQ_LO,
@@ -33,24 +32,27 @@ _SENDS = (
 _CHECKS = (BankWord.SUITE, BankWord.SPI_IN, BankWord.AH_SPI_IN)
 
 
-class _Item(enum.Enum):
-    """What is next to do with a complete record."""
-
-    OWN = 0
-    """Read its inbound SPIs."""
-    OTHERS = 1
-    """Compare them with those of another bank."""
-    PEER = 2
-    """Give the station's address to the classifier."""
-    WINDOWS = 3
-    """Give the right edges to the windows."""
+_Item = data.StructLayout(dict.fromkeys(("OWN", "OTHERS", "PEER", "WINDOWS"), 1))
+"""What is next to do with a complete record, one flip-flop for each: read its inbound SPIs; compare
+them with those of another bank; give the station's address to the classifier, and the right edges
+to the windows."""
+_FIRST_STATE = {"OWN": "OWN", "OTHERS": "OTHER", "PEER": "PEER", "WINDOWS": "EDGE_HIGH"}
+_WALK = data.StructLayout(
+    dict.fromkeys(
+        (
+            *("IDLE", "PAUSE", "WIPE", "SEND", "TAKEN", "TAKE"),
+            *("OWN", "OTHER", "PEER", "OCTETS", "EDGE_HIGH", "EDGE_LOW", "LOADED"),
+        ),
+        1,
+    )
+)
 
 
 class BankRecords(wiring.Component):
     """Keeps what was staged of each bank but its keys; counts its outbound numbers.
 
     The inbound path reads a word whenever it wants, two cycles later. All else is the walker's, one
-    thing after another: to clear the record of an emptied bank (34 cycles), to read what protects a
+    thing after another: to clear the record of an emptied bank (36 cycles), to read what protects a
     reply, or to bring a bank from its record to windows and classifier.
 
     Numbers: an outbound number is in the record before it is given away, so it is given once. The
@@ -194,7 +196,15 @@ class BankRecords(wiring.Component):
         other = Signal(_BANK)
         other_protocol = Signal(Protocol)
         same_spi, spi_is_outer = Signal(), Signal()
-        item = Signal(_Item)
+        # Of the word that came a cycle ago.
+        compared, is_spi, is_ah_spi, protocol = Signal(), Signal(), Signal(), Signal(Protocol)
+        m.d.sync += [
+            compared.eq(came),
+            is_spi.eq(own.spi_in == word),
+            is_ah_spi.eq(own.ah_spi_in == word),
+            protocol.eq(SuiteView(word[: SuiteView.size]).protocol),
+        ]
+        item = Signal(_Item, init={"OWN": 1})
         m.d.sync += [self.send_done.eq(0), self.finished.eq(0), self.load_stb.eq(0)]
         m.d.sync += self.peer_stb.eq(0)
         half = Signal()
@@ -205,151 +215,148 @@ class BankRecords(wiring.Component):
             self.load_index.eq(Cat(half, self.bank)),
         ]
 
-        def ask(which, of):
-            m.d.sync += [place.eq(which), bank.eq(of), asks.eq(1)]
+        # One flip-flop for each state, and sums of what each has to say about the next word.
+        walk = Signal(_WALK, init={"IDLE": 1})
 
-        with m.FSM(name="walker"):
-            with m.State("idle"):
-                m.d.sync += [at.eq(0), carry.eq(1), exhausted.eq(0)]
-                with m.If(wipes):
-                    m.d.sync += [bank.eq(wiped), place.eq(0), puts.eq(1)]
-                    m.next = "wipe"
-                with m.Elif(self.send_stb):
-                    m.d.sync += [takes.eq(self.send_takes), sending.eq(1)]
-                    ask(_SENDS[0], self.send_bank)
-                    m.next = "send"
-                with m.Elif(self.start & ~self.finished):
-                    with m.Switch(item):
-                        with m.Case(_Item.OWN):
-                            ask(_CHECKS[0], self.bank)
-                            m.next = "own"
-                        with m.Case(_Item.OTHERS):
-                            ask(_CHECKS[0], other)
-                            m.next = "other"
-                        with m.Case(_Item.PEER):
-                            ask(Mux(self.peer_v6, BankWord.PEER_IP6, BankWord.PEER_IP), self.bank)
-                            m.next = "peer"
-                        with m.Case(_Item.WINDOWS):
-                            ask(Mux(half, BankWord.AH_RX_SEQ_HI, BankWord.RX_SEQ_HI), self.bank)
-                            m.next = "edge high"
-            with m.State("wipe"):
-                m.d.sync += place.eq(place + 1)
-                with m.If(place.all()):
-                    m.d.sync += [
-                        puts.eq(0),
-                        self.wiping.eq((self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe),
-                    ]
-                    m.next = "pause"
-            with m.State("send"):
-                with m.If(came):
-                    for n, following in enumerate(_SENDS[1:]):
-                        with m.If(sending[n]):
-                            ask(following, bank)
-                    with m.If(sending[-1]):
-                        m.d.sync += place.eq(_NUMBERS[0])
-                        m.next = "taken"
-            with m.State("taken"):
-                with m.If(exhausted | ~takes):
-                    m.d.sync += [self.send_exhausted.eq(exhausted), self.send_done.eq(1)]
-                    m.next = "pause"
-                with m.Else():
-                    m.d.sync += puts.eq(1)
-                    m.next = "take"
-            with m.State("take"):
-                with m.Switch(at[:2]):
-                    for n in range(len(_NUMBERS)):
-                        with m.Case(n):
-                            number = numbers[n // 2][0]
-                            m.d.comb += put_data.eq(number[32:] if n % 2 else number[:32])
-                            following = _NUMBERS[(n + 1) % len(_NUMBERS)]
-                            m.d.sync += place.eq(following)
+        def goto(here, there):
+            m.d.sync += [walk[here].eq(0), walk[there].eq(1)]
+
+        begins = Signal(_Item)
+        checks = Signal()
+        m.d.comb += checks.eq(walk.IDLE & ~wipes & ~self.send_stb & self.start & ~self.finished)
+        m.d.comb += [begins[which].eq(checks & item[which]) for which in _FIRST_STATE]
+        followed = walk.OCTETS & octet_at.all() & self.peer_v6 & (at != 3)
+        asked = [
+            (walk.IDLE & ~wipes & self.send_stb, _SENDS[0]),
+            *((came & sending[n], following) for n, following in enumerate(_SENDS[1:])),
+            (begins.OWN | begins.OTHERS, _CHECKS[0]),
+            *((came & walk.OWN & (at == n), _CHECKS[n + 1]) for n in range(2)),
+            *((compared & walk.OTHER & (at == n), _CHECKS[n + 1]) for n in range(2)),
+            (begins.PEER, Mux(self.peer_v6, BankWord.PEER_IP6, BankWord.PEER_IP)),
+            (followed | (walk.EDGE_HIGH & came), place + 1),
+            (begins.WINDOWS, Mux(half, BankWord.AH_RX_SEQ_HI, BankWord.RX_SEQ_HI)),
+        ]
+        put = [
+            (came & sending[-1], _NUMBERS[0]),
+            *((walk.TAKE & (at == n), following) for n, following in enumerate(_NUMBERS[1:])),
+            (walk.WIPE, place + 1),
+        ]
+        following = Const(0, _WORD_BITS)
+        for condition, which in (*asked, *put):
+            following = following | Mux(condition, which, 0)
+        with m.If(Cat(condition for condition, _ in asked).any()):
+            m.d.sync += asks.eq(1)
+        with m.If(Cat(condition for condition, _ in (*asked, *put)).any() | walk.IDLE):
+            m.d.sync += place.eq(following)
+
+        # Which bank is chosen at the beginning of each part.
+        with m.If(walk.IDLE):
+            m.d.sync += [at.eq(0), carry.eq(1), exhausted.eq(0), takes.eq(self.send_takes)]
+            m.d.sync += bank.eq(Mux(item.OTHERS, other, self.bank))
+            with m.If(self.send_stb):
+                m.d.sync += bank.eq(self.send_bank)
+            with m.If(wipes):
+                m.d.sync += [bank.eq(wiped), puts.eq(1)]
+                goto("IDLE", "WIPE")
+            with m.Elif(self.send_stb):
+                m.d.sync += sending.eq(1)
+                goto("IDLE", "SEND")
+        for which, there in _FIRST_STATE.items():
+            with m.If(begins[which]):
+                goto("IDLE", there)
+        with m.If(walk.PAUSE):
+            goto("PAUSE", "IDLE")
+
+        with m.If(walk.WIPE & place.all()):
+            m.d.sync += [
+                puts.eq(0),
+                self.wiping.eq((self.wiping & ~Cat(bank == n for n in _BANK)) | self.wipe),
+            ]
+            goto("WIPE", "PAUSE")
+
+        with m.If(came & sending[-1]):
+            goto("SEND", "TAKEN")
+        with m.If(walk.TAKEN):
+            with m.If(exhausted | ~takes):
+                m.d.sync += [self.send_exhausted.eq(exhausted), self.send_done.eq(1)]
+                goto("TAKEN", "PAUSE")
+            with m.Else():
+                m.d.sync += puts.eq(1)
+                goto("TAKEN", "TAKE")
+        halves = [half for number, *_ in numbers for half in (number[:32], number[32:])]
+        with m.If(walk.TAKE):
+            m.d.comb += put_data.eq(Array(halves)[at])
+            m.d.sync += at.eq(at + 1)
+            with m.If(at.all()):
+                m.d.sync += [puts.eq(0), self.send_exhausted.eq(0), self.send_done.eq(1)]
+                goto("TAKE", "PAUSE")
+
+        with m.If(walk.OWN & came):
+            m.d.sync += at.eq(at + 1)
+            with m.Switch(at):
+                with m.Case(0):
+                    m.d.sync += own.protocol.eq(SuiteView(word[: SuiteView.size]).protocol)
+                with m.Case(1):
+                    m.d.sync += own.spi_in.eq(word)
+                with m.Default():
+                    m.d.sync += [own.ah_spi_in.eq(word), item.OWN.eq(0), item.OTHERS.eq(1)]
+                    goto("OWN", "IDLE")
+
+        own_ah, own_both = (own.protocol == what for what in (Protocol.AH, Protocol.BOTH))
+        is_ah, is_both = (other_protocol == what for what in (Protocol.AH, Protocol.BOTH))
+        clashes = Signal()
+        m.d.comb += clashes.eq(
+            (same_spi & (own_ah == is_ah))
+            | (spi_is_outer & own_both & is_ah)
+            | (is_ah_spi & own_both & is_both)
+            | (is_spi & own_ah & is_both)
+        )
+        with m.If(walk.OTHER & compared):
+            m.d.sync += at.eq(at + 1)
+            with m.Switch(at):
+                with m.Case(0):
+                    m.d.sync += other_protocol.eq(protocol)
+                with m.Case(1):
+                    m.d.sync += [same_spi.eq(is_spi), spi_is_outer.eq(is_ah_spi)]
+                with m.Default():
+                    with m.If(clashes & (other != self.bank) & self.nonempty.bit_select(other, 1)):
+                        m.d.sync += self.is_free.eq(0)
+                    m.d.sync += other.eq(other + 1)
+                    with m.If(other == ALL_BANKS - 1):
+                        m.d.sync += [item.OTHERS.eq(0), item.PEER.eq(1)]
+                    goto("OTHER", "IDLE")
+
+        with m.If(walk.PEER & came):
+            m.d.sync += [octets.eq(word), octet_at.eq(0)]
+            goto("PEER", "OCTETS")
+        with m.If(walk.OCTETS):
+            m.d.sync += [
+                octets.eq(octets << 8),
+                octet_at.eq(octet_at + 1),
+                self.peer_stb.eq(1),
+                self.peer_octet.eq(octets[24:]),
+                self.peer_index.eq(Cat(octet_at, Mux(self.peer_v6, at, 3))),
+            ]
+            with m.If(octet_at.all()):
                 m.d.sync += at.eq(at + 1)
-                with m.If(at == len(_NUMBERS) - 1):
-                    m.d.sync += [puts.eq(0), self.send_exhausted.eq(0), self.send_done.eq(1)]
-                    m.next = "pause"
-            with m.State("pause"):
-                m.next = "idle"
-            with m.State("own"):
-                with m.If(came):
-                    m.d.sync += at.eq(at + 1)
-                    with m.Switch(at):
-                        with m.Case(0):
-                            m.d.sync += own.protocol.eq(SuiteView(word[: SuiteView.size]).protocol)
-                            ask(_CHECKS[1], self.bank)
-                        with m.Case(1):
-                            m.d.sync += own.spi_in.eq(word)
-                            ask(_CHECKS[2], self.bank)
-                        with m.Default():
-                            m.d.sync += [own.ah_spi_in.eq(word), item.eq(_Item.OTHERS)]
-                            m.next = "idle"
-            with m.State("other"):
-                own_ah, own_both = (own.protocol == what for what in (Protocol.AH, Protocol.BOTH))
-                is_ah = other_protocol == Protocol.AH
-                is_both = other_protocol == Protocol.BOTH
-                clashes = Signal()
-                with m.If(came):
-                    m.d.sync += at.eq(at + 1)
-                    with m.Switch(at):
-                        with m.Case(0):
-                            m.d.sync += other_protocol.eq(
-                                SuiteView(word[: SuiteView.size]).protocol
-                            )
-                            ask(_CHECKS[1], other)
-                        with m.Case(1):
-                            m.d.sync += [
-                                same_spi.eq(own.spi_in == word),
-                                spi_is_outer.eq(own.ah_spi_in == word),
-                            ]
-                            ask(_CHECKS[2], other)
-                        with m.Default():
-                            m.d.comb += clashes.eq(
-                                (same_spi & (own_ah == is_ah))
-                                | (spi_is_outer & own_both & is_ah)
-                                | ((own.ah_spi_in == word) & own_both & is_both)
-                                | ((own.spi_in == word) & own_ah & is_both)
-                            )
-                            with m.If(
-                                clashes & (other != self.bank) & self.nonempty.bit_select(other, 1)
-                            ):
-                                m.d.sync += self.is_free.eq(0)
-                            m.d.sync += other.eq(other + 1)
-                            with m.If(other == ALL_BANKS - 1):
-                                m.d.sync += item.eq(_Item.PEER)
-                            m.next = "idle"
-            with m.State("peer"):
-                with m.If(came):
-                    m.d.sync += [octets.eq(word), octet_at.eq(0)]
-                    m.next = "octets"
-            with m.State("octets"):
-                m.d.sync += [
-                    octets.eq(octets << 8),
-                    octet_at.eq(octet_at + 1),
-                    self.peer_stb.eq(1),
-                    self.peer_octet.eq(octets[24:]),
-                    self.peer_index.eq(Cat(octet_at, Mux(self.peer_v6, at[:2], 3))),
-                ]
-                with m.If(octet_at.all()):
-                    m.d.sync += at.eq(at + 1)
-                    with m.If(self.peer_v6 & (at != 3)):
-                        ask(place + 1, self.bank)
-                        m.next = "peer"
-                    with m.Else():
-                        m.d.sync += item.eq(_Item.WINDOWS)
-                        m.next = "idle"
-            with m.State("edge high"):
-                with m.If(came):
-                    m.d.sync += self.load_edge[32:].eq(word)
-                    ask(place + 1, self.bank)
-                    m.next = "edge low"
-            with m.State("edge low"):
-                with m.If(came):
-                    m.d.sync += [self.load_edge[:32].eq(word), self.load_stb.eq(self.start)]
-                    m.next = "loaded"
-            with m.State("loaded"):
-                m.d.sync += half.eq(1)
-                with m.If(half | ~self.outer):
-                    m.d.sync += self.finished.eq(self.start)
-                m.next = "idle"
+                with m.If(followed):
+                    goto("OCTETS", "PEER")
+                with m.Else():
+                    m.d.sync += [item.PEER.eq(0), item.WINDOWS.eq(1)]
+                    goto("OCTETS", "IDLE")
+
+        with m.If(walk.EDGE_HIGH & came):
+            m.d.sync += self.load_edge[32:].eq(word)
+            goto("EDGE_HIGH", "EDGE_LOW")
+        with m.If(walk.EDGE_LOW & came):
+            m.d.sync += [self.load_edge[:32].eq(word), self.load_stb.eq(self.start)]
+            goto("EDGE_LOW", "LOADED")
+        with m.If(walk.LOADED):
+            m.d.sync += half.eq(1)
+            with m.If(half | ~self.outer):
+                m.d.sync += self.finished.eq(self.start)
+            goto("LOADED", "IDLE")
+
         # What protects a reply, as its words come.
         with m.If(came):
             m.d.sync += sending.eq(sending << 1)
@@ -364,7 +371,12 @@ class BankRecords(wiring.Component):
                     with m.If(counts & low_is_last & (is_last | ~sends.esn)):
                         m.d.sync += exhausted.eq(1)
         with m.If(~self.start):
-            m.d.sync += [item.eq(_Item.OWN), other.eq(0), self.is_free.eq(1), half.eq(0)]
+            m.d.sync += [
+                item.eq(_Item.const({"OWN": 1})),
+                other.eq(0),
+                self.is_free.eq(1),
+                half.eq(0),
+            ]
         return m
 
     def _take_word(self, m, which, word, plus_one):

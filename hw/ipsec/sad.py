@@ -273,13 +273,16 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += done.eq(finished_stage & expanding)
         with m.If(done):
             m.d.sync += [self.result.eq(SadResult.OK), expanding.eq(0)]
-        with m.If((waits & ~self.busy) | (opens & (opened | ~any_staged))):
+        closed = Signal()  # zeroised before it was open
+        m.d.sync += closed.eq(opens & ~any_staged)
+        with m.If((waits & ~self.busy) | (opens & (opened | closed))):
             m.d.sync += [waits.eq(0), opens.eq(0), self.result.eq(SadResult.OK)]
 
         # Commands of the agent: one waits until the last write is done, and the checks of it, and
         # until the banks are as they were two cycles ago, which is what is told of them here.
         by_packet, moved, was_moved, was_zeroised, decided = (Signal() for _ in range(5))
         chosen = Signal(_CONTEXT)
+        is_chosen = Signal(CONTEXTS)  # the same, one flip-flop for each
         may_stage, is_staged_here, may_expand = (Signal() for _ in range(3))
         refusal = Signal.like(self.result)
         m.d.comb += [
@@ -301,8 +304,7 @@ class SecurityAssociationDatabase(wiring.Component):
         spoils, spoilt = Signal(), Signal()  # a word was lost
         is_staged_word = self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
         m.d.sync += spoils.eq(
-            records.lost
-            | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
+            records.lost | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
         )
         with m.If(begins):
             m.d.sync += spoilt.eq(0)
@@ -364,6 +366,7 @@ class SecurityAssociationDatabase(wiring.Component):
             m.d.sync += [
                 command.eq(self.command),
                 chosen.eq(self.context),
+                is_chosen.eq(1 << self.context),
                 has_command.eq(1),
                 self.result.eq(SadResult.PENDING),
                 waits.eq(0),
@@ -399,9 +402,9 @@ class SecurityAssociationDatabase(wiring.Component):
                 context.busy.eq(self.busy),
                 context.station_authorised.eq(self.station_authorised),
                 context.zeroise_all.eq(self.zeroise_all),
-                context.stage_stb.eq(does_stage & (chosen == number)),
-                context.unstage_stb.eq(does_stage & (chosen != number)),
-                context.abort_stb.eq(does_abort & (chosen == number)),
+                context.stage_stb.eq(does_stage & is_chosen[number]),
+                context.unstage_stb.eq(does_stage & ~is_chosen[number]),
+                context.abort_stb.eq(does_abort & is_chosen[number]),
                 context.ready_stb.eq(done & context.has_staged),
                 context.prove_stb.eq(self.prove_stb & (self.prove_bank[1:] == number)),
                 context.prove_bank.eq(self.prove_bank[0]),

@@ -233,16 +233,18 @@ class ReplayWindow(wiring.Component):
         ]
         m.d.comb += leaves_block.eq(~is_inside & (is_far | (number_block != edge_block)))
         m.d.comb += seen_write.addr.eq(Cat(place[bit_bits:], index))
+        due, next_load = Signal(), Signal.like(index)  # as `pending` was a cycle ago
+        m.d.sync += due.eq(pending.any())
+        for number in reversed(range(self._windows)):
+            with m.If(pending[number]):
+                m.d.sync += next_load.eq(number)
         with m.FSM(name="operation"):
             with m.State("IDLE"):
                 with m.If(loads):
-                    for number in reversed(range(self._windows)):
-                        with m.If(pending[number]):
-                            m.d.sync += [
-                                index.eq(number),
-                                pending.eq(pending & ~(1 << number)),
-                            ]
-                    m.next = "LOAD"
+                    m.d.sync += index.eq(next_load)
+                    with m.If(due):
+                        m.d.sync += pending.bit_select(next_load, 1).eq(0)
+                        m.next = "LOAD"
                 with m.Elif(take):
                     m.d.sync += free.eq(0)
                     m.next = "FIND"

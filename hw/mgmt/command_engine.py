@@ -91,7 +91,12 @@ class CommandEngine(wiring.Component):
         m.d.sync += [taken.eq(takes), octet.eq(self.i.payload.data)]
         start = 1
         for capture, count_of in captures:
-            capture.capture(m, stb=taken & ~beyond, index=place, octet=octet, start=start)
+            capture.capture(
+                m,
+                stb=taken & ~beyond,
+                is_at=lambda number, start=start: place == start + number,
+                octet=octet,
+            )
             start += count_of
         with m.If(takes):
             m.d.sync += at.eq(at + 1)

@@ -171,8 +171,8 @@ class FrameParser(wiring.Component):
                 m.d.sync += hold.eq(1)
 
         walk = Signal(_WALK, init={"ETHERNET": 1})
-        is_first, is_second = Signal(init=1), Signal()  # of its header
         at = Signal(6)  # the last one stands for all that follow
+        is_at = Signal(IPV6.octets, init=1)  # the same, one flip-flop for each
         last = Signal()  # of its header
         turn = Signal()  # an octet that is the last of its header, as it passes
         left = Signal(10)  # octets of its header behind this one, and _LEFT_AT_END more
@@ -183,14 +183,16 @@ class FrameParser(wiring.Component):
             for name in names:
                 m.d.comb += self.fields[header.name][name].eq(getattr(captures[header], name))
         for header, place in _CAPTURED_AT.items():
-            captures[header].capture(m, stb=valid & walk[place], index=at, octet=octet)
+            captures[header].capture(
+                m, stb=valid & walk[place], is_at=is_at.__getitem__, octet=octet
+            )
         in_network = walk.ETHERNET | walk.VLAN
         in_chain = walk.EXTENSION
 
         # Where a header ends is known two octets earlier.
         ends, soon = Signal(), Signal()
         for place, octets in _FIXED_OCTETS.items():
-            with m.If(walk[place] & (at == octets - 3)):
+            with m.If(walk[place] & is_at[octets - 3]):
                 m.d.comb += ends.eq(1)
         for place, rest in _LEFT_AT_END.items():
             with m.If(walk[place] & (left == rest + 2)):
@@ -213,9 +215,9 @@ class FrameParser(wiring.Component):
         with m.If(
             valid
             & (
-                (walk.IPV4 & (at == IPV4.octet_offset("protocol")))
-                | (walk.IPV6 & (at == IPV6.octet_offset("next_header")))
-                | (in_chain & is_first)
+                (walk.IPV4 & is_at[IPV4.octet_offset("protocol")])
+                | (walk.IPV6 & is_at[IPV6.octet_offset("next_header")])
+                | (in_chain & is_at[0])
             )
         ):
             m.d.sync += protocol.eq(octet)
@@ -255,9 +257,9 @@ class FrameParser(wiring.Component):
         with m.If(valid & ~at.all()):
             m.d.sync += at.eq(at + 1)
         with m.If(valid):
-            m.d.sync += [is_first.eq(0), is_second.eq(is_first)]
+            m.d.sync += is_at.eq(is_at << 1)
         with m.If(turn | clear):
-            m.d.sync += [at.eq(0), is_first.eq(1), is_second.eq(0)]
+            m.d.sync += [at.eq(0), is_at.eq(1)]
         too_long = Signal()
         more_tags = in_network & type_is_tag & (known.tags != headers.VLAN_TAGS_MAX)
         with m.If(turn):
@@ -278,11 +280,11 @@ class FrameParser(wiring.Component):
         with m.If(valid):
             with m.If(walk.OPTIONS | walk.AH_REST | in_chain):
                 m.d.sync += left.eq(left - 1)
-            with m.If(walk.IPV4 & is_first):
+            with m.If(walk.IPV4 & is_at[0]):
                 m.d.sync += left.eq(Cat(Const(0b11, 2), octet[:4]))
-            with m.If(walk.AH & is_second):
+            with m.If(walk.AH & is_at[1]):
                 m.d.sync += left.eq(Cat(Const(0b11, 2), octet))
-            with m.If(in_chain & is_second):
+            with m.If(in_chain & is_at[1]):
                 m.d.sync += left.eq(Cat(Const(0b101, 3), Mux(in_fragment, 0, octet[:4])))
         with m.If(clear):
             m.d.sync += left.eq(0)
@@ -340,9 +342,9 @@ class FrameParser(wiring.Component):
             too_long.eq((counts & is_huge) | (counted & (units > _UNITS_MAX))),
         ]
         m.d.sync += [
-            counts.eq(valid & in_chain & is_second),
+            counts.eq(valid & in_chain & is_at[1]),
             counted.eq(counts),
-            routes.eq(valid & in_chain & in_routing & (at == _SEGMENTS_LEFT) & ~is_zero),
+            routes.eq(valid & in_chain & in_routing & is_at[_SEGMENTS_LEFT] & ~is_zero),
             more.eq(Mux(in_fragment, 1, octet[:4] + 1)),
             is_huge.eq(~in_fragment & (octet[4:] != 0)),
         ]
@@ -352,13 +354,13 @@ class FrameParser(wiring.Component):
             m.d.sync += units.eq(units.init)
         with m.If(
             too_long
-            | (in_chain & is_first & options.fault)  # of the header before
+            | (in_chain & is_at[0] & options.fault)  # of the header before
             | routes
         ):
             m.d.sync += chain_fault.eq(1)
         with m.If(turn & (walk.IPV6 | in_chain)):
             m.d.sync += known.header_octets.eq(units << 3)
-        with m.If(valid & walk.IPV4 & is_first):
+        with m.If(valid & walk.IPV4 & is_at[0]):
             m.d.sync += known.header_octets.eq(octet[:4] << 2)
         with m.If(turn & in_chain & in_fragment):
             m.d.sync += known.fragment.eq(1)
@@ -380,7 +382,7 @@ class FrameParser(wiring.Component):
             options.v6.eq(known.v6),
             options.last.eq(last),
             options.begin.eq(
-                (turn & walk.IPV4 & more_words) | (valid & in_chain & in_options & is_second)
+                (turn & walk.IPV4 & more_words) | (valid & in_chain & in_options & is_at[1])
             ),
         ]
 
@@ -423,10 +425,10 @@ class FrameParser(wiring.Component):
         with m.If(valid):
             m.d.sync += fixed.eq(0)
             for offset in (1, 6, 7, 8, 10, 11):
-                with m.If(walk.IPV4 & (at == offset - 1)):
+                with m.If(walk.IPV4 & is_at[offset - 1]):
                     m.d.sync += fixed.eq(1)
             for offset in (1, 2, 3, IPV6.octet_offset("hop_limit")):
-                with m.If(walk.IPV6 & (at == offset - 1)):
+                with m.If(walk.IPV6 & is_at[offset - 1]):
                     m.d.sync += fixed.eq(1)
         m.d.comb += zero.eq(options.zero | fixed)
         body = self.body
@@ -437,7 +439,7 @@ class FrameParser(wiring.Component):
         ]
         with m.If(zero):
             m.d.sync += body.payload.data[4:].eq(0)
-        with m.If(zero | (walk.IPV6 & is_first)):
+        with m.If(zero | (walk.IPV6 & is_at[0])):
             m.d.sync += body.payload.data[:4].eq(0)
         with m.If(body.valid):
             m.d.sync += body.payload.first.eq(0)

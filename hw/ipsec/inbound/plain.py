@@ -264,9 +264,9 @@ class PlainPath(wiring.Component):
         udp = HeaderCapture(UDP, ("destination_port", "octets"))
         in_ip = arrives & (walk == Walk.IP)
         in_udp = arrives & (walk == Walk.UDP)
-        ipv4.capture(m, stb=in_ip, index=at, octet=octet)
-        ipv6.capture(m, stb=in_ip, index=at, octet=octet)
-        udp.capture(m, stb=in_udp, index=at, octet=octet)
+        ipv4.capture(m, stb=in_ip, is_at=at.__eq__, octet=octet)
+        ipv6.capture(m, stb=in_ip, is_at=at.__eq__, octet=octet)
+        udp.capture(m, stb=in_udp, is_at=at.__eq__, octet=octet)
         # Right from the third octet on, the first that may be the last but one of a header.
         is_v6 = Signal()
         header_octets = Signal(6)
