@@ -97,14 +97,15 @@ class MacTx(wiring.Component):
         def send(octet):
             m.d.sync += [sent.eq(octet), sends.eq(1)]
 
+        # The rest of a frame that broke off is thrown away while its end is sent.
+        reads = Signal()
+        m.d.comb += fifo.r_en.eq(reads | flush)
+        with m.If(flush & fifo.r_rdy & last):
+            m.d.sync += flush.eq(0)
         with m.FSM(name="mac_tx"):
             with m.State("IDLE"):
                 m.d.sync += [starts.eq(1), index.eq(0), count.eq(0), spoilt.eq(0)]
-                with m.If(flush):
-                    m.d.comb += fifo.r_en.eq(1)
-                    with m.If(fifo.r_rdy & last):
-                        m.d.sync += flush.eq(0)
-                with m.Elif(fifo.r_rdy):
+                with m.If(fifo.r_rdy & ~flush):
                     send(PREAMBLE)
                     m.d.sync += index.eq(1)
                     m.next = "PREAMBLE"
@@ -112,11 +113,13 @@ class MacTx(wiring.Component):
                 send(PREAMBLE)
                 with m.If(index == PREAMBLE_OCTETS):
                     send(SFD)
+                    m.d.sync += reads.eq(1)
                     goto("DATA")
             with m.State("DATA"):
                 send(octet)
-                m.d.comb += fifo.r_en.eq(1)
                 m.d.sync += covered.eq(1)
+                with m.If(~fifo.r_rdy | last):
+                    m.d.sync += reads.eq(0)
                 with m.If(shorter):
                     m.d.sync += count.eq(count + 1)
                 with m.If(~fifo.r_rdy):

@@ -183,13 +183,20 @@ class ControlRegisters(wiring.Component):
         ]
 
         window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
-        with m.If(stb.heartbeat_ms):
-            with m.If(bank.data < host.HEARTBEAT_MS_MIN):
+        is_new, is_below, is_above = Signal(), Signal(), Signal()
+        given = Signal.like(window_ms)
+        m.d.sync += [
+            is_new.eq(stb.heartbeat_ms),
+            is_below.eq(bank.data < host.HEARTBEAT_MS_MIN),
+            is_above.eq(bank.data > host.HEARTBEAT_MS_MAX),
+            given.eq(bank.data),
+        ]
+        with m.If(is_new):
+            m.d.sync += window_ms.eq(given)
+            with m.If(is_below):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MIN)
-            with m.Elif(bank.data > host.HEARTBEAT_MS_MAX):
+            with m.If(is_above):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
-            with m.Else():
-                m.d.sync += window_ms.eq(bank.data)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
         heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
         m.d.sync += heartbeat.eq(stb.heartbeat)

@@ -222,8 +222,9 @@ class BankRecords(wiring.Component):
             m.d.sync += [walk[here].eq(0), walk[there].eq(1)]
 
         begins = Signal(_Item)
-        checks = Signal()
-        m.d.comb += checks.eq(walk.IDLE & ~wipes & ~self.send_stb & self.start & ~self.finished)
+        checks, wants = Signal(), Signal()
+        m.d.sync += wants.eq(self.start & ~self.finished)
+        m.d.comb += checks.eq(walk.IDLE & ~wipes & ~self.send_stb & wants)
         m.d.comb += [begins[which].eq(checks & item[which]) for which in _FIRST_STATE]
         followed = walk.OCTETS & octet_at.all() & self.peer_v6 & (at != 3)
         asked = [
@@ -355,7 +356,7 @@ class BankRecords(wiring.Component):
             m.d.sync += half.eq(1)
             with m.If(half | ~self.outer):
                 m.d.sync += self.finished.eq(self.start)
-            goto("LOADED", "IDLE")
+            goto("LOADED", "PAUSE")
 
         # What protects a reply, as its words come.
         with m.If(came):

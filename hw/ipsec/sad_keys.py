@@ -64,7 +64,12 @@ class KeyWork(wiring.Component):
         bank = Signal(range(ALL_BANKS))
         outbound, outer = step
         needs = self.needs
-        m.d.comb += [
+        zeroises, expands = Signal(), Signal()
+        m.d.sync += [
+            self.key_zeroise.stb.eq(zeroises & ~outer),
+            self.auth_zeroise.stb.eq(zeroises),
+            self.key_expand.stb.eq(expands & needs.key & ~outer),
+            self.auth_expand.stb.eq(expands & Mux(outer, needs.outer, needs.auth)),
             self.key_expand.slot.eq(key_slot(bank, outbound)),
             self.key_expand.aes256.eq(needs.aes256),
             self.key_expand.decrypt.eq(needs.decrypt & ~outbound),
@@ -86,7 +91,9 @@ class KeyWork(wiring.Component):
                 with m.Elif(self.expand):
                     m.next = "expand"
             with m.State("zeroise"):
-                m.d.comb += [self.key_zeroise.stb.eq(~outer), self.auth_zeroise.stb.eq(1)]
+                m.d.comb += zeroises.eq(1)
+                m.next = "zeroise given"
+            with m.State("zeroise given"):
                 m.next = "zeroise started"
             with m.State("zeroise started"):
                 m.next = "zeroising"
@@ -100,11 +107,9 @@ class KeyWork(wiring.Component):
             with m.State("cleaned"):
                 m.next = "idle"
             with m.State("expand"):
-                with m.If(self.expand):
-                    m.d.comb += [
-                        self.key_expand.stb.eq(needs.key & ~outer),
-                        self.auth_expand.stb.eq((outer & needs.outer) | (~outer & needs.auth)),
-                    ]
+                m.d.comb += expands.eq(self.expand)
+                m.next = "expand given"
+            with m.State("expand given"):
                 m.next = "expand started"
             with m.State("expand started"):
                 m.next = "expanding"
