@@ -81,7 +81,7 @@ class Nic(wiring.Component):
         grace_ms: int = sa.GRACE_MS_DEFAULT,
         contexts: int = sa.CONTEXTS,
         replay_window: int = sa.REPLAY_WINDOW,
-        sha_lanes: int = 2,
+        sha_lanes: int = 3,
         hmac_sha_1: bool = False,
     ):
         if clock_hz < 1000:

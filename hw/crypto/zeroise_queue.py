@@ -63,12 +63,12 @@ class ZeroiseQueue(wiring.Component):
         m = Module()
         # `slot` goes round until it stands at one that is pending: no choice among all of them.
         pending = Signal(self._slots, init=(1 << self._slots) - 1)
-        is_pending = Signal()
+        is_pending, ends = Signal(), Signal()
         m.d.comb += is_pending.eq(pending.bit_select(self.slot, 1))
         m.d.sync += self.zeroising.eq(pending.any() | self.stb)
         with m.If(self.runs):
-            m.d.sync += self.index.eq(self.index + 1)
-            with m.If(self.index == self._words - 1):
+            m.d.sync += [self.index.eq(self.index + 1), ends.eq(self.index == self._words - 2)]
+            with m.If(ends):
                 m.d.sync += [
                     self.index.eq(0),
                     self.runs.eq(0),

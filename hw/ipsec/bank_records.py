@@ -221,11 +221,11 @@ class BankRecords(wiring.Component):
         def goto(here, there):
             m.d.sync += [walk[here].eq(0), walk[there].eq(1)]
 
-        begins = Signal(_Item)
-        checks, wants = Signal(), Signal()
-        m.d.sync += wants.eq(self.start & ~self.finished)
-        m.d.comb += checks.eq(walk.IDLE & ~wipes & ~self.send_stb & wants)
-        m.d.comb += [begins[which].eq(checks & item[which]) for which in _FIRST_STATE]
+        # What is wanted is known a cycle late, so all ways back to IDLE go through PAUSE.
+        begins, wanted = Signal(_Item), Signal(_Item)
+        for which in _FIRST_STATE:
+            m.d.sync += wanted[which].eq(self.start & ~self.finished & item[which])
+            m.d.comb += begins[which].eq(walk.IDLE & ~wipes & ~self.send_stb & wanted[which])
         followed = walk.OCTETS & octet_at.all() & self.peer_v6 & (at != 3)
         asked = [
             (walk.IDLE & ~wipes & self.send_stb, _SENDS[0]),
@@ -301,7 +301,7 @@ class BankRecords(wiring.Component):
                     m.d.sync += own.spi_in.eq(word)
                 with m.Default():
                     m.d.sync += [own.ah_spi_in.eq(word), item.OWN.eq(0), item.OTHERS.eq(1)]
-                    goto("OWN", "IDLE")
+                    goto("OWN", "PAUSE")
 
         own_ah, own_both = (own.protocol == what for what in (Protocol.AH, Protocol.BOTH))
         is_ah, is_both = (other_protocol == what for what in (Protocol.AH, Protocol.BOTH))
@@ -325,7 +325,7 @@ class BankRecords(wiring.Component):
                     m.d.sync += other.eq(other + 1)
                     with m.If(other == ALL_BANKS - 1):
                         m.d.sync += [item.OTHERS.eq(0), item.PEER.eq(1)]
-                    goto("OTHER", "IDLE")
+                    goto("OTHER", "PAUSE")
 
         with m.If(walk.PEER & came):
             m.d.sync += [octets.eq(word), octet_at.eq(0)]
@@ -344,7 +344,7 @@ class BankRecords(wiring.Component):
                     goto("OCTETS", "PEER")
                 with m.Else():
                     m.d.sync += [item.PEER.eq(0), item.WINDOWS.eq(1)]
-                    goto("OCTETS", "IDLE")
+                    goto("OCTETS", "PAUSE")
 
         with m.If(walk.EDGE_HIGH & came):
             m.d.sync += self.load_edge[32:].eq(word)

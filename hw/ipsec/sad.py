@@ -186,11 +186,13 @@ class SecurityAssociationDatabase(wiring.Component):
         # A bank is dirty from the cycle after it was emptied until its record and slots are clear.
         dirty = Signal(ALL_BANKS, init=(1 << len(built)) - 1)
         expanding = Signal()
-        unclean, wiping = Signal(ALL_BANKS), Signal()
-        m.d.comb += [unclean.eq(dirty | wipe), self.busy.eq(expanding | unclean.any() | wiping)]
+        any_dirty, wiping = Signal(init=1), Signal()
+        still_dirty = (dirty & ~work.cleaned) | wipe
+        m.d.comb += self.busy.eq(expanding | any_dirty | wipe.any() | wiping)
         m.d.sync += [
             wiping.eq(records.wiping.any() | records.wipe.any()),
-            dirty.eq((dirty & ~work.cleaned) | wipe),
+            dirty.eq(still_dirty),
+            any_dirty.eq(still_dirty.any()),
         ]
 
         has_staged = Cat(context.has_staged for context in contexts)

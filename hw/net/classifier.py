@@ -258,7 +258,8 @@ class FrameClassifier(wiring.Component):
             (clear_ours & clear_is_short, Counter.DROP_RMCP_MALFORMED),
         ]
         refusals = [reason for _, reason in rules if reason.name.startswith("DROP_")]
-        m.d.sync += verdict.eq(Counter.FRAMES_IN)
+        passes = Signal()  # the verdict is that, known for itself
+        m.d.sync += [verdict.eq(Counter.FRAMES_IN), passes.eq(~(runt | fields.err | ours))]
         for condition, reason in reversed(rules):
             with m.If(condition):
                 m.d.sync += verdict.eq(reason)
@@ -266,7 +267,8 @@ class FrameClassifier(wiring.Component):
         # How long the last field that could matter has been there.
         wait = Signal(range(_SETTLE_CYCLES + 1))
         settled = Signal()
-        m.d.sync += self.release.eq(0)
+        decides = Signal()  # in the state "verdict"
+        m.d.sync += [self.release.eq(0), decides.eq(0)]
         m.d.comb += settled.eq(wait == _SETTLE_CYCLES - 1)
         with m.FSM():
             with m.State("walking"):
@@ -290,33 +292,10 @@ class FrameClassifier(wiring.Component):
                 # long ago, its length alone.
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(settled):
-                    m.d.sync += [wait.eq(0), self.release.eq(1)]
+                    m.d.sync += [wait.eq(0), self.release.eq(1), decides.eq(1)]
                     m.next = "verdict"
             with m.State("verdict"):
-                m.d.comb += count(Counter.FRAMES_IN)
-                m.d.comb += self.take_discard.eq(~self.take_commit)
-                m.d.comb += self.host_discard.eq(~self.host_commit)
                 m.next = "walking"
-                with m.Switch(verdict):
-                    for reason in refusals:
-                        with m.Case(reason):
-                            m.d.comb += count(reason)
-                    with m.Case(Counter.PASSED):
-                        m.d.comb += self.host_commit.eq(1)
-                        with m.If(self.host_lost):
-                            m.d.comb += count(Counter.DROP_HOST_FULL)
-                        with m.Else():
-                            m.d.comb += count(Counter.PASSED)
-                    with m.Case(Counter.DELIVERED):  # an ARP request
-                        with m.If(self.arp_room):
-                            m.d.comb += [self.arp_stb.eq(1), count(Counter.DELIVERED)]
-                        with m.Else():
-                            m.d.comb += count(Counter.DROP_OVERLOAD)
-                    with m.Default():
-                        with m.If(self.take_lost):
-                            m.d.comb += count(Counter.DROP_OVERLOAD)
-                        with m.Else():
-                            m.d.comb += self.take_commit.eq(1)
             with m.State("passing"):
                 with m.If(self.ended):
                     m.d.sync += wait.eq(0)
@@ -335,4 +314,30 @@ class FrameClassifier(wiring.Component):
                         m.d.comb += count(Counter.DROP_HOST_FULL)
                     with m.Else():
                         m.d.comb += count(Counter.PASSED)
+        with m.If(decides):
+            m.d.comb += [
+                count(Counter.FRAMES_IN),
+                self.take_discard.eq(~self.take_commit),
+                self.host_commit.eq(passes),
+                self.host_discard.eq(~passes),
+            ]
+            with m.Switch(verdict):
+                for reason in refusals:
+                    with m.Case(reason):
+                        m.d.comb += count(reason)
+                with m.Case(Counter.PASSED):
+                    with m.If(self.host_lost):
+                        m.d.comb += count(Counter.DROP_HOST_FULL)
+                    with m.Else():
+                        m.d.comb += count(Counter.PASSED)
+                with m.Case(Counter.DELIVERED):  # an ARP request
+                    with m.If(self.arp_room):
+                        m.d.comb += [self.arp_stb.eq(1), count(Counter.DELIVERED)]
+                    with m.Else():
+                        m.d.comb += count(Counter.DROP_OVERLOAD)
+                with m.Default():
+                    with m.If(self.take_lost):
+                        m.d.comb += count(Counter.DROP_OVERLOAD)
+                    with m.Else():
+                        m.d.comb += self.take_commit.eq(1)
         return m
