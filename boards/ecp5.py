@@ -93,7 +93,7 @@ class Ecp5Build:
             script_after_read="\n".join(
                 (
                     "setparam -set COLLISION_X_MASK 1'1 "
-                    f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY} %i",
+                    f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY}* %i",
                     f"scratchpad -copy {ABC_SCRIPT} abc9.script",
                     f"synth_ecp5 {SYNTH_OPTIONS} -top {NAME} -run begin:map_ffs",
                     "opt_clean",

@@ -65,9 +65,10 @@ class WordQueue(wiring.Component):
             shape=_WORD_BITS,
             depth=self._depth << word_bits,
             init=[],
-            attrs={"ram_style": "block"},
+            # No word is read in the cycle in which it is written.
+            attrs={"ram_style": "block", "no_rw_check": 1},
         )
-        write, read = memory.write_port(), memory.read_port(transparent_for=())
+        write, read = memory.write_port(), memory.read_port(domain="comb")
         level = Signal(range(self._depth))
         pushed, popped = Signal(), Signal()
         m.d.sync += [
@@ -94,11 +95,11 @@ class WordQueue(wiring.Component):
         r_word, r_entry = Signal(word_bits), Signal(entry)
         reads, fetched, comes = Signal(), Signal(), Signal()
         last_fetched, last_comes = Signal(), Signal()
+        latch = Signal(_WORD_BITS, reset_less=True)
         word = Signal(_WORD_BITS, reset_less=True)  # as the output register of block RAM is
         shown = Signal(words * _WORD_BITS)
         m.d.comb += [
             read.addr.eq(Cat(r_word, r_entry)),
-            read.en.eq(1),
             self.o.payload.eq(shown[: len(given)]),
         ]
         m.d.sync += [
@@ -106,7 +107,8 @@ class WordQueue(wiring.Component):
             comes.eq(fetched),
             last_fetched.eq(popped),
             last_comes.eq(last_fetched),
-            word.eq(read.data),
+            latch.eq(read.data),
+            word.eq(latch),
         ]
         waits = Signal()  # an entry is on its way, or at `o`
         with m.If(~waits & (level != 0)):

@@ -72,9 +72,7 @@ class PacketClock(Elaboratable):
         )
         runs = Signal()
         m.submodules.lock = FFSynchronizer(locked, runs, o_domain="pll", stages=3)
-        m.submodules.gate = Instance(
-            "DCCA", i_CLKI=clock, i_CE=runs, o_CLKO=ClockSignal("sync")
-        )
+        m.submodules.gate = Instance("DCCA", i_CLKI=clock, i_CE=runs, o_CLKO=ClockSignal("sync"))
         return m
 
 

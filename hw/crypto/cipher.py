@@ -488,9 +488,7 @@ class CipherEngine(wiring.Component):
         m.d.comb += [
             ports["step"].eq(gives),
             ports["is_last"].eq(out_at_end),
-            write.en.eq(takes),
-            write.addr.eq(write_at),
-            write.data.eq(self.i.payload),
+            write.en.eq(took),
             read.addr.eq(read_at),
             advance.eq(gives | primes.any()),
         ]
@@ -498,6 +496,9 @@ class CipherEngine(wiring.Component):
             # Three octets may come before it is known.
             room.eq((level < DELAY_OCTETS - 3) & ~job.encrypt),
             took.eq(takes),
+            # Written a cycle late, long before it is read.
+            write.addr.eq(write_at),
+            write.data.eq(self.i.payload),
             gave.eq(gives),
             level.eq(level + took - gave),
             primes.eq(Cat(takes & at_end & is_iv, primes)),

@@ -13,6 +13,9 @@ COLLISION_FREE_MEMORY = "frame_memory"
 """Name of the memory within each buffer. No address of it is ever asked for while it is written, so
 a board need not spend logic on what would be read then."""
 
+_PART_OCTETS = 2048
+"""What one block RAM holds of nine bits each."""
+
 _QUEUE = 4
 """Beats in the queue behind the memory and on the way to it: three, at a beat each cycle."""
 
@@ -74,11 +77,16 @@ class PacketFifo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = 10 if self._carries_err else 9
-        memory = Memory(shape=width, depth=self._depth, init=[])
-        m.submodules[COLLISION_FREE_MEMORY] = memory
-        write = memory.write_port()
-        read = memory.read_port(transparent_for=())
         bits = (self._depth - 1).bit_length()
+        # Parts as deep as block RAM, so that the choice among them comes behind its register.
+        depth = self._depth if self._carries_err else min(self._depth, _PART_OCTETS)
+        part_bits = (depth - 1).bit_length()
+        writes, reads = [], []
+        for n in range(self._depth // depth):
+            memory = Memory(shape=width, depth=depth, init=[])
+            m.submodules[f"{COLLISION_FREE_MEMORY}_{n}"] = memory
+            writes.append(memory.write_port())
+            reads.append(memory.read_port(transparent_for=()))
 
         write_at = Signal(bits + 1)
         commit_at = Signal(bits + 1)
@@ -108,15 +116,18 @@ class PacketFifo(wiring.Component):
             was_released.eq((released & ~begins) | (commit & ~was_lost)),
             # Without room the beat that ends a released frame, and then it is lost.
             puts.eq((begins & room) | (follows & ~lost & (room | released | commit))),
-            write.en.eq(puts),
-            write.addr.eq(write_at[:bits]),
-            write.data.eq(Mux(room, Cat(beat.data, beat.last, beat.err), 0x300)),
             self.lost.eq(lost),
         ]
+        for n, write in enumerate(writes):
+            m.d.comb += [
+                write.en.eq(puts & (write_at[part_bits:bits] == n)),
+                write.addr.eq(write_at[:part_bits]),
+                write.data.eq(Mux(room, Cat(beat.data, beat.last, beat.err), 0x300)),
+            ]
         # Two cycles late, so a slack of two beats, and one more for the beat that ends a frame.
         m.d.sync += [self.level.eq(write_at - read_at), room.eq(self.level < self._depth - 4)]
         write_next = Signal(bits + 1)
-        m.d.comb += write_next.eq(write_at + puts)
+        m.d.comb += write_next.eq(Mux(puts, write_at + 1, write_at))
         m.d.sync += [
             released.eq(was_released),
             lost.eq(was_lost | ((begins | follows) & ~room)),
@@ -132,7 +143,13 @@ class PacketFifo(wiring.Component):
         # read from. What was asked of the memory comes out of its output register two cycles later.
         fetch = Signal()
         under_way = Signal(2)
-        word = Signal(width, reset_less=True)  # as the output register of block RAM is
+        part, part_of_word = (Signal(range(len(reads))) for _ in range(2))
+        words = []
+        for n, read in enumerate(reads):
+            word = Signal(width, name=f"word_{n}", reset_less=True)  # as that of block RAM is
+            m.d.comb += read.addr.eq(read_at[:part_bits])
+            m.d.sync += word.eq(read.data)
+            words.append(word)
         in_queue = Signal(range(_QUEUE + 1))
         held = Signal(range(_QUEUE + 1))  # in the queue, or on the way to it
         queue = Array(Signal(width, name=f"queue_{n}") for n in range(_QUEUE))
@@ -142,12 +159,12 @@ class PacketFifo(wiring.Component):
         arrives = under_way[1]
         m.d.comb += [
             fetch.eq((held != _QUEUE) & (read_at != commit_at)),
-            read.addr.eq(read_at[:bits]),
             leaves.eq(self.o.valid & self.o.ready),
         ]
         m.d.sync += [
             under_way.eq(Cat(fetch, under_way)),
-            word.eq(read.data),
+            part.eq(read_at[part_bits:bits]),
+            part_of_word.eq(part),
             read_at.eq(read_at + fetch),
             put_at.eq(put_at + arrives),
             take_at.eq(take_at + leaves),
@@ -155,7 +172,7 @@ class PacketFifo(wiring.Component):
             held.eq(held + fetch - leaves),
         ]
         with m.If(arrives):
-            m.d.sync += queue[put_at].eq(word)
+            m.d.sync += queue[put_at].eq(Array(words)[part_of_word])
         first = Signal(init=1)
         head = Signal(width)
         with m.If(leaves):

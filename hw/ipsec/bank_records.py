@@ -122,20 +122,24 @@ class BankRecords(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=32, depth=_DEPTH, init=[], attrs={"ram_style": "block"}
+            shape=32,
+            depth=_DEPTH,
+            init=[],
+            # A word that is read as it is written is of a bank that is not to receive.
+            attrs={"ram_style": "block", "no_rw_check": 1},
         )
-        write, read = memory.write_port(), memory.read_port(transparent_for=())
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        latch = Signal(32, reset_less=True)
         word = Signal(32, reset_less=True)  # as the output register of block RAM is
         at = Signal(range(len(_NUMBERS)))  # what is read, or written
         bank = Signal(_BANK)
         place = Signal(_WORD_BITS)
         asks, came = Signal(), Signal()
         m.d.comb += [
-            read.en.eq(1),
             read.addr.eq(Mux(self.read_stb, self.read_address, Cat(place, bank))),
             self.read_data.eq(word),
         ]
-        m.d.sync += word.eq(read.data)
+        m.d.sync += [latch.eq(read.data), word.eq(latch)]
 
         # A word of the walker: asked for where the inbound path asks for none, there two cycles
         # later.
