@@ -251,7 +251,9 @@ class BankRecords(wiring.Component):
             following = following | Mux(condition, which, 0)
         with m.If(Cat(condition for condition, _ in asked).any()):
             m.d.sync += asks.eq(1)
-        with m.If(Cat(condition for condition, _ in (*asked, *put)).any() | walk.IDLE):
+        # Kept where it is still needed; this asks less than whether a condition holds.
+        moves = walk.IDLE | walk.TAKE | walk.WIPE | (came & ~walk.PEER) | (compared & walk.OTHER)
+        with m.If(moves | followed):
             m.d.sync += place.eq(following)
 
         # Which bank is chosen at the beginning of each part.

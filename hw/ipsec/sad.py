@@ -290,7 +290,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += [
             moved.eq(
                 by_packet
-                | Cat(context.expired for context in contexts).any()
+                | Cat(context.expires for context in contexts).any()
                 | (self.zeroise_all & ~was_zeroised)
             ),
         ]
