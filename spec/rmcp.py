@@ -52,6 +52,15 @@ class CommitResult(IntEnum):
     """COMMIT came under the very SA it names, while that one is not proven otherwise."""
 
 
+class Role(IntEnum):
+    """Whom an SA belongs to, and who may send a message; each may do what those below it may."""
+
+    OPERATOR = 0
+    """Presence, capabilities, state, power, commit, SA status."""
+    ADMINISTRATOR = 1
+    """Boot options too: a power message with POWER_DATA."""
+
+
 class SystemState(IntEnum):
     """Low four bits of the system state octet (DSP0136 3.2.4.6)."""
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
 from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN
-from spec.rmcp import OEM_ENTERPRISE_DEFAULT
+from spec.rmcp import OEM_ENTERPRISE_DEFAULT, Role
 from spec.suites import Suite
 from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
 from sw.ike.constants import IKE_PORT, Group
@@ -27,6 +27,7 @@ from sw.ike.secret import Secret
 __all__ = [
     "GROUP_NAMES",
     "LOG_LEVELS",
+    "ROLE_NAMES",
     "SUITE_NAMES",
     "AgentConfig",
     "ConfigError",
@@ -42,6 +43,7 @@ SUITE_NAMES = {
     "aes-gcm-128": Suite.ESP_AES_GCM_16_128,
 }
 GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
+ROLE_NAMES = {role.name.lower(): role for role in Role}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PSK_MIN_OCTETS = 16
 PSK_FILE_MAX_OCTETS = 4096
@@ -208,6 +210,13 @@ class AgentConfig:
         True,
         "Nothing but the station's Commit replaces an SA that worked. The NIC keeps this, once "
         "set, until it is zeroised or loses its power.",
+    )
+    role: str = _key(
+        "operator",
+        "What the station may do: an `administrator` may send boot options as well. With "
+        "station_authorised none becomes one beside or after an operator whose SA worked, until "
+        "the NIC is zeroised.",
+        choices=(*ROLE_NAMES,),
     )
     clear_off: bool = _key(False, "The NIC's clear port answers nothing. Kept likewise.")
     enterprise: int = _key(

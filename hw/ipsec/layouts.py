@@ -175,7 +175,15 @@ SuiteView = data.StructLayout({"protocol": Protocol, "cipher": Cipher, "aes256":
 """What the path must know of a suite."""
 
 InboundSa = data.StructLayout(
-    {"suite": SuiteView, "esn": 1, "tunnel": 1, "spi_in": 32, "ah_spi_in": 32, "salt_in": 32}
+    {
+        "suite": SuiteView,
+        "esn": 1,
+        "tunnel": 1,
+        "administrator": 1,
+        "spi_in": 32,
+        "ah_spi_in": 32,
+        "salt_in": 32,
+    }
 )
 """What of a bank's record verifies a packet."""
 
@@ -196,6 +204,7 @@ OutboundSa = data.StructLayout(
 MessageMeta = data.StructLayout(
     {
         "protected": 1,
+        "administrator": 1,
         "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
@@ -207,7 +216,8 @@ MessageMeta = data.StructLayout(
     }
 )
 """Of a message for the command engine: whether and under which bank it was authenticated, how it
-came, and its octets. `inner_v6`: in tunnel mode, the packet inside was IPv6."""
+came, and its octets. `administrator`: the SA that authenticated it is one's. `inner_v6`: in tunnel
+mode, the packet inside was IPv6."""
 
 
 class ReplyKind(enum.Enum, shape=2):

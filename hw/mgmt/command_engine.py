@@ -27,7 +27,8 @@ class CommandEngine(wiring.Component):
     is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
     (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
     also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only
-    presence is answered (`SEC: CLEAR.NO_POWER`).
+    presence is answered (`SEC: CLEAR.NO_POWER`). What is an administrator's does nothing under an
+    operator's SA, and is not answered (`SEC: RMCP.ROLE`).
 
     Attributes
     ----------
@@ -156,6 +157,9 @@ class CommandEngine(wiring.Component):
                 | (has_options & (asf.data_octets == rmcp.POWER_DATA.octets)),
             ),
         )
+        above_role = registered(
+            "above_role", ~meta.administrator & has_options & (asf.data_octets != 0)
+        )
         header_is_whole = registered("header_is_whole", meta.octets >= RMCP.octets)
         message_is_whole = registered("message_is_whole", meta.octets >= _HEADER_OCTETS)
         is_plain = registered("is_plain", (head.version == rmcp.RMCP_VERSION) & (head.ack == 0))
@@ -172,6 +176,7 @@ class CommandEngine(wiring.Component):
             & message_is_whole
             & known
             & data_is_right
+            & ~above_role
             & (meta.protected | types[AsfType.PRESENCE_PING.name]),
         )
 
@@ -354,6 +359,8 @@ class CommandEngine(wiring.Component):
                     m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
                 with m.Elif(is_clear & ~types[AsfType.PRESENCE_PING.name]):
                     m.d.comb += count(Counter.DROP_CLEAR_POLICY)
+                with m.Elif(above_role):
+                    m.d.comb += count(Counter.DROP_RMCP_ROLE)
                 with m.If(good):
                     m.d.comb += [
                         count(Counter.DELIVERED),

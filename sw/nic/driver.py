@@ -12,6 +12,7 @@ from typing import TypeVar
 from spec import registers as facts
 from spec.counters import Counter
 from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_STOP, HostState
+from spec.rmcp import Role
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
 from sw.nic.errors import (
@@ -20,6 +21,7 @@ from sw.nic.errors import (
     SadBadSpiError,
     SadBusyError,
     SadError,
+    SadForbiddenError,
     SadIncompleteError,
     SadTimeoutError,
     SadUnknownCommandError,
@@ -47,6 +49,11 @@ _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
     SadResult.BAD_SPI: (
         SadBadSpiError,
         "an SPI is below 256, or an inbound SPI is the other bank's; negotiate another",
+    ),
+    SadResult.FORBIDDEN: (
+        SadForbiddenError,
+        "an administrator's SA joins no NIC that has a proven one of somebody else; configure the "
+        "role operator, or zeroise the NIC and begin anew",
     ),
     SadResult.UNKNOWN: (SadUnknownCommandError, "it does not know the command"),
 }
@@ -372,6 +379,8 @@ class NicDriver:
         flags = SaFlag.ESN if sa.esn else SaFlag(0)
         if sa.tunnel:
             flags |= SaFlag.TUNNEL
+        if sa.role is Role.ADMINISTRATOR:
+            flags |= SaFlag.ADMINISTRATOR
         if isinstance(sa.peer_ip, IPv6Address):
             flags |= SaFlag.IPV6
             self._write("STAGE_PEER_IP", 0)

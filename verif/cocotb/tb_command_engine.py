@@ -27,6 +27,8 @@ from verif.model.sad import Sad
 ENTERPRISE = 32473
 SPIS = (0x11112222, 0x33334444)
 EPOCHS = (2, 5)
+ADMINISTRATORS = (0, 3, 5)
+"""Banks of an administrator's SA."""
 KIND_PROTECTED, KIND_CLEAR = 0, 1
 MESSAGES = 120
 REMEMBERED: dict[tuple[int, int], int] = {}
@@ -83,6 +85,7 @@ def sad_model() -> Sad:
     for number, bank in enumerate(sad.banks):
         bank.state = (BankState.PROVEN, BankState.READY)[number % BANKS]
         bank.staged["STAGE_SPI_IN", 0] = SPIS[number % BANKS]
+        bank.staged["STAGE_FLAGS", 0] = 8 * (number in ADMINISTRATORS)
     return sad
 
 
@@ -95,6 +98,8 @@ def message_of(rng: Any) -> bytes:
     if rng.random() < 0.05:
         enterprise = rng.getrandbits(32)
     data = rng.randbytes(rng.choice((0, 0, 0, 4, 4, 11, 11, 12)))
+    if enterprise == 4542 and kind in (0x10, 0x11, 0x13) and rng.random() < 0.5:
+        data = rng.randbytes(11)
     if enterprise == ENTERPRISE and kind == OemType.COMMIT and rng.random() < 0.8:
         data = rng.choice((*SPIS, 0x55)).to_bytes(4, "big")
     length = len(data) if rng.random() < 0.9 else rng.randrange(256)
@@ -145,6 +150,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
         sad.banks = sad_model().banks
         verdict, answers = model.handle(message, None if clear else bank)
         values = {"protected": not clear, "bank": bank, "octets": len(message)}
+        values["administrator"] = not clear and bank in ADMINISTRATORS
         metas.put(pack(MessageMeta, **values, epoch=EPOCHS[bank % BANKS], **way))
         source.send(message + rng.randbytes(rng.randrange(1, 5)))
         await metas.drained()
@@ -170,7 +176,12 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     actions = [PowerAction(kind & 3) for kind in pins.asked]
     assert [PowerAction(value) for value in strobes.power] == actions
     assert actions
-    assert {Counter.DELIVERED, Counter.DROP_RMCP_UNKNOWN, Counter.DROP_RMCP_MALFORMED} <= seen
+    assert {
+        Counter.DELIVERED,
+        Counter.DROP_RMCP_UNKNOWN,
+        Counter.DROP_RMCP_MALFORMED,
+        Counter.DROP_RMCP_ROLE,
+    } <= seen
     await bench.finish()
 
 

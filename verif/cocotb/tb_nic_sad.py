@@ -181,7 +181,7 @@ async def refused_staging(dut: Any) -> None:
         ("STAGE_SUITE", 20, SadResult.UNSUPPORTED),
         ("STAGE_SUITE", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 4, SadResult.INCOMPLETE),  # wants an address of IPv6
-        ("STAGE_FLAGS", 8, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 16, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_SPI_IN", 0, SadResult.BAD_SPI),
         ("STAGE_SPI_IN", 255, SadResult.BAD_SPI),
@@ -421,4 +421,27 @@ async def commands_wait_for_the_pins(dut: Any) -> None:
     await pair.pass_ms(300)
     await pair.inputs(off=True)
     assert await pair.pulses(still_ms=1100) == ["power", "power"]
+    await pair.finish()
+
+
+@cocotb.test()
+async def roles(dut: Any) -> None:
+    """Boot options are an administrator's: its SA decides, and none comes in beside another's."""
+    pair = NicPair(dut)
+    data = bytes.fromhex("000011be 01 0000 2004 0000")
+    for administrator in (False, True):
+        station = await pair.proven(policy=STATION_AUTHORISED, administrator=administrator)
+        for kind in (nf.RESET, nf.POWER_UP):
+            command = nf.asf(kind, sequence=kind, tag=administrator, body=data)
+            wanted = Counter.DELIVERED if administrator else Counter.DROP_RMCP_ROLE
+            answers = await pair.wire(station.protect(command), wanted)
+            assert len(answers) == administrator
+            for answer in answers:
+                assert station.open(answer) == nf.ack(kind)
+            moves = administrator and kind == nf.RESET  # a press would switch it off
+            assert await pair.pulses() == (["reset"] if moves else [])
+        other = SaKeys.draw(pair.rng, administrator=True)
+        await pair.stage(other, ready=False)
+        await pair.command(SadCommand.READY, SadResult.OK if administrator else SadResult.FORBIDDEN)
+        await pair.works(station)
     await pair.finish()

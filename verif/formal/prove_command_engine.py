@@ -16,6 +16,7 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Signal, Value
 from hw.ipsec.layouts import MessageMeta
 from hw.mgmt.command_engine import CommandEngine
 from spec import rmcp
+from spec.counters import Counter
 from spec.headers import ASF, RMCP
 from spec.layout import Header
 from spec.rmcp import AsfType, OemType
@@ -168,6 +169,19 @@ class SecuredWrapper(EngineWrapper):
         ]
 
 
+class RoleWrapper(EngineWrapper):
+    """What is an administrator's has no effect in another's message, and is not answered."""
+
+    def state(self, m: Module) -> None:
+        dut = self.dut
+        has_options = self.number(ASF, "data_octets") != 0
+        m.d.comb += [
+            Assert(~dut.power_stb | ~has_options | self.meta.administrator, "an operator's"),
+            Cover(dut.power_stb & has_options),
+            Cover(dut.count[Counter.DROP_RMCP_ROLE]),
+        ]
+
+
 class OnceWrapper(EngineWrapper):
     """A power command acts once for each context, sequence number and tag.
 
@@ -211,6 +225,22 @@ PROOFS = [
         ),
         cover_depth=26,
         mutant_depth=24,
+        requirement="1",
+    ),
+    Proof(
+        name="engine.role",
+        claim="What an administrator alone may send has no effect under an operator's SA",
+        wrapper=RoleWrapper,
+        method=Method.INDUCTION,
+        depth=8,
+        mutant=Mutant(
+            "hw.mgmt.command_engine",
+            "            & ~above_role\n",
+            "",
+            "an operator's message with boot options is obeyed",
+        ),
+        cover_depth=44,
+        mutant_depth=44,
         requirement="1",
     ),
     Proof(

@@ -73,10 +73,13 @@ MESSAGES = (
     bytes.fromhex("0600ff07 000011be 80060000"),
     bytes.fromhex("0600ff06 000011be 80010004"),
     bytes.fromhex("0500ff06 000011be 80010000"),
+    bytes.fromhex("06000706 000011be 1007000b 000011be 01 0000 2004 0000"),
+    bytes.fromhex("06000806 000011be 1307000c 000011be 01 0000 2004 0000 00"),
     b"\x06\x00\xff",
     b"",
 )
-"""Presence, capabilities, state, and others that are malformed or unknown (DSP0136)."""
+"""Presence, capabilities, state, a reset with boot options, and others that are malformed or
+unknown (DSP0136)."""
 IPV4_OPTIONS = (
     b"",
     b"",
@@ -139,6 +142,8 @@ class Generator:
         self.sas: list[Sa] = []
         self.sent: list[bytes] = []
         self.spi = 0xC0DE0000
+        self.administrators = (False, True)
+        """What SAs to load, one of them by chance."""
         self.recipes: list[tuple[int, Callable[[], bytes]]] = [
             (30, self.good),
             (8, self.replayed),
@@ -210,6 +215,7 @@ class Generator:
             sequence=rng.choice(starts) if esn else rng.choice((0, 0, 70, 5)),
             outer=rng.choice((0, 100)),
             seed=rng.getrandbits(32),
+            administrator=rng.choice(self.administrators),
         )
         for name, index, value in sa.staging():
             yield BusWrite(name, index, value)

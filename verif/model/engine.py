@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spec import rmcp as facts
 from spec.counters import Counter
-from spec.rmcp import AsfType, OemType, SystemState
+from spec.rmcp import AsfType, OemType, Role, SystemState
 from spec.sa import BANKS
 from verif.model import rmcp
 from verif.model.host import HostMonitor
@@ -61,6 +61,8 @@ class CommandEngine:
             return request, []
         if under is None and request.type is not AsfType.PRESENCE_PING:
             return Counter.DROP_CLEAR_POLICY, []
+        if request.role > self._role(under):
+            return Counter.DROP_RMCP_ROLE, []
         answers = []
         if request.sequence != facts.RMCP_NO_ACK_SEQUENCE:
             answers.append(Answer(under, rmcp.acknowledge(request.sequence)))
@@ -70,6 +72,12 @@ class CommandEngine:
         else:
             answers.append(self._answer(request, under))
         return Counter.DELIVERED, answers
+
+    def _role(self, under: int | None) -> Role:
+        """What the sender of a message may do."""
+        if under is not None and self.sad.banks[under].administrator:
+            return Role.ADMINISTRATOR
+        return Role.OPERATOR
 
     def _power(self, request: rmcp.Request, context: int) -> None:
         assert isinstance(request.type, AsfType)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from spec import rmcp as facts
 from spec.counters import Counter
 from spec.headers import ASF, RMCP
-from spec.rmcp import AsfType, OemType
+from spec.rmcp import AsfType, OemType, Role
 
-POWER_COMMANDS = (
+POWER_COMMANDS: tuple[AsfType, ...] = (
     AsfType.RESET,
     AsfType.POWER_UP,
     AsfType.POWER_DOWN,
@@ -50,6 +50,14 @@ class Request:
     tag: int
     type: AsfType | OemType
     data: bytes
+
+    @property
+    def role(self) -> Role:
+        """The least role that may send it."""
+        # The two kinds share numbers, and an IntEnum equals its number: ask for the kind first.
+        if isinstance(self.type, AsfType) and self.type in POWER_COMMANDS and self.data:
+            return Role.ADMINISTRATOR
+        return Role.OPERATOR
 
 
 def parse(message: bytes, enterprise: int) -> Request | Counter:

@@ -15,9 +15,11 @@ OEM = 32473
 REQUEST_TYPES = {0x10, 0x11, 0x12, 0x13, 0x80, 0x81, 0x82}
 
 
-def exchange(message: str, model: NicModel | None = None) -> list[str]:
+def exchange(
+    message: str, model: NicModel | None = None, *, administrator: bool = False
+) -> list[str]:
     """The answers to a message under a proven SA, in hexadecimal."""
-    sa = Sa()
+    sa = Sa(administrator=administrator)
     if model is None:
         model = nic()
     assert ready(model, sa) == 1
@@ -71,7 +73,21 @@ def test_dsp0136_3_2_4_6_soft_off_and_watchdog() -> None:
 def test_dsp0136_3_2_4_1_power_command_is_only_acknowledged() -> None:
     assert exchange("06000106 000011be 10 07 00 00") == ["06000186"]
     data = "000011be" + "01" + "0203" + "0405" + "0607"
-    assert exchange("06000206 000011be 13 07 00 0b" + data) == ["06000286"]
+    message = "06000206 000011be 13 07 00 0b" + data
+    assert exchange(message, administrator=True) == ["06000286"]
+
+
+@pytest.mark.parametrize("kind", ["10", "11", "13"])
+def test_boot_options_are_an_administrators(kind: str) -> None:
+    model, sa = nic(), Sa()
+    assert ready(model, sa) == 1
+    message = f"06000206 000011be {kind} 07 00 0b 000011be 01 0203 0405 0607"
+    assert model.wire_receive(sa.message(bytes.fromhex(message))) == []
+    assert verdict_of(model) is Counter.DROP_RMCP_ROLE
+    assert model.advance(10) == []
+    sent = sa.message(bytes.fromhex(f"06000206 000011be {kind} 07 00 00"))
+    assert len(model.wire_receive(sent)) >= 1
+    assert verdict_of(model) is Counter.DELIVERED
 
 
 def test_sa_status() -> None:

@@ -14,6 +14,7 @@ from spec import registers as facts
 from spec.counters import Counter
 from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
 from spec.layout import Access
+from spec.rmcp import Role
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.nic import (
@@ -25,6 +26,7 @@ from sw.nic import (
     SadBadSpiError,
     SadBusyError,
     SadError,
+    SadForbiddenError,
     SadIncompleteError,
     SadTimeoutError,
     SadUnknownCommandError,
@@ -139,6 +141,13 @@ def test_a_256_bit_key_has_eight_words_and_flags_follow_esn() -> None:
     assert written[0x17C] == 0x3C3D3E3F
 
 
+@pytest.mark.parametrize(("role", "flags"), [(Role.OPERATOR, 1), (Role.ADMINISTRATOR, 9)])
+def test_the_role_goes_in_with_the_flags(role: Role, flags: int) -> None:
+    nic = FakeNic()
+    driver(nic).stage_sa(staged(role=role))
+    assert dict(nic.writes)[0x10C] == flags
+
+
 def limits(contexts: int, banks: int, window: int) -> int:
     return contexts | banks << 8 | window << 12 | 1 << 24
 
@@ -171,6 +180,7 @@ REFUSALS = [
     (SadResult.INCOMPLETE, SadIncompleteError),
     (SadResult.UNSUPPORTED, SadUnsupportedError),
     (SadResult.BAD_SPI, SadBadSpiError),
+    (SadResult.FORBIDDEN, SadForbiddenError),
     (SadResult.UNKNOWN, SadUnknownCommandError),
     (SadResult.NONE, SadError),
     (99, SadError),
