@@ -37,9 +37,13 @@ class OemType(IntEnum):
     COMMITTED = 0x40
     """Answer to COMMIT, under the new SA if result is OK, else under the SA that asked."""
     SA_STATUS_RESPONSE = 0x41
+    ZEROISING = 0x42
+    """Answer to ZEROISE, the last one under any SA."""
     COMMIT = 0x80
     """Make the READY bank with this inbound SPI active."""
     SA_STATUS_REQUEST = 0x81
+    ZEROISE = 0x82
+    """Empty all banks of all contexts, the proven ones too, and POLICY."""
 
 
 class CommitResult(IntEnum):
@@ -58,7 +62,7 @@ class Role(IntEnum):
     OPERATOR = 0
     """Presence, capabilities, state, power, commit, SA status."""
     ADMINISTRATOR = 1
-    """Boot options too: a power message with POWER_DATA."""
+    """Boot options too, which is a power message with POWER_DATA; and zeroise."""
 
 
 class SystemState(IntEnum):
@@ -117,6 +121,8 @@ SYSTEM_STATE_DATA = Header(
 )
 WATCHDOG_EXPIRED = 0x01
 """Bit of the watchdog state octet: the heartbeat's window passed."""
+ZEROISE_ANSWER_CYCLES = 1 << 15
+"""Cycles that ZEROISE waits at most for its answer to be whole; then it is done without."""
 COMMIT_DATA = Header("commit_data", (Field("spi", 32),), "docs/rmcp.md")
 COMMITTED_DATA = Header(
     "committed_data",

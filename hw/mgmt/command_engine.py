@@ -28,7 +28,8 @@ class CommandEngine(wiring.Component):
     (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
     also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only
     presence is answered (`SEC: CLEAR.NO_POWER`). What is an administrator's does nothing under an
-    operator's SA, and is not answered (`SEC: RMCP.ROLE`).
+    operator's SA, and is not answered (`SEC: RMCP.ROLE`). Zeroise is answered first, as far as
+    `spec.rmcp.ZEROISE_ANSWER_CYCLES` allow; nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
 
     Attributes
     ----------
@@ -38,6 +39,8 @@ class CommandEngine(wiring.Component):
         A command for the pins.
     asked_bank, bank_states, bank_spis, commit_* : Signal
         To and from the SAD: the bank that the message came under, and what its context has.
+    zeroise_stb : Signal, out
+        All that is secret or policy is to be emptied.
     reply : stream of Reply, out
     tap : PacketSignature, out
         The octets of each message as they are read, for observation; without backpressure. A
@@ -66,6 +69,7 @@ class CommandEngine(wiring.Component):
                 "commit_bank": In(range(ALL_BANKS)),
                 "commit_epoch": In(EPOCH_BITS),
                 "asked_bank": Out(range(ALL_BANKS)),
+                "zeroise_stb": Out(1),
                 "reply": Out(stream.Signature(Reply)),
                 "tap": Out(PacketSignature()),
                 "count": Out(COUNTER_COUNT),
@@ -121,7 +125,10 @@ class CommandEngine(wiring.Component):
             return signal
 
         is_asf = registered("is_asf", asf.enterprise == rmcp.ASF_ENTERPRISE)
-        is_our_number = registered("is_our_number", asf.enterprise == self.enterprise)
+        # A number that is written later does not keep back what was begun.
+        reads, is_our_number = Signal(), Signal()
+        with m.If(reads):
+            m.d.sync += is_our_number.eq(asf.enterprise == self.enterprise)
         is_oem = ~is_asf & is_our_number
         types = {
             kind.name: registered(kind.name.lower(), is_asf & (asf.type == kind))
@@ -136,7 +143,7 @@ class CommandEngine(wiring.Component):
             )
         } | {
             kind.name: registered(kind.name.lower(), is_oem & (asf.type == kind))
-            for kind in (OemType.COMMIT, OemType.SA_STATUS_REQUEST)
+            for kind in (OemType.COMMIT, OemType.SA_STATUS_REQUEST, OemType.ZEROISE)
         }
         known = registered("known", Cat(types.values()).any())
         has_options = (
@@ -158,7 +165,9 @@ class CommandEngine(wiring.Component):
             ),
         )
         above_role = registered(
-            "above_role", ~meta.administrator & has_options & (asf.data_octets != 0)
+            "above_role",
+            ~meta.administrator
+            & ((has_options & (asf.data_octets != 0)) | types[OemType.ZEROISE.name]),
         )
         header_is_whole = registered("header_is_whole", meta.octets >= RMCP.octets)
         message_is_whole = registered("message_is_whole", meta.octets >= _HEADER_OCTETS)
@@ -272,6 +281,7 @@ class CommandEngine(wiring.Component):
                     bank_b_spi=spis[1],
                 ),
             ),
+            (OemType.ZEROISE, OemType.ZEROISING, []),
         ]
         responds = Cat(types[request.name] for request, _, _ in answers).any()
         # Chosen in one cycle, offered from the next on, and the same until it is taken.
@@ -323,6 +333,17 @@ class CommandEngine(wiring.Component):
         def count(counter):
             return self.count[counter].eq(1)
 
+        # The answer needs the keys: it is whole when the last reply is taken, or is not waited for.
+        zeroises, responded, late = Signal(), Signal(), Signal()
+        left = Signal(range(rmcp.ZEROISE_ANSWER_CYCLES))
+        m.d.sync += [
+            left.eq(left - 1),
+            late.eq(zeroises & (left == 0)),
+            self.zeroise_stb.eq(zeroises & (late | responded)),
+        ]
+        with m.If(late | responded):
+            m.d.sync += zeroises.eq(0)
+
         wait = Signal(2)
         with m.FSM():
             with m.State("idle"):
@@ -332,7 +353,7 @@ class CommandEngine(wiring.Component):
                     m.d.sync += meta.eq(self.meta.payload)
                     m.next = "message"
             with m.State("message"):
-                m.d.comb += self.i.ready.eq(1)
+                m.d.comb += [self.i.ready.eq(1), reads.eq(1)]
                 with m.If(self.i.valid & self.i.payload.last):
                     m.next = "settle"
             with m.State("settle"):
@@ -368,6 +389,10 @@ class CommandEngine(wiring.Component):
                         remember.en.eq(is_power),
                         self.commit_stb.eq(types[OemType.COMMIT.name]),
                     ]
+                    m.d.sync += [
+                        zeroises.eq(types[OemType.ZEROISE.name]),
+                        left.eq(rmcp.ZEROISE_ANSWER_CYCLES - 1),
+                    ]
                     with m.If(head.sequence != rmcp.RMCP_NO_ACK_SEQUENCE):
                         m.next = "ack"
                     with m.Elif(responds):
@@ -386,5 +411,6 @@ class CommandEngine(wiring.Component):
             with m.State("send response"):
                 m.d.comb += self.reply.valid.eq(1)
                 with m.If(self.reply.ready):
+                    m.d.comb += responded.eq(1)
                     m.next = "idle"
         return m

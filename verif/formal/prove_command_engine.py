@@ -175,10 +175,38 @@ class RoleWrapper(EngineWrapper):
     def state(self, m: Module) -> None:
         dut = self.dut
         has_options = self.number(ASF, "data_octets") != 0
+        zeroises = (self.number(ASF, "type") == OemType.ZEROISE) & (
+            self.number(ASF, "enterprise") != rmcp.ASF_ENTERPRISE
+        )
+        inside = self.inside
+        asked = Signal(name="has_asked")
+        with m.If(dut.zeroise_stb):
+            m.d.sync += asked.eq(0)
+            m.d.comb += Assert(asked, "nobody asked to zeroise")
+        with m.If(dut.count[Counter.DELIVERED] & zeroises):
+            m.d.sync += asked.eq(1)
+            m.d.comb += Assert(self.meta.administrator, "an operator zeroises")
         m.d.comb += [
+            # As the front has it (front.one_bank).
+            Assume(self.meta.protected | ~self.meta.administrator),
             Assert(~dut.power_stb | ~has_options | self.meta.administrator, "an operator's"),
+            Assert(~(inside["zeroises"] | dut.zeroise_stb) | asked),
+            Assert(~inside["zeroises"] | ~dut.zeroise_stb),
+            Assert(
+                ~inside["zeroises"]
+                | (
+                    inside.state("fsm_state", "ack", "send ack", "response", "send response")
+                    & inside["zeroise"]
+                    & inside["is_our_number"]
+                    & ~inside["is_asf"]
+                    & (inside["asf_type"] == OemType.ZEROISE)
+                    & (inside["asf_enterprise"] != rmcp.ASF_ENTERPRISE)
+                    & ~inside["taken"]
+                )
+            ),
             Cover(dut.power_stb & has_options),
             Cover(dut.count[Counter.DROP_RMCP_ROLE]),
+            Cover(dut.zeroise_stb),
         ]
 
 

@@ -44,6 +44,8 @@ class CommandEngine:
         self.host = host
         self.pins = pins
         self.enterprise = facts.OEM_ENTERPRISE_DEFAULT
+        self.zeroises = False
+        """All is to be emptied once the answers are out."""
         self._tags: dict[tuple[int, int], int] = {}
         """Tag of the last power command, by context and RMCP sequence number; it outlives every
         SA."""
@@ -128,6 +130,9 @@ class CommandEngine:
                 spi = facts.COMMIT_DATA.unpack(request.data)["spi"]
                 result, under = self.sad.commit(spi, under)
                 kind, data = OemType.COMMITTED, facts.COMMITTED_DATA.pack(spi=spi, result=result)
+            case OemType.ZEROISE:
+                kind, data = OemType.ZEROISING, b""
+                self.zeroises = True
             case _:
                 raise ValueError(f"{request.type!r} has no answer")
         return Answer(under, rmcp.response(self.enterprise, kind, request.tag, data))

@@ -163,7 +163,14 @@ class NicModel:
             frame = replier.protected(inside, self.sad.banks[answer.bank], answer.message)
             if frame is not None:
                 outputs.append(ToWire(frame))
+        if self.engine.zeroises:
+            self.engine.zeroises = False
+            self._zeroise()
         return counter, outputs
+
+    def _zeroise(self) -> None:
+        self.sad.zeroise_all()
+        self.bus.clear_policy()
 
     def _view(self) -> View:
         state = self.host_state
@@ -205,8 +212,7 @@ class NicModel:
         if zeroise is not None:
             self.sad.held = zeroise
         if self.sad.held:
-            self.sad.zeroise_all()
-            self.bus.clear_policy()
+            self._zeroise()
 
     def advance(self, ms: int) -> list[Output]:
         """Lets time pass, and tells the pins that changed."""
