@@ -195,7 +195,8 @@ class Nic(wiring.Component):
 
         zeroise = Signal()
         m.d.comb += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
-        self._host_side(m, control, sad, monitor, power_pins, pins, zeroise, tick_ms)
+        pins["zeroise"] = zeroise
+        self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
 
         # Wire to parser, and by the verdict to the host or to the inbound path.
         wiring.connect(m, wiring.flipped(self.wire_rx), parser.i)
@@ -353,7 +354,7 @@ class Nic(wiring.Component):
         ]
         return m
 
-    def _host_side(self, m, control, sad, monitor, power_pins, pins, zeroise, tick_ms):
+    def _host_side(self, m, control, sad, monitor, power_pins, pins, tick_ms):
         """Registers, host state and pins."""
         wiring.connect(m, wiring.flipped(self.bus), control.bus)
         status = control.host_status
@@ -370,7 +371,7 @@ class Nic(wiring.Component):
             sad.context.eq(control.context),
             control.sa_result.eq(sad.result),
             *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.ALL_BANKS)),
-            control.zeroise.eq(zeroise),
+            control.zeroise.eq(pins["zeroise"]),
             sad.station_authorised.eq(control.station_authorised),
             sad.stage_stb.eq(control.stage_stb),
             sad.stage_address.eq(control.address),
@@ -378,7 +379,7 @@ class Nic(wiring.Component):
             sad.command_stb.eq(control.command_stb),
             sad.command.eq(control.data),
             sad.tick_ms.eq(tick_ms),
-            sad.zeroise_all.eq(zeroise),
+            sad.zeroise_all.eq(pins["zeroise"]),
             monitor.window_ms.eq(control.window_ms),
             monitor.alive_stb.eq(control.alive_stb),
             monitor.stop_stb.eq(control.stop_stb),

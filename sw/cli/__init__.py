@@ -14,6 +14,7 @@ from sw.cli.commands import (
     host_list,
     host_remove,
     host_show,
+    host_zeroise,
     power_host,
     station_init,
     station_run,
@@ -100,6 +101,16 @@ def _parser() -> _Parser:
         ("remove", "forget a host and its SAs", host_remove),
     ):
         add(host, name, text, configured, run).add_argument("host", metavar="HOST", type=_host)
+
+    zeroising = add(
+        host,
+        "zeroise",
+        "empty all banks of a host's NIC, as an administrator",
+        configured,
+        host_zeroise,
+    )
+    zeroising.add_argument("host", metavar="HOST", type=_host)
+    zeroising.add_argument("--yes", action="store_true", help="it is meant")
 
     power = sub("power", "reset a host, or switch it on or off")
     for action, text in (

@@ -74,8 +74,8 @@ def power_command(action: str) -> PowerCommand:
     return kind()
 
 
-def power_result(name: str, action: str, outcome: PowerOutcome) -> Json:
-    """What is told of a power command; raises ControlError unless the NIC acknowledged it."""
+def command_result(name: str, action: str, outcome: PowerOutcome) -> Json:
+    """What is told of a command; raises ControlError unless the NIC acknowledged it."""
     result: Json = {
         "host": name,
         "command": action,
@@ -90,7 +90,8 @@ def power_result(name: str, action: str, outcome: PowerOutcome) -> Json:
         raise ControlError(
             ErrorKind.NO_ANSWER,
             f"no answer from host {name} to {outcome.sent} packets; the command may have been "
-            "carried out all the same: look at its state with: holdfast host show " + name,
+            "carried out all the same, or be one that an administrator's SA alone may send: look "
+            "at its state with: holdfast host show " + name,
             result,
         )
     return result
@@ -225,6 +226,8 @@ class ControlServer:
                 return {"name": request["host"], "removed": True}
             case "power":
                 return await power(station, str(request["host"]), str(request["action"]), progress)
+            case "zeroise":
+                return await zeroise(station, str(request["host"]), progress)
             case other:
                 raise ControlError(ErrorKind.USAGE, f"no such operation: {other}")
 
@@ -232,6 +235,19 @@ class ControlServer:
 async def power(station: Station, name: str, action: str, progress: Callable[[str], None]) -> Json:
     """Carry out `holdfast power`; raises ControlError unless it was acknowledged."""
     command = power_command(action)
+    await _told_where_it_goes(station, name, action, progress)
+    return command_result(name, action, await station.power(name, command))
+
+
+async def zeroise(station: Station, name: str, progress: Callable[[str], None]) -> Json:
+    """Carry out `holdfast host zeroise`; raises ControlError unless the NIC answered."""
+    await _told_where_it_goes(station, name, "zeroise", progress)
+    return command_result(name, "zeroise", await station.zeroise(name))
+
+
+async def _told_where_it_goes(
+    station: Station, name: str, action: str, progress: Callable[[str], None]
+) -> None:
     session = station.session(name)
     await station.first_answer(name, station.config.rmcp_sends * 5.0)
     state = session.shown_state
@@ -242,8 +258,6 @@ async def power(station: Station, name: str, action: str, progress: Callable[[st
             f"host {name} is {'silent' if state is None else state.name}; "
             f"{action} goes out under SPI {spi}"
         )
-    outcome = await station.power(name, command)
-    return power_result(name, action, outcome)
 
 
 def _error(kind: ErrorKind, text: str, result: Json | None = None) -> Json:

@@ -1,6 +1,7 @@
 """Bench of the whole NIC: the life of its SAs, from staging to zeroisation."""
 
 import struct
+from itertools import repeat
 from typing import Any
 
 import cocotb
@@ -8,12 +9,21 @@ import cocotb
 from spec.counters import Counter
 from spec.layout import Access
 from spec.registers import BY_NAME, REGISTERS
-from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT, BankState, SadCommand, SadResult
+from spec.rmcp import ZEROISE_ANSWER_CYCLES
+from spec.sa import (
+    ACK_MS_DEFAULT,
+    CONTEXTS,
+    GRACE_MS_DEFAULT,
+    BankState,
+    SadCommand,
+    SadResult,
+)
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.nic_frames import SaKeys, Station
 from verif.cocotb.nic_pair import NicPair
 
 STATION_AUTHORISED, CLEAR_OFF = 1, 2
+ZEROISE, ZEROISING = 0x82, 0x42
 EMPTY, STAGED, READY, ACTIVE, PROVEN, RETIRING = BankState
 MARGIN_MS = 400
 """What a frame and its answer take of these fast milliseconds, and more."""
@@ -444,4 +454,71 @@ async def roles(dut: Any) -> None:
         await pair.stage(other, ready=False)
         await pair.command(SadCommand.READY, SadResult.OK if administrator else SadResult.FORBIDDEN)
         await pair.works(station)
+    await pair.finish()
+
+
+async def emptied(pair: NicPair, began: int) -> int:
+    """Cycles from `began` until all banks are EMPTY and nothing is being zeroised."""
+    while any([await pair.registers.read("SA_STATUS", n) for n in range(CONTEXTS)]):
+        assert pair.bench.cycle - began < 2 * ZEROISE_ANSWER_CYCLES
+    return pair.bench.cycle - began
+
+
+@cocotb.test()
+async def zeroise_by_message(dut: Any) -> None:
+    """An administrator's message empties all contexts, once it is answered, whatever it may wait
+    for; an operator's does nothing."""
+    pair = NicPair(dut)
+    zeroise = nf.oem(ZEROISE, sequence=5, tag=7)
+    station = await pair.proven()
+    await pair.wire(station.protect(zeroise), Counter.DROP_RMCP_ROLE)
+    await pair.works(station)
+    worst = 0
+    for context in range(CONTEXTS):
+        await pair.start(policy=STATION_AUTHORISED | CLEAR_OFF)
+        others = []
+        for place in (context, *(n for n in range(CONTEXTS) if n != context)):
+            await pair.write("SA_CONTEXT", place)
+            mine = place == context
+            other = Station(SaKeys.draw(pair.rng, 32 if mine else 16, administrator=mine))
+            await pair.stage(other.sa)
+            await pair.works(other)
+            others.append(other)
+        station = others[0]
+        pair.begin(station.protect(zeroise))
+        await pair.wire_rx.drained()
+        took = await emptied(pair, pair.bench.cycle)
+        worst = max(worst, took)
+        pair.answers.clear()
+        await pair.outputs()
+        assert [station.open(answer) for answer in pair.answers] == [
+            nf.ack(5),
+            nf.oem_response(ZEROISING, 7, b""),
+        ]
+        for n in range(CONTEXTS):
+            assert await pair.read("SA_STATUS", n) == 0
+        assert await pair.read("POLICY") == 0
+        for other in others:
+            await pair.wire(other.protect(nf.asf(nf.PING)), Counter.PASSED)
+        again = Station(SaKeys.draw(pair.rng))
+        await pair.write("SA_CONTEXT", context)
+        await pair.stage(again.sa)
+        await pair.works(again)
+    cocotb.log.info("RESULT zeroise by message: %d cycles from the frame's end, answered", worst)
+    # The wire takes no answer: it is done all the same, in time, and nothing of it leaves.
+    station = await pair.proven(administrator=True)
+    pair.wire_tx.backpressure = repeat(True)
+    pair.wire_rx.send(station.protect(nf.oem(nf.SA_STATUS, sequence=1)))  # its answers fill it
+    await pair.wire_rx.drained()
+    await pair.bench.cycles(4000)
+    pair.wire_rx.send(station.protect(zeroise))
+    await pair.wire_rx.drained()
+    took = await emptied(pair, pair.bench.cycle)
+    assert took > ZEROISE_ANSWER_CYCLES
+    cocotb.log.info("RESULT zeroise by message: %d cycles while the wire takes nothing", took)
+    assert await pair.registers.read("SA_STATUS") == 0
+    pair.wire_tx.backpressure = repeat(False)
+    await pair.bench.cycles(4000)
+    pair.wire_tx.take_all()
+    await pair.start()
     await pair.finish()

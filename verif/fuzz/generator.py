@@ -80,6 +80,8 @@ MESSAGES = (
 )
 """Presence, capabilities, state, a reset with boot options, and others that are malformed or
 unknown (DSP0136)."""
+ZEROISE = bytes.fromhex("06000906 00007ed9 82070000")
+"""Under the enterprise number 32473, which is for examples (RFC 5612)."""
 IPV4_OPTIONS = (
     b"",
     b"",
@@ -142,7 +144,7 @@ class Generator:
         self.sas: list[Sa] = []
         self.sent: list[bytes] = []
         self.spi = 0xC0DE0000
-        self.administrators = (False, True)
+        self.administrators: tuple[bool, ...] = (False, True)
         """What SAs to load, one of them by chance."""
         self.recipes: list[tuple[int, Callable[[], bytes]]] = [
             (30, self.good),
@@ -606,6 +608,11 @@ class Generator:
             return self.network(rng.random() < 0.5, rng.choice((1, 6, 58)), rng.randbytes(60))
         return rng.randbytes(rng.randrange(14, 400))
 
+    def zeroise(self) -> Frame:
+        """A message that an administrator's SA obeys: a run's last frame."""
+        sa = self.sa()
+        return Frame(self.wrap(sa, *self.inside(sa, udp(ZEROISE))), False, "zeroise")
+
     def frame(self) -> Frame:
         """The next frame."""
         (make,) = self.rng.choices(
@@ -650,3 +657,6 @@ def frames(seed: int, count: int, suites: tuple[int, ...] = BUILT_IN) -> Iterato
             if rng.random() < 0.01 and len(generator.sas) == 1:
                 yield from generator.load(rng.choice(suites))
             yield generator.frame()
+        if rng.random() < 0.3:
+            left -= 1
+            yield generator.zeroise()

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec.counters import Counter
+from spec.sa import SadResult
 from verif.model import NicModel, Pin, ToWire
 from verif.model.rmcp import Request, parse
 from verif.unit.model.support import PING, Sa, clear, nic, proven, ready, verdict_of
@@ -189,3 +190,29 @@ def test_clear_port_is_closed_by_policy_and_out_of_cold_boot() -> None:
     model.bus_write("HEARTBEAT", 0x48425421)
     model.wire_receive(clear(PING))
     assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+
+
+def test_zeroise_is_answered_under_the_sa_that_goes() -> None:
+    """Octets as docs/rmcp.md has them; then nothing of any context works, and no policy is left."""
+    model, other = nic(), Sa(spi_in=0xC0DE0901, spi_out=0xC0DE0902)
+    model.bus_write("SA_CONTEXT", 1)
+    assert ready(model, other) == SadResult.OK
+    model.wire_receive(other.message(PING))
+    model.bus_write("SA_CONTEXT", 0)
+    model.bus_write("POLICY", 3)
+    sa = Sa(administrator=True)
+    assert ready(model, sa) == SadResult.FORBIDDEN
+    model.bus_write("SA_COMMAND", 3)
+    sa = Sa()
+    assert ready(model, sa) == SadResult.OK
+    frame = sa.message(bytes.fromhex("06000506 00007ed9 82 07 00 00"))
+    assert model.wire_receive(frame) == []
+    assert verdict_of(model) is Counter.DROP_RMCP_ROLE
+    assert model.bus_read("SA_STATUS", 1) == 4
+    model = nic()
+    assert exchange("06000506 00007ed9 82 07 00 00", model, administrator=True) == [
+        "06000586",
+        "0600ff0600007ed942070000",
+    ]
+    assert [model.bus_read("SA_STATUS", n) for n in range(4)] == [0, 0, 0, 0]
+    assert model.bus_read("POLICY") == 0

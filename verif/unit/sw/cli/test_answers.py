@@ -18,6 +18,7 @@ COMMANDS = [
     ("host", "show", "host"),
     ("host", "remove", "host"),
     ("power", "cycle", "host"),
+    ("host", "zeroise", "host", "--yes"),
 ]
 
 
@@ -147,6 +148,20 @@ def test_power_asks_the_station(holdfast: Place, action: str) -> None:
     assert plain.out == (
         f"{action} of host host is acknowledged under SPI 0x00000100, after 2 packet(s)\n"
     )
+
+
+def test_zeroise_is_asked_for_only_if_it_is_meant(holdfast: Place) -> None:
+    result = {"host": "host", "command": "zeroise", "spi": "0x00000100", "packets": 1}
+    with answering(holdfast, line(ok=True, result=result)) as requests:
+        unsure = holdfast("host", "zeroise", "host")
+        reply = holdfast("host", "zeroise", "host", "--yes", "--json")
+        plain = holdfast("host", "zeroise", "host", "--yes")
+    assert unsure.code == Exit.USAGE
+    assert "add --yes" in unsure.err
+    assert [json.loads(r) for r in requests] == [{"op": "zeroise", "host": "host"}] * 2
+    assert reply.value == result
+    assert "under SPI 0x00000100" in plain.out
+    assert "holdfast host remove host" in plain.out
 
 
 def test_no_secret_goes_to_the_station_but_where_it_lies(holdfast: Place, monkeypatch) -> None:

@@ -44,6 +44,8 @@ BODIES = st.one_of(
     st.builds(rmcp.Commit, U32),
     st.builds(rmcp.Committed, U32, st.sampled_from(CommitResult)),
     st.just(rmcp.SaStatusRequest()),
+    st.just(rmcp.Zeroise()),
+    st.just(rmcp.Zeroising()),
     st.builds(
         rmcp.SaStatusResponse,
         st.sampled_from(BankState),
@@ -109,6 +111,8 @@ LITERAL = [
             ),
         ),
     ),
+    ("06 00 0f 06 00007ed9 82 0a 00 00", RmcpMessage(15, 10, rmcp.Zeroise())),
+    ("06 00 ff 06 00007ed9 42 0a 00 00", RmcpMessage(255, 10, rmcp.Zeroising())),
 ]
 
 
