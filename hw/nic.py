@@ -282,6 +282,10 @@ class Nic(wiring.Component):
             engine.commit_epoch.eq(
                 Mux(sad.commit_bank[0], sad.asked_epochs[1], sad.asked_epochs[0])
             ),
+            *(
+                getattr(control, name).eq(getattr(engine, name))
+                for name in ("boot_stb", "boot_valid", "boot")
+            ),
             power_pins.stb.eq(engine.power_stb),
             power_pins.action.eq(engine.power_action),
             self.tap.payload.eq(engine.tap.payload),

@@ -12,6 +12,8 @@ from spec.sa import ALL_BANKS, CONTEXTS
 
 ID_MAGIC = 0x484F4C44
 """'HOLD' in ASCII."""
+BOOT_TAKEN_MAGIC = 0x424F4F54
+"""'BOOT' in ASCII."""
 VERSION = 0x0003_0000
 ADDRESS_BITS = 12
 
@@ -96,6 +98,30 @@ REGISTERS: tuple[Register, ...] = (
         "The host's IPv6 address, first octet in bits 31:24 of the first word; 0: none.",
         count=4,
     ),
+    Register(
+        "BOOT_COMMAND",
+        0x060,
+        Access.RO,
+        "What the last reset, power-up or power-cycle asked of the host's firmware; all 0 if "
+        "nothing, or once BOOT_TAKEN was written.",
+        (
+            BitField("special_command", 0, 8, "spec.rmcp.SpecialCommand."),
+            BitField("special_parameter", 8, 16, "Its parameter."),
+            BitField("valid", 31, 1, "These three registers hold something."),
+        ),
+    ),
+    Register(
+        "BOOT_OPTIONS",
+        0x064,
+        Access.RO,
+        "The same.",
+        (
+            BitField("boot_options", 0, 16, "spec.rmcp.BootOption bits."),
+            BitField("oem_parameters", 16, 16, "For the enterprise of BOOT_ENTERPRISE."),
+        ),
+    ),
+    Register("BOOT_ENTERPRISE", 0x068, Access.RO, "The same: whose special command it is."),
+    Register("BOOT_TAKEN", 0x06C, Access.WO, "BOOT_TAKEN_MAGIC: the firmware has read them."),
     Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand, for the context SA_CONTEXT."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
     Register("SA_CONTEXT", 0x088, Access.RW, "Context that SA_COMMAND is for; bits 1:0."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from spec.layout import Field, Header
 
@@ -73,6 +73,32 @@ class SystemState(IntEnum):
     SOFT_OFF = 0x6
 
 
+class SpecialCommand(IntEnum):
+    """What the host is to boot from (DSP0136 3.2.4.1); C0h to FFh are an OEM's."""
+
+    NOTHING = 0
+    PXE = 1
+    DISK = 2
+    SAFE_MODE = 3
+    DIAGNOSTIC = 4
+    CD = 5
+
+
+class BootOption(IntFlag):
+    """Bits of the boot options, the first octet in bits 15:8 (DSP0136 3.2.4.1)."""
+
+    LOCK_POWER_BUTTON = 0x0200
+    LOCK_RESET_BUTTON = 0x0400
+    LOCK_KEYBOARD = 0x2000
+    LOCK_SLEEP_BUTTON = 0x4000
+    USER_PASSWORD_BYPASS = 0x0008
+    FORCE_PROGRESS_EVENTS = 0x0010
+    QUIET = 0x0020
+    VERBOSE = 0x0040
+    """With QUIET: the screen stays blank."""
+    CONFIGURATION_RESET = 0x0080
+
+
 POWER_DATA = Header(
     "power_data",
     (
@@ -84,7 +110,7 @@ POWER_DATA = Header(
     ),
     "DSP0136 3.2.4.1",
 )
-"""Data of 10h, 11h and 13h; it may be absent. Taken and not acted on by this NIC."""
+"""Data of 10h, 11h and 13h; it may be absent. The NIC keeps it for the host's firmware."""
 PONG_DATA = Header(
     "pong_data",
     (
@@ -112,8 +138,12 @@ CAPABILITIES_DATA = Header(
     ),
     "DSP0136 3.2.4.4",
 )
-CAPABILITIES_SYSTEM = 0xF0
-"""Reset, power-up, power-down and power-cycle on the secured port; none on the clear port."""
+CAPABILITIES_SYSTEM = 0x0F
+"""Reset, power-up, power-down and power-cycle, only on the secured port."""
+CAPABILITIES_SPECIAL_COMMANDS = 0x001F
+"""All of `SpecialCommand` are handed on to the host's firmware."""
+CAPABILITIES_FIRMWARE = 0x67F8_0000
+"""So are all of `BootOption`; in the first octet bit 0 says blank screen."""
 SYSTEM_STATE_DATA = Header(
     "system_state_data",
     (Field("system_state", 8), Field("watchdog_state", 8), Field("reserved", 16)),

@@ -1,13 +1,14 @@
 """What the registers of the host's bus mean: status in, settings and commands out."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.host.registers import BusSignature, RegisterBank
+from hw.ipsec.layouts import BootRequest
 from spec import headers, host, registers, sa
 from spec.counters import COUNTER_COUNT
-from spec.registers import ADDRESS_BITS, BY_NAME
+from spec.registers import ADDRESS_BITS, BOOT_TAKEN_MAGIC, BY_NAME
 from spec.suites import Suite
 
 __all__ = ["ControlRegisters"]
@@ -35,7 +36,9 @@ class ControlRegisters(wiring.Component):
     context : Signal, out
         SA_CONTEXT.
     zeroise : Signal, in
-        Empties POLICY as long as it is 1.
+        Empties POLICY and the BOOT registers as long as it is 1.
+    boot_stb, boot_valid, boot : Signal, in
+        What a power command asks of the firmware: the BOOT registers, or that they be emptied.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
     station_authorised, clear_off : Signal, out
@@ -79,6 +82,9 @@ class ControlRegisters(wiring.Component):
                 "sa_spi_in": In(data.ArrayLayout(32, sa.ALL_BANKS)),
                 "context": Out(range(sa.CONTEXTS)),
                 "zeroise": In(1),
+                "boot_stb": In(1),
+                "boot_valid": In(1),
+                "boot": In(BootRequest),
                 "host_mac": Out(48),
                 "host_ip": Out(32),
                 "host_ip6": Out(128),
@@ -199,12 +205,31 @@ class ControlRegisters(wiring.Component):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
         heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
-        m.d.sync += heartbeat.eq(stb.heartbeat)
-        for equal, word in ((alive, host.HEARTBEAT_MAGIC), (stop, host.HEARTBEAT_STOP)):
+        boots, taken = Signal(), Signal(4)
+        m.d.sync += [heartbeat.eq(stb.heartbeat), boots.eq(stb.boot_taken)]
+        for equal, word in (
+            (alive, host.HEARTBEAT_MAGIC),
+            (stop, host.HEARTBEAT_STOP),
+            (taken, BOOT_TAKEN_MAGIC),
+        ):
             octets = word.to_bytes(4, "little")
             m.d.sync += equal.eq(
                 Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))
             )
+
+        # What the firmware is to do once: until it has read it, or another command boots the host.
+        boot = Signal(BootRequest)
+        valid = Signal()
+        with m.If(self.boot_stb):
+            m.d.sync += [boot.eq(self.boot), valid.eq(self.boot_valid)]
+        with m.If(self.zeroise | Mux(self.boot_stb, ~self.boot_valid, boots & taken.all())):
+            m.d.sync += [boot.eq(0), valid.eq(0)]
+        parts = {name: boot[name] for name, _ in BootRequest} | {"valid": valid}
+        for name in ("BOOT_COMMAND", "BOOT_OPTIONS"):
+            for field in BY_NAME[name].fields:
+                target = values[name.lower()][0][field.lsb : field.lsb + field.width]
+                m.d.comb += target.eq(parts[field.name])
+        m.d.comb += values.boot_enterprise[0].eq(boot.enterprise)
 
         m.d.comb += [
             self.alive_stb.eq(heartbeat & alive.all()),

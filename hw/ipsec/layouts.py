@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat
 from amaranth.lib import data, enum
 
-from spec import suites
+from spec import rmcp, suites
 from spec.sa import ALL_BANKS
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "TOKENS",
     "BankView",
     "BankWord",
+    "BootRequest",
     "Cipher",
     "InboundSa",
     "InnerOffset",
@@ -218,6 +219,10 @@ MessageMeta = data.StructLayout(
 """Of a message for the command engine: whether and under which bank it was authenticated, how it
 came, and its octets. `administrator`: the SA that authenticated it is one's. `inner_v6`: in tunnel
 mode, the packet inside was IPv6."""
+
+
+BootRequest = data.StructLayout({field.name: field.bits for field in rmcp.POWER_DATA.fields})
+"""What a power message asks of the host's firmware."""
 
 
 class ReplyKind(enum.Enum, shape=2):

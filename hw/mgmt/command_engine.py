@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import HeaderCapture, header_octets, octets_of
-from hw.ipsec.layouts import EPOCH_BITS, MessageMeta, Reply, ReplyKind
+from hw.ipsec.layouts import EPOCH_BITS, BootRequest, MessageMeta, Reply, ReplyKind
 from hw.mgmt.power import PowerAction
 from hw.stream import PacketSignature
 from spec import rmcp
@@ -37,6 +37,8 @@ class CommandEngine(wiring.Component):
         Of messages; after `octets` octets the packet on `i` holds padding, which is thrown away.
     power_stb, power_action : out
         A command for the pins.
+    boot_stb, boot_valid, boot : out
+        With a command that boots the host: what it asks of the firmware, if anything.
     asked_bank, bank_states, bank_spis, commit_* : Signal
         To and from the SAD: the bank that the message came under, and what its context has.
     zeroise_stb : Signal, out
@@ -63,6 +65,9 @@ class CommandEngine(wiring.Component):
                 "watchdog_expired": In(1),
                 "power_stb": Out(1),
                 "power_action": Out(PowerAction),
+                "boot_stb": Out(1),
+                "boot_valid": Out(1),
+                "boot": Out(BootRequest),
                 "commit_stb": Out(1),
                 "commit_spi": Out(32),
                 "commit_result": In(8),
@@ -82,8 +87,9 @@ class CommandEngine(wiring.Component):
             RMCP, ("version", "reserved", "sequence", "ack", "reserved_class", "message_class")
         )
         asf = HeaderCapture(ASF, ("enterprise", "type", "tag", "data_octets"))
-        commit = HeaderCapture(rmcp.COMMIT_DATA, ("spi",))
-        captures = ((head, RMCP.octets), (asf, ASF.octets), (commit, rmcp.COMMIT_DATA.octets))
+        power = HeaderCapture(rmcp.POWER_DATA, tuple(name for name, _ in BootRequest))
+        captures = ((head, RMCP.octets), (asf, ASF.octets), (power, rmcp.POWER_DATA.octets))
+        commit_spi = power.enterprise  # octets 12 to 15 as well
 
         meta = Signal(MessageMeta)
         at = Signal(11)
@@ -206,7 +212,10 @@ class CommandEngine(wiring.Component):
 
         m.d.comb += [
             self.power_action.eq(asf.type[:2]),
-            self.commit_spi.eq(commit.spi),
+            self.commit_spi.eq(commit_spi),
+            self.boot_stb.eq(self.power_stb & has_options),
+            self.boot_valid.eq(asf.data_octets != 0),
+            *(self.boot[name].eq(getattr(power, name)) for name, _ in BootRequest),
             self.asked_bank.eq(meta.bank),
         ]
 
@@ -253,7 +262,9 @@ class CommandEngine(wiring.Component):
                 header_octets(
                     rmcp.CAPABILITIES_DATA,
                     enterprise=rmcp.ASF_ENTERPRISE,
+                    special_commands=rmcp.CAPABILITIES_SPECIAL_COMMANDS,
                     system=rmcp.CAPABILITIES_SYSTEM,
+                    firmware=rmcp.CAPABILITIES_FIRMWARE,
                 ),
             ),
             (
@@ -266,7 +277,7 @@ class CommandEngine(wiring.Component):
             (
                 OemType.COMMIT,
                 OemType.COMMITTED,
-                header_octets(rmcp.COMMITTED_DATA, spi=commit.spi, result=commit_result),
+                header_octets(rmcp.COMMITTED_DATA, spi=commit_spi, result=commit_result),
             ),
             (
                 OemType.SA_STATUS_REQUEST,

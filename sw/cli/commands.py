@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
+from spec.rmcp import BootOption, SpecialCommand
 from sw.cli.output import CommandError, Exit, Json, Output, pairs, start_logging, table
 from sw.cli.running import stop_signals
 from sw.config import ConfigError, StationConfig, load_station, read_psk
@@ -215,10 +216,14 @@ def host_show(arguments: argparse.Namespace, output: Output) -> None:
 def power_host(arguments: argparse.Namespace, output: Output) -> None:
     """Reset a host, or switch it on or off."""
     name, action = arguments.host, arguments.action
+    request: Json = {"op": "power", "host": name, "action": action}
+    boot = _boot(arguments)
+    if boot:
+        request["boot"] = boot
     told = _command(
         arguments,
-        {"op": "power", "host": name, "action": action},
-        lambda station: power(station, name, action, output.progress),
+        request,
+        lambda station: power(station, name, action, output.progress, boot or None),
         output,
     )
     output.result(
@@ -228,6 +233,33 @@ def power_host(arguments: argparse.Namespace, output: Output) -> None:
             f"after {told.get('packets')} packet(s)"
         ],
     )
+
+
+BOOT_SOURCES = {
+    "pxe": SpecialCommand.PXE,
+    "disk": SpecialCommand.DISK,
+    "safe-mode": SpecialCommand.SAFE_MODE,
+    "diagnostic": SpecialCommand.DIAGNOSTIC,
+    "cd": SpecialCommand.CD,
+}
+BOOT_OPTIONS = {str(option.name).lower().replace("_", "-"): option for option in BootOption}
+
+
+def _boot(arguments: argparse.Namespace) -> Json:
+    """What is asked of the host's firmware; empty if nothing is."""
+    boot: Json = {}
+    if getattr(arguments, "boot", None) is not None:
+        boot["special_command"] = int(BOOT_SOURCES[arguments.boot])
+    if getattr(arguments, "boot_parameter", None) is not None:
+        boot["special_parameter"] = arguments.boot_parameter
+    options = BootOption(0)
+    for name in getattr(arguments, "boot_option", None) or ():
+        options |= BOOT_OPTIONS[name]
+    if options:
+        boot["boot_options"] = int(options)
+    if getattr(arguments, "boot_oem", None) is not None:
+        boot["oem_parameters"] = arguments.boot_oem
+    return boot
 
 
 def host_zeroise(arguments: argparse.Namespace, output: Output) -> None:

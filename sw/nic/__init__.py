@@ -1,6 +1,6 @@
 """The host's driver of the NIC: registers by name, and the ways to reach them."""
 
-from sw.nic.driver import NO_IP6, Capabilities, HostStatus, NicDriver, Policy, SaStatus
+from sw.nic.driver import NO_IP6, BootRequest, Capabilities, HostStatus, NicDriver, Policy, SaStatus
 from sw.nic.errors import (
     CapabilityError,
     NicError,
@@ -20,6 +20,7 @@ from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTrans
 
 __all__ = [
     "NO_IP6",
+    "BootRequest",
     "Capabilities",
     "CapabilityError",
     "HostStatus",

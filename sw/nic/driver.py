@@ -106,6 +106,28 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BootRequest:
+    """What a station asks of the host's firmware (DSP0136 3.2.4.1).
+
+    Parameters
+    ----------
+    enterprise : int
+        Whose special command and OEM parameters these are.
+    special_command, special_parameter : int
+        `spec.rmcp.SpecialCommand` where the enterprise is ASF's, and its parameter.
+    boot_options : int
+        `spec.rmcp.BootOption` bits.
+    oem_parameters : int
+    """
+
+    enterprise: int
+    special_command: int
+    special_parameter: int
+    boot_options: int
+    oem_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaStatus:
     """The two banks.
 
@@ -169,6 +191,19 @@ class NicDriver:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def boot_request(self) -> BootRequest | None:
+        """What a station asked of the host's firmware with the last command that boots."""
+        command = self._read_fields("BOOT_COMMAND")
+        if not command.pop("valid"):
+            return None
+        return BootRequest(
+            enterprise=self._read("BOOT_ENTERPRISE"), **command, **self._read_fields("BOOT_OPTIONS")
+        )
+
+    def boot_taken(self) -> None:
+        """The firmware has read it: it is not to be done again."""
+        self._write("BOOT_TAKEN", facts.BOOT_TAKEN_MAGIC)
 
     def capabilities(self) -> Capabilities:
         """What this NIC can do, as read when it was opened."""

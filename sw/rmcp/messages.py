@@ -41,7 +41,7 @@ class PowerData:
     enterprise : int
         Whose special commands these are; ASF's own by default.
     special_command, special_parameter, boot_options, oem_parameters : int
-        As in DSP0136 3.2.4.1. The NIC takes and ignores them.
+        As in DSP0136 3.2.4.1. The NIC keeps them for the host's firmware.
     """
 
     enterprise: int = facts.ASF_ENTERPRISE
@@ -121,9 +121,9 @@ class CapabilitiesResponse:
 
     enterprise: int = facts.ASF_ENTERPRISE
     oem: int = 0
-    special_commands: int = 0
+    special_commands: int = facts.CAPABILITIES_SPECIAL_COMMANDS
     system: int = facts.CAPABILITIES_SYSTEM
-    firmware: int = 0
+    firmware: int = facts.CAPABILITIES_FIRMWARE
 
 
 @dataclass(frozen=True, slots=True)

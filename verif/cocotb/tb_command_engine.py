@@ -1,12 +1,13 @@
 """Bench of the command engine: messages in, replies, commits and pin commands out."""
 
+import struct
 from itertools import repeat
 from typing import Any
 
 import cocotb
 from amaranth.hdl import Shape
 
-from hw.ipsec.layouts import MessageMeta, Reply
+from hw.ipsec.layouts import BootRequest, MessageMeta, Reply
 from hw.mgmt.power import PowerAction
 from spec.counters import Counter
 from spec.rmcp import AsfType, OemType
@@ -49,6 +50,7 @@ class Strobes(Driver):
         self.power: list[int] = []
         self.commits: list[tuple[int, int]] = []
         self.zeroised: list[int] = []
+        self.boots: list[bytes | None] = []
 
     def sample(self) -> None:
         dut = self.bench.dut
@@ -56,6 +58,14 @@ class Strobes(Driver):
         self.counters += [counter for counter in Counter if strobes >> counter & 1]
         if dut.power_stb.value:
             self.power.append(int(dut.power_action.value))
+        if dut.boot_stb.value:
+            value = BootRequest.from_bits(int(dut.boot.value))
+            octets = struct.pack(
+                ">IBHHH",
+                *(value.enterprise, value.special_command, value.special_parameter),
+                *(value.boot_options, value.oem_parameters),
+            )
+            self.boots.append(octets if dut.boot_valid.value else None)
         if dut.zeroise_stb.value:
             self.zeroised.append(self.bench.cycle)
         if dut.commit_stb.value:
@@ -148,7 +158,8 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     model = Model(sad, host, pins)
     model._tags = REMEMBERED
     seen: set[Counter] = set()
-    zeroised = 0
+    zeroised = asked = 0
+    boots: list[bytes | None] = []
     for _ in range(MESSAGES):
         message = message_of(rng)
         clear, bank = rng.random() < 0.2, rng.randrange(ALL_BANKS)
@@ -160,6 +171,9 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
         dut.commit_epoch.value = EPOCHS[answering % BANKS]
         sad.banks = sad_model().banks
         verdict, answers = model.handle(message, None if clear else bank)
+        if len(pins.asked) > asked and pins.asked[-1] != AsfType.POWER_DOWN:
+            boots.append(model.boot)
+        asked = len(pins.asked)
         zeroised += model.zeroises
         model.zeroises = False
         values = {"protected": not clear, "bank": bank, "octets": len(message)}
@@ -190,6 +204,9 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     actions = [PowerAction(kind & 3) for kind in pins.asked]
     assert [PowerAction(value) for value in strobes.power] == actions
     assert actions
+    assert strobes.boots == boots
+    assert None in boots
+    assert set(boots) > {None}
     assert {
         Counter.DELIVERED,
         Counter.DROP_RMCP_UNKNOWN,

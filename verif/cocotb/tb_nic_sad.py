@@ -24,6 +24,7 @@ from verif.cocotb.nic_pair import NicPair
 
 STATION_AUTHORISED, CLEAR_OFF = 1, 2
 ZEROISE, ZEROISING = 0x82, 0x42
+BOOT_TAKEN = 0x424F4F54
 EMPTY, STAGED, READY, ACTIVE, PROVEN, RETIRING = BankState
 MARGIN_MS = 400
 """What a frame and its answer take of these fast milliseconds, and more."""
@@ -521,4 +522,61 @@ async def zeroise_by_message(dut: Any) -> None:
     await pair.bench.cycles(4000)
     pair.wire_tx.take_all()
     await pair.start()
+    await pair.finish()
+
+
+@cocotb.test()
+async def boot_options_are_read_once(dut: Any) -> None:
+    """They come with the command that boots, outlive the reset, and go when they were taken."""
+    pair = NicPair(dut)
+    station = await pair.proven(administrator=True)
+    names = ("BOOT_COMMAND", "BOOT_OPTIONS", "BOOT_ENTERPRISE")
+    sequence = 0
+
+    async def sends(kind: int, body: bytes = b"", again: bool = False) -> None:
+        nonlocal sequence
+        sequence += not again
+        message = nf.asf(kind, sequence=sequence, body=body)
+        (answer,) = await pair.wire(station.protect(message), Counter.DELIVERED)
+        assert station.open(answer) == nf.ack(sequence)
+
+    async def holds(command: int, options: int, enterprise: int) -> None:
+        words = [await pair.read(name) for name in names]
+        assert words == [command, options, enterprise]
+
+    # Force PXE, parameter 0203h, lock the keyboard and bypass the password, OEM 0607h.
+    body = bytes.fromhex("000011be 01 0203 2008 0607")
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body)
+    for _ in range(2):
+        await holds(0x80020301, 0x06072008, 4542)
+    await pair.inputs(reset=True)
+    await pair.inputs(reset=False)
+    await holds(0x80020301, 0x06072008, 4542)
+    for value in (0, 1, BOOT_TAKEN ^ 1, BOOT_TAKEN ^ 1 << 31):
+        await pair.write("BOOT_TAKEN", value)
+        await holds(0x80020301, 0x06072008, 4542)
+    await pair.write("BOOT_TAKEN", BOOT_TAKEN)
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body, again=True)  # acts once
+    await holds(0, 0, 0)
+    for kind in (nf.POWER_UP, nf.POWER_CYCLE, nf.RESET):
+        own = pair.rng.randbytes(11)
+        await sends(kind, own)
+        enterprise, command, parameter, options, oem = struct.unpack(">IBHHH", own)
+        word = 1 << 31 | parameter << 8 | command
+        await holds(word, oem << 16 | options, enterprise)
+        await sends(nf.POWER_DOWN)
+        await holds(word, oem << 16 | options, enterprise)
+    await sends(nf.RESET)  # an ordinary one: what was asked before is void
+    await holds(0, 0, 0)
+    for octets in (1, 10, 12, 255):
+        wrong = nf.asf(nf.RESET, sequence=200, body=bytes(octets))
+        await pair.wire(station.protect(wrong), Counter.DROP_RMCP_MALFORMED)
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body)
+    await pair.zeroise()
+    await holds(0, 0, 0)
+    pair.pins.edges.clear()
+    pair.model_pins.clear()
     await pair.finish()

@@ -44,6 +44,8 @@ class CommandEngine:
         self.host = host
         self.pins = pins
         self.enterprise = facts.OEM_ENTERPRISE_DEFAULT
+        self.boot: bytes | None = None
+        """Power data of the last command that boots the host, until the firmware has taken it."""
         self.zeroises = False
         """All is to be emptied once the answers are out."""
         self._tags: dict[tuple[int, int], int] = {}
@@ -86,6 +88,8 @@ class CommandEngine:
         if self._tags.get((context, request.sequence)) == request.tag:
             return  # a retransmission: acknowledged again, done once
         self._tags[context, request.sequence] = request.tag
+        if request.type is not AsfType.POWER_DOWN:
+            self.boot = request.data or None
         self.pins.command(request.type)
 
     def _answer(self, request: rmcp.Request, under: int | None) -> Answer:
@@ -107,7 +111,10 @@ class CommandEngine:
                 kind, data = (
                     AsfType.CAPABILITIES_RESPONSE,
                     facts.CAPABILITIES_DATA.pack(
-                        enterprise=facts.ASF_ENTERPRISE, system=facts.CAPABILITIES_SYSTEM
+                        enterprise=facts.ASF_ENTERPRISE,
+                        special_commands=facts.CAPABILITIES_SPECIAL_COMMANDS,
+                        system=facts.CAPABILITIES_SYSTEM,
+                        firmware=facts.CAPABILITIES_FIRMWARE,
                     ),
                 )
             case AsfType.SYSTEM_STATE_REQUEST:

@@ -171,6 +171,7 @@ class NicModel:
     def _zeroise(self) -> None:
         self.sad.zeroise_all()
         self.bus.clear_policy()
+        self.engine.boot = None
 
     def _view(self) -> View:
         state = self.host_state

@@ -63,6 +63,9 @@ class Bus:
         match register.name:
             case "HEARTBEAT":
                 nic.host.heartbeat(value)
+            case "BOOT_TAKEN":
+                if value == facts.BOOT_TAKEN_MAGIC:
+                    nic.engine.boot = None
             case "HEARTBEAT_MS":
                 nic.host.set_window(value)
                 self.stored["HEARTBEAT_MS", 0] = nic.host.window_ms
@@ -89,6 +92,19 @@ class Bus:
         if register.access is Access.RW:
             return self.stored[register.name, index]
         return self._status(register.name, index)
+
+    def _boot(self, name: str) -> int:
+        """What DSP0136 3.2.4.1 has in 11 octets, in three registers."""
+        asked = self.nic.engine.boot
+        if asked is None:
+            return 0
+        whole = int.from_bytes(asked, "big")
+        match name:
+            case "BOOT_COMMAND":
+                return 1 << 31 | (whole >> 48 & 0xFF) | (whole >> 32 & 0xFFFF) << 8
+            case "BOOT_OPTIONS":
+                return (whole >> 16 & 0xFFFF) | (whole & 0xFFFF) << 16
+        return whole >> 56
 
     def clear_policy(self) -> None:
         """What zeroise-all does here."""
@@ -143,6 +159,8 @@ class Bus:
                     reset_out=nic.pins.levels["reset"],
                     power_out=nic.pins.levels["power"],
                 )
+            case "BOOT_COMMAND" | "BOOT_OPTIONS" | "BOOT_ENTERPRISE":
+                return self._boot(name)
             case "SA_RESULT":
                 return nic.sad.result
             case "SA_STATUS":

@@ -48,7 +48,7 @@ def test_dsp0136_3_2_2_2_ack_comes_before_the_answer() -> None:
 
 def test_dsp0136_3_2_4_4_capabilities() -> None:
     assert exchange("0600ff06 000011be 81 01 00 00") == [
-        "0600ff06000011be41010010" + "000011be" + "00000000" + "0000" + "f0" + "00000000" + "00"
+        "0600ff06000011be41010010" + "000011be" + "00000000" + "001f" + "0f" + "67f80000" + "00"
     ]
 
 

@@ -18,6 +18,7 @@ from spec.rmcp import Role
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.nic import (
+    BootRequest,
     Capabilities,
     CapabilityError,
     HostStatus,
@@ -146,6 +147,17 @@ def test_the_role_goes_in_with_the_flags(role: Role, flags: int) -> None:
     nic = FakeNic()
     driver(nic).stage_sa(staged(role=role))
     assert dict(nic.writes)[0x10C] == flags
+
+
+def test_what_the_firmware_is_asked_for() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.boot_request() is None
+    # The octets 000011be 01 0203 2008 0607 of DSP0136 3.2.4.1, as docs/rmcp.md places them.
+    nic.values |= {0x060: 0x80020301, 0x064: 0x06072008, 0x068: 4542}
+    assert d.boot_request() == BootRequest(4542, 1, 0x0203, 0x2008, 0x0607)
+    d.boot_taken()
+    assert nic.writes == [(0x06C, int.from_bytes(b"BOOT", "big"))]
 
 
 def limits(contexts: int, banks: int, window: int) -> int:

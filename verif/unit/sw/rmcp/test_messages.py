@@ -68,7 +68,7 @@ LITERAL = [
     ),
     ("06 00 07 06 000011be 81 02 00 00", RmcpMessage(7, 2, rmcp.CapabilitiesRequest())),
     (
-        "06 00 ff 06 000011be 41 02 00 10 000011be 00000000 0000 f0 00000000 00",
+        "06 00 ff 06 000011be 41 02 00 10 000011be 00000000 001f 0f 67f80000 00",
         RmcpMessage(255, 2, rmcp.CapabilitiesResponse()),
     ),
     ("06 00 08 06 000011be 82 03 00 00", RmcpMessage(8, 3, rmcp.SystemStateRequest())),

@@ -96,7 +96,7 @@ def test_a_restarted_station_resets_a_hung_host_without_any_exchange(play):
     play(scene)
 
 
-def test_a_zeroised_nic_holds_nothing_and_gets_a_new_sa(play):
+def test_an_administrator_boots_from_the_net_and_zeroises(play):
     async def scene(world: World) -> None:
         await world.boot()
         await world.start_station(refresh_period_s=0.5)
@@ -112,8 +112,16 @@ def test_a_zeroised_nic_holds_nothing_and_gets_a_new_sa(play):
         await world.until(lambda: BankState.PROVEN in world.banks().values())
         await world.until(lambda: world.session.machine.phase is Phase.STEADY)
         old = world.proven_sa
+        boot = {"special_command": 1, "special_parameter": 0x203, "boot_options": 0x2008}
+        result = await power(world.station, "host", "reset", print, boot)
+        assert result["acknowledged"]
+        read = world.lan.nic.bus_read
+        assert read("BOOT_COMMAND") == 0x80020301
+        assert read("BOOT_OPTIONS") == 0x2008
+        assert read("BOOT_ENTERPRISE") == 4542
         result = await zeroise(world.station, "host", print)
         assert result["acknowledged"]
+        assert read("BOOT_COMMAND") == 0
         assert result["spi"] == f"0x{old.spi:08x}"
         assert old.spi not in world.banks()
         await world.until(lambda: BankState.PROVEN in world.banks().values())
