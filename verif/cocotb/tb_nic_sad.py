@@ -541,6 +541,7 @@ async def boot_options_are_read_once(dut: Any) -> None:
         assert station.open(answer) == nf.ack(sequence)
 
     async def holds(command: int, options: int, enterprise: int) -> None:
+        await pair.bench.cycles(4)  # as a write takes
         words = [await pair.read(name) for name in names]
         assert words == [command, options, enterprise]
 
