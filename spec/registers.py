@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from spec.counters import COUNTER_COUNT
-from spec.host import HEARTBEAT_MS_DEFAULT
+from spec.host import HEARTBEAT_MS_DEFAULT, ClearPort
 from spec.layout import Access, BitField, Register
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT
 from spec.sa import ALL_BANKS, CONTEXTS
@@ -80,7 +80,13 @@ REGISTERS: tuple[Register, ...] = (
                 "clear_off",
                 1,
                 1,
-                "The clear port answers nothing; else presence while in cold boot.",
+                "The clear port answers nothing, whatever CLEAR_PORT says.",
+            ),
+            BitField(
+                "settings_locked",
+                2,
+                1,
+                "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE and CLEAR_PORT take no write.",
             ),
         ),
     ),
@@ -122,6 +128,24 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register("BOOT_ENTERPRISE", 0x068, Access.RO, "The same: whose special command it is."),
     Register("BOOT_TAKEN", 0x06C, Access.WO, "BOOT_TAKEN_MAGIC: the firmware has read them."),
+    Register(
+        "CLEAR_PORT",
+        0x070,
+        Access.RW,
+        "What the clear port answers, and when: while the OS is not up. Zeroise-all gives it its "
+        "value after reset again.",
+        (
+            BitField("what", 0, 2, "spec.host.ClearPort."),
+            BitField("unheard", 8, 1, "Not in cold boot alone, but also after silence."),
+            BitField(
+                "after_s",
+                16,
+                16,
+                "With unheard: seconds since a packet was authenticated under any SA; 0: never.",
+            ),
+        ),
+        reset=ClearPort.DISCOVERY,
+    ),
     Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand, for the context SA_CONTEXT."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
     Register("SA_CONTEXT", 0x088, Access.RW, "Context that SA_COMMAND is for; bits 1:0."),

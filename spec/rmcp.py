@@ -140,6 +140,8 @@ CAPABILITIES_DATA = Header(
 )
 CAPABILITIES_SYSTEM = 0x0F
 """Reset, power-up, power-down and power-cycle, only on the secured port."""
+CAPABILITIES_SYSTEM_CLEAR = 0xF0
+"""The same on either port: `spec.host.ClearPort.EVERYTHING`."""
 CAPABILITIES_SPECIAL_COMMANDS = 0x001F
 """All of `SpecialCommand` are handed on to the host's firmware."""
 CAPABILITIES_FIRMWARE = 0x67F8_0000

@@ -41,8 +41,10 @@ class ControlRegisters(wiring.Component):
         What a power command asks of the firmware: the BOOT registers, or that they be emptied.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
-    station_authorised, clear_off : Signal, out
+    station_authorised : Signal, out
         Policy.
+    clear_port : struct, out
+        Fields of CLEAR_PORT, with `what` 0 where POLICY says so.
     alive_stb, stop_stb : Signal, out
         The heartbeat, and its orderly end; a cycle late.
     stage_stb, command_stb, address, data : Signal, out
@@ -91,7 +93,7 @@ class ControlRegisters(wiring.Component):
                 "enterprise": Out(32),
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
-                "clear_off": Out(1),
+                "clear_port": Out(_fields_of("CLEAR_PORT")),
                 "alive_stb": Out(1),
                 "stop_stb": Out(1),
                 "stage_stb": Out(1),
@@ -155,13 +157,26 @@ class ControlRegisters(wiring.Component):
             bank.counter_value.eq(self.counter_value),
         ]
 
+        # Policy only tightens, until everything is zeroised.
+        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
+        station_authorised, clear_off, locked = policy
+        with m.If(self.zeroise):
+            m.d.sync += policy.eq(0)
+        with m.Elif(stb.policy):
+            m.d.sync += policy.eq(policy | bank.data)
+        m.d.comb += [
+            values.policy[0].eq(policy),
+            self.station_authorised.eq(station_authorised),
+        ]
+
+        # `SEC: HOST.SETTINGS_LOCK`
         stored = {}
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
             register = BY_NAME[name]
             for n in range(register.count):
                 word = Signal(32, name=f"{name.lower()}_{n}", init=register.reset)
                 stored[name, n] = word
-                with m.If(stb[name.lower()][n]):
+                with m.If(stb[name.lower()][n] & ~locked):
                     m.d.sync += word.eq(bank.data)
                 m.d.comb += values[name.lower()][n].eq(word)
         m.d.comb += [
@@ -176,17 +191,19 @@ class ControlRegisters(wiring.Component):
             m.d.sync += self.context.eq(bank.data)
         m.d.comb += values.sa_context[0].eq(self.context)
 
-        # Policy only tightens, until everything is zeroised.
-        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
-        with m.If(self.zeroise):
-            m.d.sync += policy.eq(0)
-        with m.Elif(stb.policy):
-            m.d.sync += policy.eq(policy | bank.data)
-        m.d.comb += [
-            values.policy[0].eq(policy),
-            self.station_authorised.eq(policy[0]),
-            self.clear_off.eq(policy[1]),
-        ]
+        for field in BY_NAME["CLEAR_PORT"].fields:
+            first = BY_NAME["CLEAR_PORT"].reset >> field.lsb & ((1 << field.width) - 1)
+            part = Signal(field.width, name=f"clear_port_{field.name}", init=first)
+            there = slice(field.lsb, field.lsb + field.width)
+            with m.If(self.zeroise):
+                m.d.sync += part.eq(first)
+            with m.Elif(stb.clear_port & ~locked):
+                m.d.sync += part.eq(bank.data[there])
+            is_off = clear_off if field.name == "what" else 0
+            m.d.comb += [
+                values.clear_port[0][there].eq(part),
+                self.clear_port[field.name].eq(Mux(is_off, 0, part)),
+            ]
 
         window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
         is_new, is_below, is_above = Signal(), Signal(), Signal()

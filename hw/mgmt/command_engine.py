@@ -26,10 +26,13 @@ class CommandEngine(wiring.Component):
     A message of n octets takes n + 8 cycles to its effect, and its replies follow one by one. It
     is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
     (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
-    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only
-    presence is answered (`SEC: CLEAR.NO_POWER`). What is an administrator's does nothing under an
-    operator's SA, and is not answered (`SEC: RMCP.ROLE`). Zeroise is answered first, as far as
-    `spec.rmcp.ZEROISE_ANSWER_CYCLES` allow; nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
+    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear presence
+    and capabilities are answered; with `clear_everything` the system state as well, and power
+    commands act, once for each (sequence, tag) of their own (`SEC: CLEAR.NO_POWER`).
+
+    What is an administrator's does nothing under an operator's SA, and is not answered (`SEC:
+    RMCP.ROLE`). Zeroise is answered first, as far as `spec.rmcp.ZEROISE_ANSWER_CYCLES` allow;
+    nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
 
     Attributes
     ----------
@@ -41,6 +44,8 @@ class CommandEngine(wiring.Component):
         With a command that boots the host: what it asks of the firmware, if anything.
     asked_bank, bank_states, bank_spis, commit_* : Signal
         To and from the SAD: the bank that the message came under, and what its context has.
+    clear_everything : Signal, in
+        What is not an administrator's, and of ASF, is obeyed in clear as well.
     zeroise_stb : Signal, out
         All that is secret or policy is to be emptied.
     reply : stream of Reply, out
@@ -57,6 +62,7 @@ class CommandEngine(wiring.Component):
                 "meta": In(stream.Signature(MessageMeta)),
                 "i": In(PacketSignature()),
                 "enterprise": In(32),
+                "clear_everything": In(1),
                 "bank_states": In(data.ArrayLayout(3, BANKS)),
                 "bank_spis": In(data.ArrayLayout(32, BANKS)),
                 "host_state": In(4),
@@ -131,10 +137,13 @@ class CommandEngine(wiring.Component):
             return signal
 
         is_asf = registered("is_asf", asf.enterprise == rmcp.ASF_ENTERPRISE)
-        # A number that is written later does not keep back what was begun.
-        reads, is_our_number = Signal(), Signal()
+        # A setting that is written later does not keep back what was begun.
+        reads, is_our_number, everything = Signal(), Signal(), Signal()
         with m.If(reads):
-            m.d.sync += is_our_number.eq(asf.enterprise == self.enterprise)
+            m.d.sync += [
+                is_our_number.eq(asf.enterprise == self.enterprise),
+                everything.eq(self.clear_everything),
+            ]
         is_oem = ~is_asf & is_our_number
         types = {
             kind.name: registered(kind.name.lower(), is_asf & (asf.type == kind))
@@ -182,7 +191,14 @@ class CommandEngine(wiring.Component):
             "is_asf_class",
             (head.message_class == rmcp.RMCP_CLASS_ASF) & (head.reserved_class == 0),
         )
-        is_clear = ~meta.protected
+        # What may come in clear, if it does.
+        port_fits = registered(
+            "port_fits",
+            meta.protected
+            | types[AsfType.PRESENCE_PING.name]
+            | types[AsfType.CAPABILITIES_REQUEST.name]
+            | (everything & (is_power | types[AsfType.SYSTEM_STATE_REQUEST.name])),
+        )
         good = registered(
             "good",
             header_is_whole
@@ -192,18 +208,19 @@ class CommandEngine(wiring.Component):
             & known
             & data_is_right
             & ~above_role
-            & (meta.protected | types[AsfType.PRESENCE_PING.name]),
+            & port_fits,
         )
 
         # (context, sequence, tag) of commands that were acted on: tag by the other two, and whether
-        # there is one.
-        m.submodules.remembered = remembered = Memory(shape=9, depth=256 * CONTEXTS, init=[])
+        # there is one. What comes in clear is a context of its own, or it could use up a station's.
+        m.submodules.remembered = remembered = Memory(shape=9, depth=2 * 256 * CONTEXTS, init=[])
+        of_sender = Cat(head.sequence, Mux(meta.protected, meta.bank[1:], 0), ~meta.protected)
         recall = remembered.read_port(transparent_for=())
         remember = remembered.write_port()
         m.d.comb += [
-            recall.addr.eq(Cat(head.sequence, meta.bank[1:])),
+            recall.addr.eq(of_sender),
             recall.en.eq(1),
-            remember.addr.eq(Cat(head.sequence, meta.bank[1:])),
+            remember.addr.eq(of_sender),
             remember.data.eq(Cat(asf.tag, Const(1, 1))),
         ]
         recalled = Signal(9, reset_less=True)  # as the output register of block RAM is
@@ -263,7 +280,9 @@ class CommandEngine(wiring.Component):
                     rmcp.CAPABILITIES_DATA,
                     enterprise=rmcp.ASF_ENTERPRISE,
                     special_commands=rmcp.CAPABILITIES_SPECIAL_COMMANDS,
-                    system=rmcp.CAPABILITIES_SYSTEM,
+                    system=Mux(
+                        everything, rmcp.CAPABILITIES_SYSTEM_CLEAR, rmcp.CAPABILITIES_SYSTEM
+                    ),
                     firmware=rmcp.CAPABILITIES_FIRMWARE,
                 ),
             ),
@@ -389,7 +408,7 @@ class CommandEngine(wiring.Component):
                     m.d.comb += count(Counter.DROP_RMCP_UNKNOWN)
                 with m.Elif(~data_is_right):
                     m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
-                with m.Elif(is_clear & ~types[AsfType.PRESENCE_PING.name]):
+                with m.Elif(~port_fits):
                     m.d.comb += count(Counter.DROP_CLEAR_POLICY)
                 with m.Elif(above_role):
                     m.d.comb += count(Counter.DROP_RMCP_ROLE)

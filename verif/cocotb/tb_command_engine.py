@@ -29,14 +29,15 @@ from verif.model.sad import Sad
 ENTERPRISE = 32473
 SPIS = (0x11112222, 0x33334444)
 EPOCHS = (2, 5)
-ADMINISTRATORS = (0, 3, 5)
+ADMINISTRATORS = (0, 3, 4, 5)
 """Banks of an administrator's SA."""
 KIND_PROTECTED, KIND_CLEAR = 0, 1
-MESSAGES = 120
-REMEMBERED: dict[tuple[int, int], int] = {}
+MESSAGES = 300
+REMEMBERED: dict[tuple[int | None, int], int] = {}
 """Tags of commands by context and sequence. They outlive a reset: one test's are the next one's."""
 ZEROISE_CYCLES = 1 << 15
 """As docs/rmcp.md says."""
+PORTS = ("secured", "clear", "clear, everything")
 CYCLES_MAX = 30
 """From the last octet of a message to its verdict."""
 
@@ -109,15 +110,16 @@ def message_of(rng: Any) -> bytes:
     """A message: mostly well formed, each field wrong now and then."""
     kinds = [*((4542, kind) for kind in AsfType), *((ENTERPRISE, kind) for kind in OemType)]
     enterprise, kind = rng.choice(kinds)
-    if rng.random() < 0.2:  # what is an administrator's
-        enterprise, kind = rng.choice(((4542, AsfType.RESET), (ENTERPRISE, OemType.ZEROISE)))
+    if rng.random() < 0.4:  # with data an administrator's, or in any case
+        booting = ((4542, AsfType.RESET), (4542, AsfType.POWER_CYCLE))
+        enterprise, kind = rng.choice((*booting, (ENTERPRISE, OemType.ZEROISE)))
     if rng.random() < 0.1:
         kind = rng.randrange(256)
     if rng.random() < 0.05:
         enterprise = rng.getrandbits(32)
     data = rng.randbytes(rng.choice((0, 0, 0, 4, 4, 11, 11, 12)))
-    if enterprise == 4542 and kind in (0x10, 0x11, 0x13) and rng.random() < 0.6:
-        data = rng.randbytes(11)
+    if enterprise == 4542 and kind in (0x10, 0x11, 0x13) and rng.random() < 0.9:
+        data = rng.randbytes(rng.choice((0, 11)))
     if enterprise == ENTERPRISE and kind == OemType.ZEROISE and rng.random() < 0.8:
         data = b""
     if enterprise == ENTERPRISE and kind == OemType.COMMIT and rng.random() < 0.8:
@@ -162,7 +164,9 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     boots: list[bytes | None] = []
     for _ in range(MESSAGES):
         message = message_of(rng)
-        clear, bank = rng.random() < 0.2, rng.randrange(ALL_BANKS)
+        clear, bank = rng.random() < 0.3, rng.randrange(ALL_BANKS)
+        model.clear_everything = rng.random() < 0.5
+        dut.clear_everything.value = model.clear_everything
         way = {"token": 6, "encapsulated": 1, "v6": 1, "tags": 2, "inner_v6": 1}
         way = {name: rng.getrandbits(bits) for name, bits in way.items()}
         spi = int.from_bytes(message[12:16].ljust(4, b"\0"), "big")
@@ -217,7 +221,8 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
 
 
 @cocotb.test()
-async def only_four_types_move_a_pin(dut: Any) -> None:
+@cocotb.parametrize(port=list(PORTS))
+async def only_four_types_move_a_pin(dut: Any, port: str) -> None:
     """Every type from 00h to FFh, under both enterprise numbers and a third one."""
     bench = Bench(dut)
     metas, source = StreamSource(bench, "meta"), PacketSource(bench, "i")
@@ -233,22 +238,38 @@ async def only_four_types_move_a_pin(dut: Any) -> None:
     ):
         getattr(dut, name).value = 0
     dut.watchdog_expired.value = dut.commit_result.value = dut.commit_bank.value = 0
+    dut.clear_everything.value = port == "clear, everything"
     await bench.reset()
-    moved = []
+    moved, answered = [], []
     for enterprise in (4542, ENTERPRISE, 9):
         for kind in range(256):
             message = bytes([6, 0, 255, 6]) + enterprise.to_bytes(4, "big")
             message += bytes([kind, kind, 0, 0])
-            metas.put(pack(MessageMeta, protected=1, octets=len(message)))
+            # No message has had the numbers before.
+            message = message[:2] + bytes([PORTS.index(port)]) + message[3:]
+            protected = int(port == "secured")
+            metas.put(pack(MessageMeta, protected=protected, octets=len(message)))
             source.send(message)
             await source.drained()
             await bench.cycles(CYCLES_MAX)
-            sink.take_all()
+            if sink.take_all():
+                answered.append((enterprise, kind))
             if strobes.power:
                 moved.append((enterprise, kind, strobes.power[:]))
                 strobes.power.clear()
     assert not strobes.zeroised  # an administrator's
-    assert moved == [(4542, 0x10, [0]), (4542, 0x11, [1]), (4542, 0x12, [2]), (4542, 0x13, [3])]
+    four = [(4542, 0x10, [0]), (4542, 0x11, [1]), (4542, 0x12, [2]), (4542, 0x13, [3])]
+    assert moved == (four if port != "clear" else [])
+    power = [(4542, kind) for kind in range(0x10, 0x14)]
+    discovery = [(4542, 0x80), (4542, 0x81)]
+    assert (
+        answered
+        == {
+            "secured": [*power, *discovery, (4542, 0x82), (ENTERPRISE, 0x81)],
+            "clear": discovery,
+            "clear, everything": [*power, *discovery, (4542, 0x82)],
+        }[port]
+    )
     await bench.finish()
 
 
@@ -264,7 +285,7 @@ async def zeroise_waits_for_its_answer(dut: Any) -> None:
     for name in ("bank_states", "bank_spis", "commit_epoch", "host_state", "host_off"):
         getattr(dut, name).value = 0
     dut.host_sleep.value = dut.watchdog_expired.value = 0
-    dut.commit_result.value = dut.commit_bank.value = 0
+    dut.commit_result.value = dut.commit_bank.value = dut.clear_everything.value = 0
     await bench.reset()
 
     async def asks(kind: int, *, administrator: bool, sequence: int = 3) -> int:

@@ -48,9 +48,11 @@ class CommandEngine:
         """Power data of the last command that boots the host, until the firmware has taken it."""
         self.zeroises = False
         """All is to be emptied once the answers are out."""
-        self._tags: dict[tuple[int, int], int] = {}
-        """Tag of the last power command, by context and RMCP sequence number; it outlives every
-        SA."""
+        self.clear_everything = False
+        """CLEAR_PORT says EVERYTHING, and POLICY nothing against it."""
+        self._tags: dict[tuple[int | None, int], int] = {}
+        """Tag of the last power command, by context (None: in clear) and RMCP sequence number; it
+        outlives every SA."""
 
     def handle(self, message: bytes, under: int | None) -> tuple[Counter, list[Answer]]:
         """Acts on a UDP payload that came under bank `under`, or in clear (None).
@@ -63,7 +65,7 @@ class CommandEngine:
         request = rmcp.parse(message, self.enterprise)
         if isinstance(request, Counter):
             return request, []
-        if under is None and request.type is not AsfType.PRESENCE_PING:
+        if under is None and not self._in_clear(request.type):
             return Counter.DROP_CLEAR_POLICY, []
         if request.role > self._role(under):
             return Counter.DROP_RMCP_ROLE, []
@@ -71,8 +73,7 @@ class CommandEngine:
         if request.sequence != facts.RMCP_NO_ACK_SEQUENCE:
             answers.append(Answer(under, rmcp.acknowledge(request.sequence)))
         if request.type in rmcp.POWER_COMMANDS:
-            assert under is not None
-            self._power(request, under // BANKS)
+            self._power(request, None if under is None else under // BANKS)
         else:
             answers.append(self._answer(request, under))
         return Counter.DELIVERED, answers
@@ -83,7 +84,15 @@ class CommandEngine:
             return Role.ADMINISTRATOR
         return Role.OPERATOR
 
-    def _power(self, request: rmcp.Request, context: int) -> None:
+    def _in_clear(self, kind: AsfType | OemType) -> bool:
+        """Whether this may come in clear."""
+        if isinstance(kind, OemType):
+            return False
+        if kind in (AsfType.PRESENCE_PING, AsfType.CAPABILITIES_REQUEST):
+            return True
+        return self.clear_everything
+
+    def _power(self, request: rmcp.Request, context: int | None) -> None:
         assert isinstance(request.type, AsfType)
         if self._tags.get((context, request.sequence)) == request.tag:
             return  # a retransmission: acknowledged again, done once
@@ -113,7 +122,11 @@ class CommandEngine:
                     facts.CAPABILITIES_DATA.pack(
                         enterprise=facts.ASF_ENTERPRISE,
                         special_commands=facts.CAPABILITIES_SPECIAL_COMMANDS,
-                        system=facts.CAPABILITIES_SYSTEM,
+                        system=(
+                            facts.CAPABILITIES_SYSTEM_CLEAR
+                            if self.clear_everything
+                            else facts.CAPABILITIES_SYSTEM
+                        ),
                         firmware=facts.CAPABILITIES_FIRMWARE,
                     ),
                 )

@@ -222,6 +222,8 @@ class Sad:
         self.result = SadResult.NONE
         self.station_authorised = False
         """Mirror of POLICY.station_authorised."""
+        self.silent_ms = 0
+        """Milliseconds since a packet was authenticated, or since power-on."""
         self.held = False
         """pin_zeroise is asserted: nothing can be staged."""
 
@@ -358,6 +360,7 @@ class Sad:
 
     def prove(self, number: int) -> None:
         """A packet was authenticated under bank `number`."""
+        self.silent_ms = 0
         if self.banks[number].state in (BankState.READY, BankState.ACTIVE):
             self._enter(number, BankState.PROVEN)
             if self.banks[number ^ 1].state is BankState.PROVEN:
@@ -387,6 +390,7 @@ class Sad:
 
     def tick(self) -> None:
         """A millisecond passes."""
+        self.silent_ms += 1
         for number, bank in enumerate(self.banks):
             limit = {
                 BankState.READY: self.ack_ms,
