@@ -1,6 +1,15 @@
 """The host's driver of the NIC: registers by name, and the ways to reach them."""
 
-from sw.nic.driver import NO_IP6, BootRequest, Capabilities, HostStatus, NicDriver, Policy, SaStatus
+from sw.nic.driver import (
+    NO_IP6,
+    BootRequest,
+    Capabilities,
+    ClearPortSetting,
+    HostStatus,
+    NicDriver,
+    Policy,
+    SaStatus,
+)
 from sw.nic.errors import (
     CapabilityError,
     NicError,
@@ -23,6 +32,7 @@ __all__ = [
     "BootRequest",
     "Capabilities",
     "CapabilityError",
+    "ClearPortSetting",
     "HostStatus",
     "NicDriver",
     "NicError",

@@ -11,7 +11,14 @@ from typing import TypeVar
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_STOP, HostState
+from spec.host import (
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_MS_MAX,
+    HEARTBEAT_MS_MIN,
+    HEARTBEAT_STOP,
+    ClearPort,
+    HostState,
+)
 from spec.rmcp import Role
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
@@ -154,6 +161,27 @@ class Policy:
 
     station_authorised: bool = False
     clear_off: bool = False
+    settings_locked: bool = False
+    """Addresses, enterprise number and ClearPortSetting stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPortSetting:
+    """What the NIC's clear port answers, and when: while the OS is not up.
+
+    Parameters
+    ----------
+    what : ClearPort
+    after_s : int
+        Seconds of silence of all stations after which it is open; 0: in cold boot alone.
+    """
+
+    what: ClearPort = ClearPort.DISCOVERY
+    after_s: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.after_s < 1 << 16:
+            raise ValueError(f"after_s must be from 0 to 65535, not {self.after_s}")
 
 
 class NicDriver:
@@ -220,9 +248,16 @@ class NicDriver:
             0.0.0.0 for none: then every frame to an IPv4 address passes.
         ip6 : IPv6Address
             The same, of IPv6; `::` for none.
+
+        Raises
+        ------
+        CapabilityError
+            They are locked at others.
         """
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        if not self._may_set(self.host_address() == (mac, ip, ip6)):
+            return
         self._write("HOST_IP", 0)
         for index in range(_IP6_WORDS):
             self._write("HOST_IP6", 0, index)
@@ -318,7 +353,7 @@ class NicDriver:
     def policy(self) -> Policy:
         """The policy bits as they stand in the NIC."""
         fields = self._read_fields("POLICY")
-        return Policy(bool(fields["station_authorised"]), bool(fields["clear_off"]))
+        return Policy(**{name: bool(value) for name, value in fields.items()})
 
     def set_policy(self, policy: Policy) -> None:
         """Set policy bits. A bit that is set stays so until zeroise-all or power-on.
@@ -329,21 +364,54 @@ class NicDriver:
             A bit that is set in the NIC is to be cleared: nothing was written.
         """
         now = self.policy
-        if (now.station_authorised and not policy.station_authorised) or (
-            now.clear_off and not policy.clear_off
-        ):
+        bits = facts.BY_NAME["POLICY"].fields
+        if any(getattr(now, bit.name) and not getattr(policy, bit.name) for bit in bits):
             raise CapabilityError(
                 "the NIC's policy can only be tightened; power it off, or press zeroise, to "
                 "begin anew"
             )
         value = 0
-        for field in facts.BY_NAME["POLICY"].fields:
-            value |= int(getattr(policy, field.name)) << field.lsb
+        for bit in bits:
+            value |= int(getattr(policy, bit.name)) << bit.lsb
         self._write("POLICY", value)
 
     def set_enterprise(self, enterprise: int) -> None:
-        """Enterprise number of the OEM messages."""
-        self._write("ENTERPRISE", enterprise)
+        """Enterprise number of the OEM messages.
+
+        Raises CapabilityError if it is locked at another one.
+        """
+        if self._may_set(self.enterprise() == enterprise):
+            self._write("ENTERPRISE", enterprise)
+
+    @property
+    def clear_port(self) -> ClearPortSetting:
+        """What the clear port answers, as POLICY.clear_off does not forbid it."""
+        fields = self._read_fields("CLEAR_PORT")
+        known = fields["what"] in set(ClearPort)
+        what = ClearPort(fields["what"]) if known else ClearPort.NOTHING
+        return ClearPortSetting(what, fields["after_s"] if fields["unheard"] else 0)
+
+    def set_clear_port(self, setting: ClearPortSetting) -> None:
+        """Tell the NIC what its clear port answers; raises CapabilityError if that is locked."""
+        if self._may_set(self.clear_port == setting):
+            values = {
+                "what": setting.what,
+                "unheard": setting.after_s > 0,
+                "after_s": setting.after_s,
+            }
+            fields = facts.BY_NAME["CLEAR_PORT"].fields
+            self._write("CLEAR_PORT", sum(values[f.name] << f.lsb for f in fields))
+
+    def _may_set(self, is_so: bool) -> bool:
+        """Whether settings can be written; raises CapabilityError if not, and it `is_so` not."""
+        if not self.policy.settings_locked:
+            return True
+        if not is_so:
+            raise CapabilityError(
+                "the NIC's addresses, enterprise number and clear port are locked as they are; "
+                "power it off, or press zeroise, to begin anew"
+            )
+        return False
 
     def enterprise(self) -> int:
         """Enterprise number of the OEM messages."""

@@ -22,7 +22,7 @@ LATE_MS = 40
 
 def messages(number: int) -> list[tuple[str, bytes]]:
     """Messages of each sort, with a sequence and a tag that none had before."""
-    own = {"sequence": number % 255, "tag": number // 255}
+    own: dict[str, Any] = {"sequence": number % 255, "tag": number // 255}
     return [
         ("discovery", nf.asf(nf.PING, **own)),
         ("discovery", nf.asf(nf.CAPABILITIES, **own)),

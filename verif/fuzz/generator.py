@@ -74,12 +74,16 @@ MESSAGES = (
     bytes.fromhex("0600ff06 000011be 80010004"),
     bytes.fromhex("0500ff06 000011be 80010000"),
     bytes.fromhex("06000706 000011be 1007000b 000011be 01 0000 2004 0000"),
+    bytes.fromhex("06000a06 000011be 10080000"),
     bytes.fromhex("06000806 000011be 1307000c 000011be 01 0000 2004 0000 00"),
     b"\x06\x00\xff",
     b"",
 )
-"""Presence, capabilities, state, a reset with boot options, and others that are malformed or
+"""Presence, capabilities, state, a reset with and without boot options, and others that are malformed or
 unknown (DSP0136)."""
+CLEAR_PORT = (1, 1, 2, 2, 0, 3, 0x102)
+"""What the clear port answers: discovery, everything, nothing; nothing by a number that is kept;
+everything with silence, but that of no length."""
 ZEROISE = bytes.fromhex("06000906 00007ed9 82070000")
 """Under the enterprise number 32473, which is for examples (RFC 5612)."""
 IPV4_OPTIONS = (
@@ -194,7 +198,8 @@ class Generator:
         yield from self.empty()
         self.sas = []
         self.sent = []
-        if rng.random() < 0.08:
+        yield BusWrite("CLEAR_PORT", 0, rng.choice(CLEAR_PORT))
+        if rng.random() < 0.15:
             return  # cold boot: the clear port is open
         yield from self.load(rng.choice(self.suites))
 

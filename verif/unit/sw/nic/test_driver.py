@@ -12,7 +12,7 @@ import pytest
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
+from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, ClearPort, HostState
 from spec.layout import Access
 from spec.rmcp import Role
 from spec.sa import BankState, SadCommand, SadResult
@@ -21,6 +21,7 @@ from sw.nic import (
     BootRequest,
     Capabilities,
     CapabilityError,
+    ClearPortSetting,
     HostStatus,
     NicDriver,
     Policy,
@@ -298,6 +299,52 @@ def test_policy_can_only_be_tightened() -> None:
         with pytest.raises(CapabilityError, match="tightened"):
             d.set_policy(looser)
     assert nic.values[address("POLICY")] == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        (ClearPortSetting(ClearPort.NOTHING), 0x00000000),
+        (ClearPortSetting(), 0x00000001),
+        (ClearPortSetting(ClearPort.EVERYTHING, 300), 0x012C0102),
+    ],
+)
+def test_clear_port(setting: ClearPortSetting, word: int) -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    d.set_clear_port(setting)
+    assert nic.writes == [(0x070, word)]
+    assert d.clear_port == setting
+
+
+def test_a_clear_port_of_another_kind_answers_nothing() -> None:
+    nic = FakeNic()
+    nic.values[0x070] = 0x00050003
+    assert driver(nic).clear_port == ClearPortSetting(ClearPort.NOTHING)
+    for seconds in (-1, 65536):
+        with pytest.raises(ValueError, match="0 to 65535"):
+            ClearPortSetting(after_s=seconds)
+
+
+def test_locked_settings_are_left_as_they_are() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    mac, ip = bytes.fromhex("020000000010"), IPv4Address("192.0.2.10")
+    d.set_host_address(mac, ip)
+    d.set_enterprise(4711)
+    d.set_policy(Policy(settings_locked=True))
+    nic.writes.clear()
+    d.set_host_address(mac, ip)
+    d.set_enterprise(4711)
+    d.set_clear_port(ClearPortSetting(ClearPort.NOTHING))
+    for change in (
+        lambda: d.set_host_address(mac, IPv4Address("192.0.2.11")),
+        lambda: d.set_enterprise(4712),
+        lambda: d.set_clear_port(ClearPortSetting()),
+    ):
+        with pytest.raises(CapabilityError, match="locked"):
+            change()
+    assert nic.writes == []
 
 
 def test_enterprise() -> None:
