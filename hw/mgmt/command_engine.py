@@ -30,9 +30,9 @@ class CommandEngine(wiring.Component):
     and capabilities are answered; with `clear_everything` the system state as well, and power
     commands act, once for each (sequence, tag) of their own (`SEC: CLEAR.NO_POWER`).
 
-    What is an administrator's does nothing under an operator's SA, and is not answered (`SEC:
-    RMCP.ROLE`). Zeroise is answered first, as far as `spec.rmcp.ZEROISE_ANSWER_CYCLES` allow;
-    nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
+    What is an administrator's does nothing under an operator's SA, and is not answered
+    (`SEC: RMCP.ROLE`). Zeroise is answered first, as far as `spec.rmcp.ZEROISE_ANSWER_CYCLES`
+    allow; nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
 
     Attributes
     ----------

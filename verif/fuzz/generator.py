@@ -79,8 +79,8 @@ MESSAGES = (
     b"\x06\x00\xff",
     b"",
 )
-"""Presence, capabilities, state, a reset with and without boot options, and others that are malformed or
-unknown (DSP0136)."""
+"""Presence, capabilities, state, a reset with and without boot options, and others that are
+malformed or unknown (DSP0136)."""
 CLEAR_PORT = (1, 1, 2, 2, 0, 3, 0x102)
 """What the clear port answers: discovery, everything, nothing; nothing by a number that is kept;
 everything with silence, but that of no length."""
