@@ -17,7 +17,7 @@ from spec.suites import Suite
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
 from verif.model.sad import Bank, Sad
 
-STEPS = 1500
+STEPS = 2000
 TICK_CYCLES = 37
 PENDING_LIMIT = 900
 READ_CYCLES = 2
@@ -305,7 +305,7 @@ def layout(rng: random.Random, spis: list[int], built_in: list[int]) -> list[tup
     suite = rng.choice(built_in)
     if rng.random() < 0.2:
         suite = rng.choice((0, 16, 19, 20, 31, 33, 1 << 31 | 1))
-    flags = rng.choice((*range(8), *range(16), 16, 0x101))
+    flags = rng.choice((*range(8), *range(8), 8, 9, 13, 15, 16, 0x101))
     words = needed(suite, flags)
     if rng.random() < 0.2:
         words += [(name, n) for name in STORES for n in range(8) if (name, n) not in words]
