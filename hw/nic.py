@@ -195,7 +195,7 @@ class Nic(wiring.Component):
         m.submodules.power_pins = power_pins = PowerPins()
 
         zeroise = Signal()
-        m.d.comb += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
+        m.d.sync += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
         pins["zeroise"] = zeroise
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
 

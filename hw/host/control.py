@@ -39,6 +39,7 @@ class ControlRegisters(wiring.Component):
         Empties POLICY and the BOOT registers as long as it is 1.
     boot_stb, boot_valid, boot : Signal, in
         What a power command asks of the firmware: the BOOT registers, or that they be emptied.
+        `boot` is still there in the cycle after the strobe.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
     station_authorised : Signal, out
@@ -237,9 +238,16 @@ class ControlRegisters(wiring.Component):
         # What the firmware is to do once: until it has read it, or another command boots the host.
         boot = Signal(BootRequest)
         valid = Signal()
-        with m.If(self.boot_stb):
-            m.d.sync += [boot.eq(self.boot), valid.eq(self.boot_valid)]
-        with m.If(self.zeroise | Mux(self.boot_stb, ~self.boot_valid, boots & taken.all())):
+        sets, empties = Signal(), Signal()
+        m.d.sync += [
+            sets.eq(self.boot_stb),
+            empties.eq(
+                self.zeroise | Mux(self.boot_stb, ~self.boot_valid, boots & taken.all()),
+            ),
+        ]
+        with m.If(sets):
+            m.d.sync += [boot.eq(self.boot), valid.eq(1)]
+        with m.If(empties):
             m.d.sync += [boot.eq(0), valid.eq(0)]
         parts = {name: boot[name] for name, _ in BootRequest} | {"valid": valid}
         for name in ("BOOT_COMMAND", "BOOT_OPTIONS"):

@@ -367,9 +367,9 @@ class BankRecords(wiring.Component):
         # What protects a reply, as its words come.
         with m.If(came):
             m.d.sync += sending.eq(sending << 1)
-            for n, which in enumerate(_SENDS):
+            for n, read_word in enumerate(_SENDS):
                 with m.If(sending[n]):
-                    self._take_word(m, which, word, plus_one)
+                    self._take_word(m, read_word, word, plus_one)
             for _, low, high, counts in numbers:
                 with m.If(sending[_SENDS.index(low)]):
                     m.d.sync += [carry.eq(is_last), low_is_last.eq(is_last)]
