@@ -10,11 +10,11 @@ __all__ = ["PacketClock", "PhyReset"]
 
 
 class PacketClock(Elaboratable):
-    """Makes the clock domain `sync`: 125 MHz from the oscillator, at rest until the PLL has locked.
+    """Drives `sync` with 125 MHz from the oscillator; it is at rest until the PLL has locked.
 
     The oscillator of 25 MHz times 5; the VCO runs at 625 MHz, within its 400 to 800 MHz.
 
-    `sync` has no reset. When the FPGA starts, its power-up reset (PUR) sets each flip-flop to its
+    `sync` needs no reset. When the FPGA starts, its power-up reset (PUR) sets each flip-flop to its
     initial value, and no edge comes before that is long over; so the wires to over nine thousand
     reset inputs are free for other uses.
 
@@ -29,7 +29,6 @@ class PacketClock(Elaboratable):
             raise ValueError(f"no PLL setting for {OSCILLATOR_HZ} to {PACKET_HZ} Hz")
         m = Module()
         m.submodules.oscillator = oscillator = io.Buffer("i", platform.request("clk25", dir="-"))
-        m.domains.sync = ClockDomain("sync", reset_less=True)
         m.domains.pll = ClockDomain("pll", local=True, reset_less=True)
         clock = ClockSignal("pll")
         locked = Signal()

@@ -1,6 +1,6 @@
 """The NIC with all that it needs on this board."""
 
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import ClockDomain, Elaboratable, Module
 from amaranth.lib import io, wiring
 
 from boards.colorlight_5a_75b.clocks import PacketClock, PhyReset
@@ -39,6 +39,7 @@ class Top(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = ClockDomain("sync", reset_less=True)
         m.submodules.packet_clock = PacketClock()
         m.submodules.phy_reset = PhyReset()
         m.submodules.nic = nic = self._nic
