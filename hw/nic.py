@@ -11,6 +11,7 @@ from hw.eth.arbiter import FrameArbiter
 from hw.eth.fifo import PacketFifo
 from hw.host.control import ControlRegisters
 from hw.host.counters import CounterFile
+from hw.host.events import EventLog
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
@@ -26,6 +27,7 @@ from hw.net.reply import ReplyBuilder
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from hw.word_queue import WordQueue
 from spec import host, sa, suites
+from spec.counters import Counter
 from spec.suites import SUITES, Hash, Protocol, Suite
 
 __all__ = ["Nic"]
@@ -191,9 +193,11 @@ class Nic(wiring.Component):
         m.submodules.send_buffer = send_buffer = PacketFifo(depth=_SEND_BUFFER)
         m.submodules.arbiter = arbiter = FrameArbiter()
         m.submodules.monitor = monitor = HostMonitor()
+        m.submodules.log = log = EventLog()
         m.submodules.power_pins = power_pins = PowerPins()
 
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
+        self._events(m, control, monitor, log, inbound, pins, tick_ms)
 
         # Wire to parser, and by the verdict to the host or to the inbound path.
         wiring.connect(m, wiring.flipped(self.wire_rx), parser.i)
@@ -379,7 +383,11 @@ class Nic(wiring.Component):
             sad.zeroise_all.eq(pins["zeroise"]),
             monitor.window_ms.eq(control.window_ms),
             monitor.alive_stb.eq(control.alive_stb),
+            monitor.boot_stb.eq(control.boot_stb),
             monitor.stop_stb.eq(control.stop_stb),
+            monitor.told_stb.eq(control.told_stb),
+            monitor.told.eq(control.told),
+            control.boot.eq(monitor.boot),
             monitor.tick_ms.eq(tick_ms),
             monitor.reset_in.eq(pins["host_reset"]),
             monitor.sleep_in.eq(pins["host_sleep"]),
@@ -390,6 +398,23 @@ class Nic(wiring.Component):
             power_pins.tick_ms.eq(tick_ms),
             self.pin_reset.eq(power_pins.reset),
             self.pin_power.eq(power_pins.power),
+        ]
+
+    @staticmethod
+    def _events(m, control, monitor, log, inbound, pins, tick_ms):
+        """What is noted in the log of events."""
+        m.d.comb += [
+            log.tick_ms.eq(tick_ms),
+            log.state.eq(monitor.state),
+            log.hung_stb.eq(monitor.hung_stb),
+            log.hang_stb.eq(monitor.hang_stb),
+            log.boot_stbs.eq(monitor.boot_stbs),
+            log.code.eq(monitor.boot.code),
+            log.icv_stb.eq(inbound.count[1][Counter.DROP_ICV]),
+            log.zeroise.eq(pins["zeroise"]),
+            log.select.eq(control.event_select),
+            control.event_number.eq(log.number),
+            control.event.eq(log.selected),
         ]
 
     def _engines(self, m, sad, cipher, hmac, share, inbound, builder):

@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.host.events import EventWord
+from hw.host.monitor import BootWord
 from hw.host.registers import BusSignature, RegisterBank
 from spec import headers, host, registers, sa
 from spec.counters import COUNTER_COUNT
@@ -40,8 +42,12 @@ class ControlRegisters(wiring.Component):
         Settings.
     station_authorised, clear_off : Signal, out
         Policy.
-    alive_stb, stop_stb : Signal, out
-        The heartbeat, and its orderly end; a cycle late.
+    alive_stb, boot_stb, stop_stb : Signal, out
+        The heartbeat of the OS, of firmware, and their orderly end; a cycle late.
+    told_stb, told : out; boot : in
+        To the monitor, and from there: BOOT_PROGRESS.
+    event_number, event : in; event_select : out
+        Of the log of events.
     stage_stb, command_stb, address, data : Signal, out
         A write to whatever register, the SAD's own among them; one to SA_COMMAND.
     """
@@ -87,7 +93,14 @@ class ControlRegisters(wiring.Component):
                 "station_authorised": Out(1),
                 "clear_off": Out(1),
                 "alive_stb": Out(1),
+                "boot_stb": Out(1),
                 "stop_stb": Out(1),
+                "told_stb": Out(1),
+                "told": Out(BootWord),
+                "boot": In(BootWord),
+                "event_number": In(8),
+                "event_select": Out(range(host.EVENTS)),
+                "event": In(EventWord),
                 "stage_stb": Out(1),
                 "command_stb": Out(1),
                 "address": Out(ADDRESS_BITS),
@@ -198,16 +211,34 @@ class ControlRegisters(wiring.Component):
             with m.If(is_above):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
-        heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
+        heartbeat, alive, boot, stop = Signal(), Signal(4), Signal(4), Signal(4)
         m.d.sync += heartbeat.eq(stb.heartbeat)
-        for equal, word in ((alive, host.HEARTBEAT_MAGIC), (stop, host.HEARTBEAT_STOP)):
+        for equal, word in (
+            (alive, host.HEARTBEAT_MAGIC),
+            (boot, host.HEARTBEAT_BOOT),
+            (stop, host.HEARTBEAT_STOP),
+        ):
             octets = word.to_bytes(4, "little")
             m.d.sync += equal.eq(
                 Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))
             )
 
         m.d.comb += [
+            self.told_stb.eq(stb.boot_progress),
+            self.told.eq(bank.data[: BootWord.size]),
+            values.boot_progress[0].eq(self.boot.as_value()),
+        ]
+        event = Signal(EventWord)
+        m.d.sync += event.eq(self.event)
+        m.d.comb += [
+            values.events[0].eq(self.event_number),
+            self.event_select.eq(bank.event),
+            bank.event_value.eq(event.as_value()),
+        ]
+
+        m.d.comb += [
             self.alive_stb.eq(heartbeat & alive.all()),
+            self.boot_stb.eq(heartbeat & boot.all()),
             self.stop_stb.eq(heartbeat & stop.all()),
             self.stage_stb.eq(bank.write),
             self.command_stb.eq(stb.sa_command),

@@ -1,6 +1,14 @@
 """The host's driver of the NIC: registers by name, and the ways to reach them."""
 
-from sw.nic.driver import NO_IP6, Capabilities, HostStatus, NicDriver, Policy, SaStatus
+from sw.nic.driver import (
+    NO_IP6,
+    Capabilities,
+    HostStatus,
+    LoggedEvent,
+    NicDriver,
+    Policy,
+    SaStatus,
+)
 from sw.nic.errors import (
     CapabilityError,
     NicError,
@@ -22,6 +30,7 @@ __all__ = [
     "Capabilities",
     "CapabilityError",
     "HostStatus",
+    "LoggedEvent",
     "NicDriver",
     "NicError",
     "Policy",

@@ -11,7 +11,19 @@ from typing import TypeVar
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_STOP, HostState
+from spec.host import (
+    EVENTS,
+    HEARTBEAT_BOOT,
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_MS_MAX,
+    HEARTBEAT_MS_MIN,
+    HEARTBEAT_STOP,
+    BootError,
+    BootKind,
+    BootProgress,
+    HostEvent,
+    HostState,
+)
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
 from sw.nic.errors import (
@@ -96,6 +108,29 @@ class HostStatus:
     off_in: bool
     reset_out: bool
     power_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event of the NIC's log.
+
+    Parameters
+    ----------
+    number : int
+        Its number, modulo 256.
+    kind : HostEvent
+        What happened.
+    state, before : HostState
+        The host's state after it, and before it.
+    code : int
+        What firmware had told last (`spec.host.BootError`, `BootProgress`).
+    """
+
+    number: int
+    kind: HostEvent
+    state: HostState
+    before: HostState
+    code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +265,48 @@ class NicDriver:
     def heartbeat(self) -> None:
         """The OS is alive; to be repeated within the window."""
         self._write("HEARTBEAT", HEARTBEAT_MAGIC)
+
+    def start_boot(self) -> None:
+        """Firmware begins: the window counts, and the host stays in PRE_BOOT."""
+        self._write("HEARTBEAT", HEARTBEAT_BOOT)
+
+    def tell_boot(self, kind: BootKind, code: BootError | BootProgress) -> None:
+        """Tell what firmware does, or why it does not go on.
+
+        Raises
+        ------
+        ValueError
+            The code is none of that kind.
+        """
+        wanted = BootError if kind is BootKind.ERROR else BootProgress
+        if not isinstance(code, wanted):
+            raise ValueError(f"{kind.name} is told with a {wanted.__name__}, not {code!r}")
+        fields = {field.name: field.lsb for field in facts.BY_NAME["BOOT_PROGRESS"].fields}
+        self._write("BOOT_PROGRESS", kind << fields["kind"] | code << fields["code"])
+
+    def boot_told(self) -> tuple[BootKind, int]:
+        """Kind and code of what firmware told last; ERROR and 0 where it told nothing."""
+        fields = self._read_fields("BOOT_PROGRESS")
+        return _known(BootKind, fields["kind"]), fields["code"]
+
+    def events(self) -> tuple[LoggedEvent, ...]:
+        """The newest events of the log, oldest first; what is overwritten meanwhile is left out."""
+        following = self._read_fields("EVENTS")["next"]
+        found = []
+        for number in range(following - EVENTS, following):
+            fields = self._read_fields("EVENT", number % EVENTS)
+            if fields["kind"] == 0 or fields["number"] != number % 256:
+                continue
+            found.append(
+                LoggedEvent(
+                    number=fields["number"],
+                    kind=_known(HostEvent, fields["kind"]),
+                    state=_known(HostState, fields["state"]),
+                    before=_known(HostState, fields["before"]),
+                    code=fields["code"],
+                )
+            )
+        return tuple(found)
 
     def stop_heartbeat(self) -> None:
         """The OS stops in good order: no hang is concluded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spec.counters import Counter
 from spec.headers import ETHERNET, ETHERTYPE_ARP
-from spec.host import HostState
+from spec.host import HostEvent, HostState
 from spec.sa import ACK_MS_DEFAULT, CONTEXTS, GRACE_MS_DEFAULT, REPLAY_WINDOW
 from spec.suites import Suite, built_in
 from verif.model import arp
@@ -19,7 +19,7 @@ from verif.model.classifier import (
 )
 from verif.model.engine import CommandEngine
 from verif.model.events import Output, Pin, ToHost, ToWire
-from verif.model.host import HostMonitor
+from verif.model.host import EventLog, HostMonitor
 from verif.model.ipsec import Inside, open_packet
 from verif.model.parser import Parsed, parse
 from verif.model.pins import PinSequencer
@@ -80,6 +80,7 @@ class NicModel:
             contexts,
         )
         self.host = HostMonitor()
+        self.log = EventLog()
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
         self.bus = Bus(self)
@@ -117,6 +118,9 @@ class NicModel:
             verdict, outputs = self._decide(parse(frame))
         self.verdict = verdict
         self._count(verdict)
+        if verdict is Counter.DROP_ICV:
+            self.log.wrong_icv(self.host.boot[1])
+        self._observe()
         return outputs + self._pin_events()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
@@ -184,6 +188,7 @@ class NicModel:
     def bus_write(self, register: int | str, value: int, index: int = 0) -> None:
         """Writes a register, by octet address or by name and index."""
         self.bus.write(self._address(register, index), value)
+        self._observe()
 
     def bus_read(self, register: int | str, index: int = 0) -> int:
         """Reads a register, by octet address or by name and index."""
@@ -203,10 +208,13 @@ class NicModel:
         """
         self.host.set_pins(reset, sleep, off)
         if zeroise is not None:
+            if zeroise and not self.sad.held:
+                self.host.happened.append(HostEvent.ZEROISED)
             self.sad.held = zeroise
         if self.sad.held:
             self.sad.zeroise_all()
             self.bus.clear_policy()
+        self._observe()
 
     def advance(self, ms: int) -> list[Output]:
         """Lets time pass, and tells the pins that changed."""
@@ -215,7 +223,9 @@ class NicModel:
             self.now_ms += 1
             self.sad.tick()
             self.host.tick()
+            self.log.tick()
             self.pins.tick()
+            self._observe()
             outputs += self._pin_events()
         return outputs
 
@@ -238,6 +248,14 @@ class NicModel:
     def host_ip6(self) -> int:
         """HOST_IP6 as a number of 128 bits."""
         return sum(self.bus.stored_word("HOST_IP6", i) << 32 * (3 - i) for i in range(4))
+
+    def _observe(self) -> None:
+        """Notes what happened, then the state that it led to."""
+        code = self.host.boot[1]
+        for kind in self.host.happened:
+            self.log.note(kind, code)
+        self.host.happened.clear()
+        self.log.observe(self.host_state, code)
 
     @staticmethod
     def _address(register: int | str, index: int) -> int:

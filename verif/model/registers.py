@@ -66,6 +66,8 @@ class Bus:
             case "HEARTBEAT_MS":
                 nic.host.set_window(value)
                 self.stored["HEARTBEAT_MS", 0] = nic.host.window_ms
+            case "BOOT_PROGRESS":
+                nic.host.tell(value >> 8 & 3, value & 0xFF)
             case "HOST_MAC_HI":
                 self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
@@ -86,6 +88,9 @@ class Bus:
         register, index = BY_ADDRESS.get(address & ~3, (None, 0))
         if register is None or register.access is Access.WO:
             return 0
+        if register.name == "BOOT_PROGRESS":
+            kind, code = self.nic.host.boot
+            return pack_fields("BOOT_PROGRESS", kind=kind, code=code)
         if register.access is Access.RW:
             return self.stored[register.name, index]
         return self._status(register.name, index)
@@ -142,6 +147,20 @@ class Bus:
                     off_in=nic.host.off_in,
                     reset_out=nic.pins.levels["reset"],
                     power_out=nic.pins.levels["power"],
+                )
+            case "EVENTS":
+                return pack_fields(name, next=nic.log.next)
+            case "EVENT":
+                event = nic.log.at(index)
+                if event is None:
+                    return 0
+                return pack_fields(
+                    name,
+                    kind=event.kind,
+                    state=event.state,
+                    before=event.before,
+                    code=event.code,
+                    number=event.number,
                 )
             case "SA_RESULT":
                 return nic.sad.result

@@ -12,7 +12,15 @@ import pytest
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
+from spec.host import (
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_STOP,
+    BootError,
+    BootKind,
+    BootProgress,
+    HostEvent,
+    HostState,
+)
 from spec.layout import Access
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
@@ -20,6 +28,7 @@ from sw.nic import (
     Capabilities,
     CapabilityError,
     HostStatus,
+    LoggedEvent,
     NicDriver,
     Policy,
     SadBadSpiError,
@@ -232,6 +241,39 @@ def test_heartbeat() -> None:
     for bad in (99, 600_001):
         with pytest.raises(ValueError, match="heartbeat window"):
             d.set_heartbeat_window(bad)
+
+
+def test_boot_progress() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    d.start_boot()
+    d.tell_boot(BootKind.PROGRESS, BootProgress.PCI)
+    d.tell_boot(BootKind.ERROR, BootError.NO_MEMORY)
+    assert nic.writes == [(0x024, 0x48425442), (0x02C, 0x207), (0x02C, 0x001)]
+    nic.values[address("BOOT_PROGRESS")] = 0x112
+    assert d.boot_told() == (BootKind.HANG, BootProgress.OS_WAKE_VECTOR)
+    with pytest.raises(ValueError, match="ERROR is told with a BootError"):
+        d.tell_boot(BootKind.ERROR, BootProgress.PCI)
+    nic.values[address("BOOT_PROGRESS")] = 0x300
+    with pytest.raises(WrongNicError, match="unknown BootKind 3"):
+        d.boot_told()
+
+
+def test_events_oldest_first() -> None:
+    nic = FakeNic()
+    assert driver(nic).events() == ()
+    nic.values[address("EVENTS")] = 2
+    # The last one is newer than the number that was read, so it is left out.
+    for place, word in ((15, 0xFF000321), (0, 0x00130222), (1, 0x01000231), (2, 0x02000321)):
+        nic.values[address("EVENT", place)] = word
+    assert driver(nic).events() == (
+        LoggedEvent(255, HostEvent.STATE, HostState.OS_UP, HostState.OS_HUNG, 0),
+        LoggedEvent(0, HostEvent.WATCHDOG, HostState.OS_UP, HostState.OS_UP, 0x13),
+        LoggedEvent(1, HostEvent.STATE, HostState.OS_HUNG, HostState.OS_UP, 0),
+    )
+    nic.values[address("EVENT", 1)] = 0x0100002F
+    with pytest.raises(WrongNicError, match="unknown HostEvent 15"):
+        driver(nic).events()
 
 
 def test_host_status() -> None:
