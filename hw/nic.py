@@ -17,8 +17,9 @@ from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
 from hw.ipsec.engine_share import EngineShare
 from hw.ipsec.inbound import InboundPath
-from hw.ipsec.layouts import BankView, ReplyKind, TakenMeta
+from hw.ipsec.layouts import BankView, Reply, ReplyKind, TakenMeta
 from hw.ipsec.sad import SecurityAssociationDatabase
+from hw.mgmt.alerts import AlertSender
 from hw.mgmt.command_engine import CommandEngine
 from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
@@ -194,10 +195,12 @@ class Nic(wiring.Component):
         m.submodules.arbiter = arbiter = FrameArbiter()
         m.submodules.monitor = monitor = HostMonitor()
         m.submodules.log = log = EventLog()
+        m.submodules.alerts = alerts = AlertSender()
         m.submodules.power_pins = power_pins = PowerPins()
 
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
         self._events(m, control, monitor, log, inbound, pins, tick_ms)
+        self._alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms)
 
         # Wire to parser, and by the verdict to the host or to the inbound path.
         wiring.connect(m, wiring.flipped(self.wire_rx), parser.i)
@@ -297,6 +300,7 @@ class Nic(wiring.Component):
         with m.If(classifier.arp_stb):
             m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
         turn_is_arp, turn_was_arp, in_turn = Signal(), Signal(), Signal()
+        turn_is_alert, turn_was_alert, alert_is_next = Signal(), Signal(), Signal()
         m.d.comb += [
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
@@ -317,8 +321,15 @@ class Nic(wiring.Component):
         m.d.sync += [
             in_turn.eq(builder.reply.valid & ~builder.reply.ready),
             turn_was_arp.eq(turn_is_arp),
+            turn_was_alert.eq(turn_is_alert),
         ]
-        m.d.comb += turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready))
+        # Alerts come last: whoever asked does not wait for more than one of them. That it is an
+        # alert's turn is known a cycle late, which at worst is a turn that nobody uses.
+        m.d.sync += alert_is_next.eq(alerts.reply.valid & ~engine.reply.valid & ~asked)
+        m.d.comb += [
+            turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready)),
+            turn_is_alert.eq(Mux(in_turn, turn_was_alert, alert_is_next)),
+        ]
         m.d.comb += builder.reply.payload.eq(engine.reply.payload)
         with m.If(turn_is_arp):
             m.d.comb += [
@@ -329,6 +340,16 @@ class Nic(wiring.Component):
             ]
             with m.If(builder.reply.ready):
                 m.d.sync += asked.eq(0)
+        with m.Elif(turn_is_alert):
+            m.d.comb += [
+                builder.reply.valid.eq(alerts.reply.valid),
+                *(
+                    builder.reply.payload[name].eq(alerts.reply.payload[name])
+                    for name, _ in Reply
+                    if name != "payload"
+                ),
+                alerts.reply.ready.eq(builder.reply.ready),
+            ]
         with m.Else():
             m.d.comb += [
                 builder.reply.valid.eq(engine.reply.valid),
@@ -415,6 +436,34 @@ class Nic(wiring.Component):
             log.select.eq(control.event_select),
             control.event_number.eq(log.number),
             control.event.eq(log.selected),
+        ]
+
+    @staticmethod
+    def _alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms):
+        """What alerts are made of, and where they go."""
+        m.d.comb += [
+            alerts.tick_ms.eq(tick_ms),
+            alerts.enabled.eq(control.alerts_enabled),
+            alerts.clear.eq(control.alerts_clear & ~control.clear_off),
+            alerts.heartbeat_s.eq(control.alerts_heartbeat_s),
+            alerts.number.eq(log.number),
+            log.take.eq(alerts.take),
+            alerts.event.eq(log.taken),
+            control.events_lost.eq(alerts.lost),
+            alerts.state.eq(monitor.state),
+            alerts.learn_stb.eq(inbound.message.valid & inbound.message.ready),
+            alerts.learn.eq(inbound.message.payload),
+            *(
+                alerts.proven[n].eq(sad.states[n] == sa.BankState.PROVEN)
+                for n in range(sa.ALL_BANKS)
+            ),
+            *(alerts.epoch[n].eq(bank.epoch) for n, bank in enumerate(sad.banks)),
+            alerts.agent.eq(control.host_ip),
+            alerts.enterprise.eq(control.enterprise),
+            records.held.eq(alerts.held),
+            alerts.index.eq(builder.alert_index),
+            builder.alert_data.eq(alerts.data),
+            builder.alert_ticks.eq(alerts.ticks_octets),
         ]
 
     def _engines(self, m, sad, cipher, hmac, share, inbound, builder):

@@ -38,6 +38,8 @@ class HostEvent(IntEnum):
     """TAMPER_FAILURES wrong ICVs within TAMPER_MS."""
     ZEROISED = 7
     """The board's button emptied all banks."""
+    PRESENT = 8
+    """Never in the log: the heartbeat among alerts."""
 
 
 class BootKind(IntEnum):

@@ -200,7 +200,34 @@ REGISTERS: tuple[Register, ...] = (
         0x300,
         Access.RO,
         "The log of events.",
-        (BitField("next", 0, 8, "Number that the next event gets; counts on from 255 with 0."),),
+        (
+            BitField("next", 0, 8, "Number that the next event gets; counts on from 255 with 0."),
+            BitField(
+                "lost",
+                8,
+                8,
+                "Events that were overwritten before their alert was sent; stays at 255.",
+            ),
+        ),
+    ),
+    Register(
+        "ALERTS",
+        0x304,
+        Access.RW,
+        "Whether and how alerts are sent.",
+        (
+            BitField("enabled", 0, 1, "Under SAs; once set it stays so until power-on."),
+            BitField(
+                "clear",
+                1,
+                1,
+                "In clear too, to a station under whose context no SA is proven any more; not with "
+                "POLICY.clear_off.",
+            ),
+            BitField(
+                "heartbeat_s", 16, 10, "Period of the heartbeat in seconds, at most 600; 0: none."
+            ),
+        ),
     ),
     Register(
         "EVENT",

@@ -1,13 +1,13 @@
 """What the registers of the host's bus mean: status in, settings and commands out."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.host.events import EventWord
 from hw.host.monitor import BootWord
 from hw.host.registers import BusSignature, RegisterBank
-from spec import headers, host, registers, sa
+from spec import headers, host, pet, registers, sa
 from spec.counters import COUNTER_COUNT
 from spec.registers import ADDRESS_BITS, BY_NAME
 from spec.suites import Suite
@@ -46,8 +46,10 @@ class ControlRegisters(wiring.Component):
         The heartbeat of the OS, of firmware, and their orderly end; a cycle late.
     told_stb, told : out; boot : in
         To the monitor, and from there: BOOT_PROGRESS.
-    event_number, event : in; event_select : out
-        Of the log of events.
+    event_number, events_lost, event : in; event_select : out
+        Of the log of events, and of its alerts.
+    alerts_enabled, alerts_clear, alerts_heartbeat_s : Signal, out
+        ALERTS.
     stage_stb, command_stb, address, data : Signal, out
         A write to whatever register, the SAD's own among them; one to SA_COMMAND.
     """
@@ -99,6 +101,10 @@ class ControlRegisters(wiring.Component):
                 "told": Out(BootWord),
                 "boot": In(BootWord),
                 "event_number": In(8),
+                "events_lost": In(8),
+                "alerts_enabled": Out(1),
+                "alerts_clear": Out(1),
+                "alerts_heartbeat_s": Out(10),
                 "event_select": Out(range(host.EVENTS)),
                 "event": In(EventWord),
                 "stage_stb": Out(1),
@@ -228,10 +234,22 @@ class ControlRegisters(wiring.Component):
             self.told.eq(bank.data[: BootWord.size]),
             values.boot_progress[0].eq(self.boot.as_value()),
         ]
+        with m.If(stb.alerts):
+            heartbeat_s = bank.data[16:26]
+            m.d.sync += [
+                self.alerts_enabled.eq(self.alerts_enabled | bank.data[0]),
+                self.alerts_clear.eq(bank.data[1]),
+                self.alerts_heartbeat_s.eq(
+                    Mux(heartbeat_s > pet.HEARTBEAT_S_MAX, pet.HEARTBEAT_S_MAX, heartbeat_s)
+                ),
+            ]
         event = Signal(EventWord)
         m.d.sync += event.eq(self.event)
         m.d.comb += [
-            values.events[0].eq(self.event_number),
+            values.events[0].eq(Cat(self.event_number, self.events_lost)),
+            values.alerts[0].eq(
+                Cat(self.alerts_enabled, self.alerts_clear, Const(0, 14), self.alerts_heartbeat_s)
+            ),
             self.event_select.eq(bank.event),
             bank.event_value.eq(event.as_value()),
         ]

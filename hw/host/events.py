@@ -46,6 +46,8 @@ class EventLog(wiring.Component):
         That the next event gets.
     select : Signal, in; selected : EventWord, out
         A place of the ring and its event, in the same cycle; 0 where there was none yet.
+    take : Signal, in; taken : EventWord, out
+        The same for alerts, of events that there are.
     """
 
     tick_ms: In(1)
@@ -59,11 +61,14 @@ class EventLog(wiring.Component):
     number: Out(8)
     select: In(range(EVENTS))
     selected: Out(EventWord)
+    take: In(range(EVENTS))
+    taken: Out(EventWord)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.ring = ring = Memory(shape=32, depth=EVENTS, init=[])
-        write, look = ring.write_port(), ring.read_port(domain="comb")
+        write = ring.write_port()
+        look, taker = ring.read_port(domain="comb"), ring.read_port(domain="comb")
 
         failures = Signal(range(TAMPER_FAILURES + 1))
         left = Signal(range(TAMPER_MS + 1))
@@ -113,6 +118,8 @@ class EventLog(wiring.Component):
             write.addr.eq(self.number),
             write.data.eq(event.as_value()),
             look.addr.eq(self.select),
+            taker.addr.eq(self.take),
+            self.taken.eq(taker.data),
         ]
         with m.If(notes):
             m.d.sync += self.number.eq(self.number + 1)

@@ -164,6 +164,10 @@ class EventLog:
             if self._left_ms == 0:
                 self._failures = 0
 
+    def since(self, number: int) -> list[Event]:
+        """Events from a number on, as far as they are still there."""
+        return [event for event in self._events if event.number >= number]
+
     def at(self, place: int) -> Event | None:
         """The event in a place of the ring."""
         return next((event for event in self._events if event.number % EVENTS == place), None)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spec.counters import Counter
 from spec.headers import ETHERNET, ETHERTYPE_ARP
 from spec.host import HostEvent, HostState
-from spec.sa import ACK_MS_DEFAULT, CONTEXTS, GRACE_MS_DEFAULT, REPLAY_WINDOW
+from spec.pet import PORT_SNMP_TRAP
+from spec.sa import (
+    ACK_MS_DEFAULT,
+    BANKS,
+    CONTEXTS,
+    GRACE_MS_DEFAULT,
+    REPLAY_WINDOW,
+    BankState,
+)
 from spec.suites import Suite, built_in
 from verif.model import arp
+from verif.model.alerts import Alert, AlertSender
 from verif.model.classifier import (
     AnswerArp,
     Drop,
@@ -22,6 +33,7 @@ from verif.model.events import Output, Pin, ToHost, ToWire
 from verif.model.host import EventLog, HostMonitor
 from verif.model.ipsec import Inside, open_packet
 from verif.model.parser import Parsed, parse
+from verif.model.pet import trap
 from verif.model.pins import PinSequencer
 from verif.model.registers import Bus, address_of
 from verif.model.reply import Replier, ethernet
@@ -81,6 +93,7 @@ class NicModel:
         )
         self.host = HostMonitor()
         self.log = EventLog()
+        self.alerts = AlertSender(contexts)
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
         self.bus = Bus(self)
@@ -89,6 +102,8 @@ class NicModel:
         self.message: bytes | None = None
         self.now_ms = 0
         self._shown = dict(self.pins.levels)
+        self._alerts: list[Output] = []
+        self._told = 0
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -121,7 +136,7 @@ class NicModel:
         if verdict is Counter.DROP_ICV:
             self.log.wrong_icv(self.host.boot[1])
         self._observe()
-        return outputs + self._pin_events()
+        return outputs + self._pin_events() + self._take_alerts()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
         """A frame from the host: leaves on the wire as it is."""
@@ -150,6 +165,7 @@ class NicModel:
                 opened = open_packet(taken, view)
                 if isinstance(opened, Counter):
                     return self._refuse(opened)
+                self.alerts.ways[opened.bank // BANKS] = (taken.sender, opened.inside)
                 replier = Replier(view, taken.sender)
                 return self._engine(replier, opened.message, opened.bank, opened.inside)
         raise AssertionError("classify returned no decision")
@@ -224,10 +240,11 @@ class NicModel:
             self.sad.tick()
             self.host.tick()
             self.log.tick()
+            self.alerts.tick()
             self.pins.tick()
             self._observe()
-            outputs += self._pin_events()
-        return outputs
+            outputs += self._pin_events() + self._take_alerts()
+        return outputs + self._take_alerts()
 
     @property
     def host_state(self) -> HostState:
@@ -256,6 +273,42 @@ class NicModel:
             self.log.note(kind, code)
         self.host.happened.clear()
         self.log.observe(self.host_state, code)
+        self.alerts.notice(self.log.since(self._told))
+        self._told = self.log.next
+        alert = self.alerts.due(self.host_state)
+        if alert is not None:
+            self._send(alert)
+
+    def _send(self, alert: Alert) -> None:
+        """Builds an alert for every station that can be told."""
+        message = trap(
+            alert.event,
+            alert.sequence,
+            alert.ticks,
+            self.host_ip,
+            self.bus.stored_word("ENTERPRISE"),
+        )
+        view = self._view()
+        for context, way in enumerate(self.alerts.ways):
+            if way is None:
+                continue
+            sender, inside = way
+            banks = self.sad.banks[BANKS * context : BANKS * (context + 1)]
+            proven = [bank for bank in banks if bank.state is BankState.PROVEN]
+            if proven:
+                to = replace(inside, port=PORT_SNMP_TRAP)
+                frame = Replier(view, sender).protected(to, proven[0], message)
+            elif self.alerts.clear and not self.bus.policy("clear_off"):
+                frame = Replier(view, replace(sender, port=PORT_SNMP_TRAP)).clear(message)
+            else:
+                continue
+            if frame is not None:
+                self._alerts.append(ToWire(frame))
+
+    def _take_alerts(self) -> list[Output]:
+        alerts = list(self._alerts)
+        self._alerts.clear()
+        return alerts
 
     @staticmethod
     def _address(register: int | str, index: int) -> int:

@@ -8,6 +8,7 @@ from spec import registers as facts
 from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
 from spec.layout import Access, Register
+from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, CONTEXTS
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def pack_fields(name: str, **values: int) -> int:
     """A register's value from its fields; raises KeyError for a field it has not."""
     fields = {f.name: f for f in facts.BY_NAME[name].fields}
     return sum((value & (1 << fields[f].width) - 1) << fields[f].lsb for f, value in values.items())
+
+
+def unpack_fields(name: str, value: int) -> dict[str, int]:
+    """The fields of a register's value."""
+    return {f.name: value >> f.lsb & (1 << f.width) - 1 for f in facts.BY_NAME[name].fields}
 
 
 class Bus:
@@ -68,6 +74,17 @@ class Bus:
                 self.stored["HEARTBEAT_MS", 0] = nic.host.window_ms
             case "BOOT_PROGRESS":
                 nic.host.tell(value >> 8 & 3, value & 0xFF)
+            case "ALERTS":
+                fields = unpack_fields("ALERTS", value)
+                nic.alerts.enabled |= bool(fields["enabled"])
+                nic.alerts.clear = bool(fields["clear"])
+                nic.alerts.heartbeat_s = min(fields["heartbeat_s"], HEARTBEAT_S_MAX)
+                self.stored["ALERTS", 0] = pack_fields(
+                    "ALERTS",
+                    enabled=nic.alerts.enabled,
+                    clear=nic.alerts.clear,
+                    heartbeat_s=nic.alerts.heartbeat_s,
+                )
             case "HOST_MAC_HI":
                 self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
@@ -149,7 +166,7 @@ class Bus:
                     power_out=nic.pins.levels["power"],
                 )
             case "EVENTS":
-                return pack_fields(name, next=nic.log.next)
+                return pack_fields(name, next=nic.log.next, lost=nic.alerts.lost)
             case "EVENT":
                 event = nic.log.at(index)
                 if event is None:
