@@ -18,6 +18,7 @@ from spec.suites import Suite
 from sw.config import AgentConfig, mac_octets
 from sw.nic import (
     NO_IP6,
+    Alerts,
     CapabilityError,
     NicDriver,
     NicError,
@@ -103,7 +104,14 @@ class AgentNic:
             driver.host_address() == (mac_octets(config.mac), IPv4Address(config.address), NO_IP6)
             and policy.station_authorised >= config.station_authorised
             and policy.clear_off >= config.clear_off
+            and driver.alerts() == self._alerts(driver)
         )
+
+    def _alerts(self, driver: NicDriver) -> Alerts:
+        """What the NIC shall do of alerts: as configured, as far as it can be."""
+        config = self._config
+        enabled = config.alerts or driver.alerts().enabled
+        return Alerts(enabled, config.alerts_clear, config.alert_heartbeat_s)
 
     def _configure(self, driver: NicDriver) -> None:
         config = self._config
@@ -120,6 +128,7 @@ class AgentNic:
                 )
             )
         driver.set_enterprise(config.enterprise)
+        driver.set_alerts(self._alerts(driver))
         driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))
         driver.set_host_address(mac_octets(config.mac), IPv4Address(config.address))
         LOG.info("NIC opened: %s", ", ".join(s.name for s in sorted(driver.capabilities().suites)))

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sw.cli.commands import (
     KNOWN_ERRORS,
+    alerts_list,
     command_error,
     host_add,
     host_list,
@@ -100,6 +101,10 @@ def _parser() -> _Parser:
         ("remove", "forget a host and its SAs", host_remove),
     ):
         add(host, name, text, configured, run).add_argument("host", metavar="HOST", type=_host)
+
+    alerts = sub("alerts", "what the hosts' NICs tell of their own accord")
+    listing = add(alerts, "list", "alerts heard since the station runs", configured, alerts_list)
+    listing.add_argument("host", metavar="HOST", type=_host, nargs="?", help="of this host alone")
 
     power = sub("power", "reset a host, or switch it on or off")
     for action, text in (

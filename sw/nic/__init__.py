@@ -2,6 +2,7 @@
 
 from sw.nic.driver import (
     NO_IP6,
+    Alerts,
     Capabilities,
     HostStatus,
     LoggedEvent,
@@ -27,6 +28,7 @@ from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTrans
 
 __all__ = [
     "NO_IP6",
+    "Alerts",
     "Capabilities",
     "CapabilityError",
     "HostStatus",

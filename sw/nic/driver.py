@@ -24,6 +24,7 @@ from spec.host import (
     HostEvent,
     HostState,
 )
+from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
 from sw.nic.errors import (
@@ -160,6 +161,15 @@ class Policy:
 
     station_authorised: bool = False
     clear_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Whether alerts are sent, also in clear where no SA is proven, and the heartbeat's period."""
+
+    enabled: bool = False
+    clear: bool = False
+    heartbeat_s: int = 0
 
 
 class NicDriver:
@@ -348,6 +358,33 @@ class NicDriver:
     def counters(self) -> dict[Counter, int]:
         """All counters, read one after the other."""
         return {counter: self._read("COUNTERS", counter) for counter in Counter}
+
+    def alerts(self) -> Alerts:
+        """Whether and how alerts are sent."""
+        fields = self._read_fields("ALERTS")
+        return Alerts(bool(fields["enabled"]), bool(fields["clear"]), fields["heartbeat_s"])
+
+    def set_alerts(self, alerts: Alerts) -> None:
+        """Say whether and how alerts are sent. Once enabled they stay so until power-on.
+
+        Raises
+        ------
+        ValueError
+            The period is none.
+        CapabilityError
+            They are enabled and are not to be: nothing was written.
+        """
+        if not 0 <= alerts.heartbeat_s <= HEARTBEAT_S_MAX:
+            raise ValueError(
+                f"a heartbeat of alerts every {alerts.heartbeat_s} s is not in "
+                f"0 to {HEARTBEAT_S_MAX}"
+            )
+        if self.alerts().enabled and not alerts.enabled:
+            raise CapabilityError("the NIC sends alerts until its power is off")
+        value = 0
+        for field in facts.BY_NAME["ALERTS"].fields:
+            value |= int(getattr(alerts, field.name)) << field.lsb
+        self._write("ALERTS", value)
 
     @property
     def policy(self) -> Policy:

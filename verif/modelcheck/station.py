@@ -306,6 +306,7 @@ class Station:
             clear_port=623,
             reserve_block=self.block,
             on_message=on_message,
+            on_alert=lambda _spi, _payload: None,
             on_clear=lambda _address, _payload: None,
         )
         raw: Any = run

@@ -36,7 +36,10 @@ def test_the_nic_is_told_all_that_the_configuration_says() -> None:
     play(scene)
     assert board.nic.host_mac == 0x02_00_00_00_00_10
     assert board.nic.host_ip == 0xC000020A
-    for name, value in (("ENTERPRISE", 4711), ("HEARTBEAT_MS", 1500), ("POLICY", 3)):
+    for name, value in (
+        *(("ENTERPRISE", 4711), ("HEARTBEAT_MS", 1500), ("POLICY", 3)),
+        ("ALERTS", 60 << 16 | 1),
+    ):
         assert board.nic.bus_read(name) == value
     assert (board.opened, board.closed) == (1, 1)
 

@@ -42,6 +42,7 @@ def test_the_commands_are_those_promised() -> None:
         "host list",
         "host show",
         "host remove",
+        "alerts list",
         "power reset",
         "power on",
         "power off",

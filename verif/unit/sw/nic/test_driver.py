@@ -25,6 +25,7 @@ from spec.layout import Access
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.nic import (
+    Alerts,
     Capabilities,
     CapabilityError,
     HostStatus,
@@ -257,6 +258,22 @@ def test_boot_progress() -> None:
     nic.values[address("BOOT_PROGRESS")] = 0x300
     with pytest.raises(WrongNicError, match="unknown BootKind 3"):
         d.boot_told()
+
+
+def test_alerts() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.alerts() == Alerts(enabled=False, clear=False, heartbeat_s=0)
+    wanted = Alerts(enabled=True, clear=True, heartbeat_s=60)
+    d.set_alerts(wanted)
+    assert nic.writes == [(0x304, 60 << 16 | 3)]
+    assert d.alerts() == wanted
+    with pytest.raises(CapabilityError, match="until its power is off"):
+        d.set_alerts(Alerts())
+    for period in (-1, 601):
+        with pytest.raises(ValueError, match="a heartbeat of alerts every"):
+            d.set_alerts(Alerts(enabled=True, heartbeat_s=period))
+    assert len(nic.writes) == 1
 
 
 def test_events_oldest_first() -> None:
