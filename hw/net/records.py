@@ -44,7 +44,8 @@ class SenderRecords(wiring.Component):
     inner_stb, inner_token, inner_offset, inner_data : Signal, in
         What was inside of the protection, by number in the second ring.
     held : array of HeldToken, in
-        Records in the second ring that stay as they are: `keep` goes past them.
+        Records in the second ring that stay as they are: `keep` goes past them
+        (`SEC: ALERT.WAY_KEPT`).
     read_token, read_inner, read_offset : Signal, in; read_data : Signal, out
         An octet of a record in the second ring, two cycles later.
     """
