@@ -217,11 +217,11 @@ class ControlRegisters(wiring.Component):
             with m.If(is_above):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
-        heartbeat, alive, boot, stop = Signal(), Signal(4), Signal(4), Signal(4)
+        heartbeat, alive, begins, stop = Signal(), Signal(4), Signal(4), Signal(4)
         m.d.sync += heartbeat.eq(stb.heartbeat)
         for equal, word in (
             (alive, host.HEARTBEAT_MAGIC),
-            (boot, host.HEARTBEAT_BOOT),
+            (begins, host.HEARTBEAT_BOOT),
             (stop, host.HEARTBEAT_STOP),
         ):
             octets = word.to_bytes(4, "little")
@@ -256,7 +256,7 @@ class ControlRegisters(wiring.Component):
 
         m.d.comb += [
             self.alive_stb.eq(heartbeat & alive.all()),
-            self.boot_stb.eq(heartbeat & boot.all()),
+            self.boot_stb.eq(heartbeat & begins.all()),
             self.stop_stb.eq(heartbeat & stop.all()),
             self.stage_stb.eq(bank.write),
             self.command_stb.eq(stb.sa_command),

@@ -164,7 +164,7 @@ class BusWrapper(Wrapper):
         records = self._records(m, insides, memories)
         ways = (
             *("control.bank.data", "sad.stage.word", "sad.stage.late", "sad.stage.high"),
-            *("control.alive", "control.stop", "sad.is_large"),
+            *("control.alive", "control.begins", "control.stop", "sad.is_large"),
             *("sad.stage.key_write", "sad.stage.auth_write"),
         )
         same_state(m, one, other, but=(*ways, *records))
