@@ -11,14 +11,16 @@ from hw.eth.arbiter import FrameArbiter
 from hw.eth.fifo import PacketFifo
 from hw.host.control import ControlRegisters
 from hw.host.counters import CounterFile
+from hw.host.events import EventLog
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
 from hw.host.silence import StationSilence
 from hw.ipsec.engine_share import EngineShare
 from hw.ipsec.inbound import InboundPath
-from hw.ipsec.layouts import BankView, ReplyKind, TakenMeta
+from hw.ipsec.layouts import BankView, Reply, ReplyKind, TakenMeta
 from hw.ipsec.sad import SecurityAssociationDatabase
+from hw.mgmt.alerts import AlertSender
 from hw.mgmt.command_engine import CommandEngine
 from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
@@ -27,6 +29,7 @@ from hw.net.reply import ReplyBuilder
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from hw.word_queue import WordQueue
 from spec import host, sa, suites
+from spec.counters import Counter
 from spec.suites import SUITES, Hash, Protocol, Suite
 
 __all__ = ["Nic"]
@@ -192,12 +195,16 @@ class Nic(wiring.Component):
         m.submodules.send_buffer = send_buffer = PacketFifo(depth=_SEND_BUFFER)
         m.submodules.arbiter = arbiter = FrameArbiter()
         m.submodules.monitor = monitor = HostMonitor()
+        m.submodules.log = log = EventLog()
+        m.submodules.alerts = alerts = AlertSender()
         m.submodules.power_pins = power_pins = PowerPins()
 
         zeroise = Signal()
         m.d.sync += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
         pins["zeroise"] = zeroise
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
+        self._events(m, control, monitor, log, inbound, pins, tick_ms)
+        self._alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms)
 
         # The clear port, some cycles after what it depends on.
         m.submodules.silence = silence = StationSilence()
@@ -322,6 +329,7 @@ class Nic(wiring.Component):
         with m.If(classifier.arp_stb):
             m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
         turn_is_arp, turn_was_arp, in_turn = Signal(), Signal(), Signal()
+        turn_is_alert, turn_was_alert, alert_is_next = Signal(), Signal(), Signal()
         m.d.comb += [
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
@@ -342,8 +350,15 @@ class Nic(wiring.Component):
         m.d.sync += [
             in_turn.eq(builder.reply.valid & ~builder.reply.ready),
             turn_was_arp.eq(turn_is_arp),
+            turn_was_alert.eq(turn_is_alert),
         ]
-        m.d.comb += turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready))
+        # Alerts come last: whoever asked does not wait for more than one of them. That it is an
+        # alert's turn is known a cycle late, which at worst is a turn that nobody uses.
+        m.d.sync += alert_is_next.eq(alerts.reply.valid & ~engine.reply.valid & ~asked)
+        m.d.comb += [
+            turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready)),
+            turn_is_alert.eq(Mux(in_turn, turn_was_alert, alert_is_next)),
+        ]
         m.d.comb += builder.reply.payload.eq(engine.reply.payload)
         with m.If(turn_is_arp):
             m.d.comb += [
@@ -354,6 +369,16 @@ class Nic(wiring.Component):
             ]
             with m.If(builder.reply.ready):
                 m.d.sync += asked.eq(0)
+        with m.Elif(turn_is_alert):
+            m.d.comb += [
+                builder.reply.valid.eq(alerts.reply.valid),
+                *(
+                    builder.reply.payload[name].eq(alerts.reply.payload[name])
+                    for name, _ in Reply
+                    if name != "payload"
+                ),
+                alerts.reply.ready.eq(builder.reply.ready),
+            ]
         with m.Else():
             m.d.comb += [
                 builder.reply.valid.eq(engine.reply.valid),
@@ -408,7 +433,11 @@ class Nic(wiring.Component):
             sad.zeroise_all.eq(pins["zeroise"]),
             monitor.window_ms.eq(control.window_ms),
             monitor.alive_stb.eq(control.alive_stb),
+            monitor.firmware_stb.eq(control.firmware_stb),
             monitor.stop_stb.eq(control.stop_stb),
+            monitor.told_stb.eq(control.told_stb),
+            monitor.told.eq(control.told),
+            control.progress.eq(monitor.progress),
             monitor.tick_ms.eq(tick_ms),
             monitor.reset_in.eq(pins["host_reset"]),
             monitor.sleep_in.eq(pins["host_sleep"]),
@@ -419,6 +448,51 @@ class Nic(wiring.Component):
             power_pins.tick_ms.eq(tick_ms),
             self.pin_reset.eq(power_pins.reset),
             self.pin_power.eq(power_pins.power),
+        ]
+
+    @staticmethod
+    def _events(m, control, monitor, log, inbound, pins, tick_ms):
+        """What is noted in the log of events."""
+        m.d.comb += [
+            log.tick_ms.eq(tick_ms),
+            log.state.eq(monitor.state),
+            log.hung_stb.eq(monitor.hung_stb),
+            log.hang_stb.eq(monitor.hang_stb),
+            log.boot_stbs.eq(monitor.boot_stbs),
+            log.code.eq(monitor.progress.code),
+            log.icv_stb.eq(inbound.count[1][Counter.DROP_ICV]),
+            log.zeroise.eq(pins["zeroise"]),
+            log.select.eq(control.event_select),
+            control.event_number.eq(log.number),
+            control.event.eq(log.selected),
+        ]
+
+    @staticmethod
+    def _alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms):
+        """What alerts are made of, and where they go."""
+        m.d.comb += [
+            alerts.tick_ms.eq(tick_ms),
+            alerts.enabled.eq(control.alerts_enabled),
+            alerts.clear.eq(control.alerts_clear & ~control.clear_off),
+            alerts.heartbeat_s.eq(control.alerts_heartbeat_s),
+            alerts.number.eq(log.number),
+            log.take.eq(alerts.take),
+            alerts.event.eq(log.taken),
+            control.events_lost.eq(alerts.lost),
+            alerts.state.eq(monitor.state),
+            alerts.learn_stb.eq(inbound.message.valid & inbound.message.ready),
+            alerts.learn.eq(inbound.message.payload),
+            *(
+                alerts.proven[n].eq(sad.states[n] == sa.BankState.PROVEN)
+                for n in range(sa.ALL_BANKS)
+            ),
+            *(alerts.epoch[n].eq(bank.epoch) for n, bank in enumerate(sad.banks)),
+            alerts.agent.eq(control.host_ip),
+            alerts.enterprise.eq(control.enterprise),
+            records.held.eq(alerts.held),
+            alerts.index.eq(builder.alert_index),
+            builder.alert_data.eq(alerts.data),
+            builder.alert_ticks.eq(alerts.ticks_octets),
         ]
 
     def _engines(self, m, sad, cipher, hmac, share, inbound, builder):

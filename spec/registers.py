@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from spec.counters import COUNTER_COUNT
-from spec.host import HEARTBEAT_MS_DEFAULT, ClearPort
+from spec.host import EVENTS, HEARTBEAT_MS_DEFAULT, ClearPort
 from spec.layout import Access, BitField, Register
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT
 from spec.sa import ALL_BANKS, CONTEXTS
@@ -52,13 +52,29 @@ REGISTERS: tuple[Register, ...] = (
             BitField("power_out", 13, 1, "The power button pin is asserted."),
         ),
     ),
-    Register("HEARTBEAT", 0x024, Access.WO, "HEARTBEAT_MAGIC: alive; HEARTBEAT_STOP: stopping."),
+    Register(
+        "HEARTBEAT",
+        0x024,
+        Access.WO,
+        "HEARTBEAT_MAGIC: alive; HEARTBEAT_BOOT: firmware begins; HEARTBEAT_STOP: stopping.",
+    ),
     Register(
         "HEARTBEAT_MS",
         0x028,
         Access.RW,
         "Window of the heartbeat in milliseconds; clamped to its limits.",
         reset=HEARTBEAT_MS_DEFAULT,
+    ),
+    Register(
+        "BOOT_PROGRESS",
+        0x02C,
+        Access.RW,
+        "What firmware told last; each write of a known kind is an event. 0 after a reset of the "
+        "host.",
+        (
+            BitField("code", 0, 8, "spec.host.BootError or BootProgress."),
+            BitField("kind", 8, 2, "spec.host.BootKind; a write with another value does nothing."),
+        ),
     ),
     Register("HOST_MAC_HI", 0x030, Access.RW, "Octets 0 and 1 of the host's MAC address."),
     Register("HOST_MAC_LO", 0x034, Access.RW, "Octets 2 to 5 of the host's MAC address."),
@@ -86,7 +102,8 @@ REGISTERS: tuple[Register, ...] = (
                 "settings_locked",
                 2,
                 1,
-                "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE and CLEAR_PORT take no write.",
+                "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE, CLEAR_PORT and ALERTS take no write, but "
+                "for ALERTS.enabled.",
             ),
         ),
     ),
@@ -228,6 +245,54 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register(
         "COUNTERS", 0x280, Access.RO, "Counters by spec.counters.Counter.", count=COUNTER_COUNT
+    ),
+    Register(
+        "EVENTS",
+        0x300,
+        Access.RO,
+        "The log of events.",
+        (
+            BitField("next", 0, 8, "Number that the next event gets; counts on from 255 with 0."),
+            BitField(
+                "lost",
+                8,
+                8,
+                "Events that were overwritten before their alert was sent; stays at 255.",
+            ),
+        ),
+    ),
+    Register(
+        "ALERTS",
+        0x304,
+        Access.RW,
+        "Whether and how alerts are sent.",
+        (
+            BitField("enabled", 0, 1, "Under SAs; once set it stays so until power-on."),
+            BitField(
+                "clear",
+                1,
+                1,
+                "In clear too, to a station under whose context no SA is proven any more; not with "
+                "POLICY.clear_off.",
+            ),
+            BitField(
+                "heartbeat_s", 16, 10, "Period of the heartbeat in seconds, at most 600; 0: none."
+            ),
+        ),
+    ),
+    Register(
+        "EVENT",
+        0x340,
+        Access.RO,
+        "The newest events, each at its number modulo spec.host.EVENTS; 0: there was none yet.",
+        (
+            BitField("kind", 0, 4, "spec.host.HostEvent."),
+            BitField("state", 4, 4, "spec.host.HostState after it."),
+            BitField("before", 8, 4, "The state before it."),
+            BitField("code", 16, 8, "BOOT_PROGRESS.code at that time."),
+            BitField("number", 24, 8, "Number of the event."),
+        ),
+        count=EVENTS,
     ),
 )
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
 from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, ClearPort
+from spec.pet import HEARTBEAT_S_MAX, PORT_SNMP_TRAP
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT, Role
 from spec.suites import Suite
 from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
@@ -141,7 +142,9 @@ class StationConfig:
     natt_port: int = _port(
         PORT_ESP_IN_UDP, "UDP port of IKE behind NAT and of ESP in UDP, here and at the hosts."
     )
-    rmcp_port: int = _port(PORT_RMCP_SECURED, "Source port of RMCP inside ESP.")
+    rmcp_port: int = _port(
+        PORT_RMCP_SECURED, "Source port of RMCP inside ESP; not 162, the port of alerts."
+    )
     clear_port: int = _port(PORT_RMCP_CLEAR, "UDP port at the hosts for presence in clear.")
     reserve_block: int = _key(
         4096,
@@ -236,8 +239,20 @@ class AgentConfig:
     )
     lock_settings: bool = _key(
         False,
-        "Addresses, enterprise number and clear port cannot be changed in the NIC, once told, "
-        "until it is zeroised or loses its power.",
+        "Addresses, enterprise number, clear port and alerts cannot be changed in the NIC, once "
+        "told, until it is zeroised or loses its power; but alerts can still be turned on.",
+    )
+    alerts: bool = _key(
+        True, "The NIC sends alerts to the stations, under their SAs. Once on, until power-off."
+    )
+    alerts_clear: bool = _key(
+        False, "Alerts in clear too, to a station under whose context no SA is proven any more."
+    )
+    alert_heartbeat_s: int = _key(
+        60,
+        "Time between two alerts that say only that the NIC is there, in seconds; 0: none.",
+        low=0,
+        high=HEARTBEAT_S_MAX,
     )
     enterprise: int = _key(
         OEM_ENTERPRISE_DEFAULT,
@@ -266,6 +281,11 @@ def load_station(path: str | Path) -> StationConfig:
     """Read table `[station]`; raises ConfigError."""
     config = _load(Path(path), "station", StationConfig)
     _check_ports(config, "station", path)
+    if config.rmcp_port == PORT_SNMP_TRAP:
+        raise ConfigError(
+            f"{path}: station.rmcp_port is {PORT_SNMP_TRAP}, where the NICs send their alerts; "
+            "choose another"
+        )
     return config
 
 

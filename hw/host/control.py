@@ -1,12 +1,14 @@
 """What the registers of the host's bus mean: status in, settings and commands out."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.host.events import EventWord
+from hw.host.monitor import BootWord
 from hw.host.registers import BusSignature, RegisterBank
 from hw.ipsec.layouts import BootRequest
-from spec import headers, host, registers, sa
+from spec import headers, host, pet, registers, sa
 from spec.counters import COUNTER_COUNT
 from spec.registers import ADDRESS_BITS, BOOT_TAKEN_MAGIC, BY_NAME
 from spec.suites import Suite
@@ -44,10 +46,18 @@ class ControlRegisters(wiring.Component):
         Settings.
     station_authorised : Signal, out
         Policy.
+    clear_off : Signal, out
+        POLICY says that nothing leaves in clear.
     clear_port : struct, out
         Fields of CLEAR_PORT, with `what` 0 where POLICY says so.
-    alive_stb, stop_stb : Signal, out
-        The heartbeat, and its orderly end; a cycle late.
+    alive_stb, firmware_stb, stop_stb : Signal, out
+        The heartbeat of the OS, of firmware, and their orderly end; a cycle late.
+    told_stb, told : out; progress : in
+        To the monitor, and from there: BOOT_PROGRESS.
+    event_number, events_lost, event : in; event_select : out
+        Of the log of events, and of its alerts.
+    alerts_enabled, alerts_clear, alerts_heartbeat_s : Signal, out
+        ALERTS.
     stage_stb, command_stb, address, data : Signal, out
         A write to whatever register, the SAD's own among them; one to SA_COMMAND.
     """
@@ -94,9 +104,21 @@ class ControlRegisters(wiring.Component):
                 "enterprise": Out(32),
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
+                "clear_off": Out(1),
                 "clear_port": Out(_fields_of("CLEAR_PORT")),
                 "alive_stb": Out(1),
+                "firmware_stb": Out(1),
                 "stop_stb": Out(1),
+                "told_stb": Out(1),
+                "told": Out(BootWord),
+                "progress": In(BootWord),
+                "event_number": In(8),
+                "events_lost": In(8),
+                "alerts_enabled": Out(1),
+                "alerts_clear": Out(1),
+                "alerts_heartbeat_s": Out(10),
+                "event_select": Out(range(host.EVENTS)),
+                "event": In(EventWord),
                 "stage_stb": Out(1),
                 "command_stb": Out(1),
                 "address": Out(ADDRESS_BITS),
@@ -168,6 +190,7 @@ class ControlRegisters(wiring.Component):
         m.d.comb += [
             values.policy[0].eq(policy),
             self.station_authorised.eq(station_authorised),
+            self.clear_off.eq(clear_off),
         ]
 
         # `SEC: HOST.SETTINGS_LOCK`
@@ -222,11 +245,12 @@ class ControlRegisters(wiring.Component):
             with m.If(is_above):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
-        heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
+        heartbeat, alive, begins, stop = Signal(), Signal(4), Signal(4), Signal(4)
         boots, taken = Signal(), Signal(4)
         m.d.sync += [heartbeat.eq(stb.heartbeat), boots.eq(stb.boot_taken)]
         for equal, word in (
             (alive, host.HEARTBEAT_MAGIC),
+            (begins, host.HEARTBEAT_BOOT),
             (stop, host.HEARTBEAT_STOP),
             (taken, BOOT_TAKEN_MAGIC),
         ):
@@ -257,7 +281,34 @@ class ControlRegisters(wiring.Component):
         m.d.comb += values.boot_enterprise[0].eq(boot.enterprise)
 
         m.d.comb += [
+            self.told_stb.eq(stb.boot_progress),
+            self.told.eq(bank.data[: BootWord.size]),
+            values.boot_progress[0].eq(self.progress.as_value()),
+        ]
+        with m.If(stb.alerts):
+            m.d.sync += self.alerts_enabled.eq(self.alerts_enabled | bank.data[0])
+        with m.If(stb.alerts & ~locked):
+            heartbeat_s = bank.data[16:26]
+            m.d.sync += [
+                self.alerts_clear.eq(bank.data[1]),
+                self.alerts_heartbeat_s.eq(
+                    Mux(heartbeat_s > pet.HEARTBEAT_S_MAX, pet.HEARTBEAT_S_MAX, heartbeat_s)
+                ),
+            ]
+        event = Signal(EventWord)
+        m.d.sync += event.eq(self.event)
+        m.d.comb += [
+            values.events[0].eq(Cat(self.event_number, self.events_lost)),
+            values.alerts[0].eq(
+                Cat(self.alerts_enabled, self.alerts_clear, Const(0, 14), self.alerts_heartbeat_s)
+            ),
+            self.event_select.eq(bank.event),
+            bank.event_value.eq(event.as_value()),
+        ]
+
+        m.d.comb += [
             self.alive_stb.eq(heartbeat & alive.all()),
+            self.firmware_stb.eq(heartbeat & begins.all()),
             self.stop_stb.eq(heartbeat & stop.all()),
             self.stage_stb.eq(bank.write),
             self.command_stb.eq(stb.sa_command),

@@ -1,6 +1,6 @@
 """The register bus: adapter from `spec.registers` to gateware."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -33,7 +33,8 @@ def BusSignature() -> wiring.Signature:
     )
 
 
-_COUNTERS = BY_NAME["COUNTERS"]
+_IN_MEMORY = {"counter": BY_NAME["COUNTERS"], "event": BY_NAME["EVENT"]}
+"""Arrays that lie in memories elsewhere, and the names of their ports."""
 
 
 class RegisterBank(wiring.Component):
@@ -47,9 +48,9 @@ class RegisterBank(wiring.Component):
     ----------
     bus : BusSignature, in
     values : struct, in
-        For each RO or RW register but COUNTERS its value (an array where it has several).
-    counter : Signal, out; counter_value : Signal, in
-        Which of COUNTERS is asked for, and its value a cycle later; 0 where there is none.
+        For each RO or RW register but COUNTERS and EVENT its value (an array where it has several).
+    counter, event : Signal, out; counter_value, event_value : Signal, in
+        Which of COUNTERS or EVENT is asked for, and its value a cycle later; 0 where there is none.
     stb : struct, out
         For each WO or RW register: strobe, one bit for each of its addresses, in the cycle in
         which `address` and `data` hold the write.
@@ -58,7 +59,8 @@ class RegisterBank(wiring.Component):
     """
 
     def __init__(self):
-        readable = [r for r in REGISTERS if r.access is not Access.WO and r is not _COUNTERS]
+        in_memory = _IN_MEMORY.values()
+        readable = [r for r in REGISTERS if r.access is not Access.WO and r not in in_memory]
         writable = [r for r in REGISTERS if r.access is not Access.RO]
         super().__init__(
             {
@@ -69,8 +71,8 @@ class RegisterBank(wiring.Component):
                     )
                 ),
                 "stb": Out(data.StructLayout({r.name.lower(): r.count for r in writable})),
-                "counter": Out(range(_COUNTERS.count)),
-                "counter_value": In(32),
+                **{name: Out(range(array.count)) for name, array in _IN_MEMORY.items()},
+                **{f"{name}_value": In(32) for name in _IN_MEMORY},
                 "write": Out(1),
                 "address": Out(ADDRESS_BITS),
                 "data": Out(32),
@@ -93,7 +95,7 @@ class RegisterBank(wiring.Component):
         # Two ranks: the word of each group of registers, 0 if another is asked for, then their OR.
         groups: dict[int, dict[int, Value]] = {}
         for register in REGISTERS:
-            if register.access is not Access.WO and register is not _COUNTERS:
+            if register.access is not Access.WO and register not in _IN_MEMORY.values():
                 for index, number in addresses(register):
                     value = self.values[register.name.lower()][index]
                     groups.setdefault(number >> _GROUP_BITS, {})[number] = value
@@ -108,12 +110,14 @@ class RegisterBank(wiring.Component):
             m.d.sync += elsewhere.eq(self.bus.addr[_GROUP_BITS:] != number)
             with m.If(elsewhere):
                 m.d.sync += words[number].eq(0)
-        # Those of the counters come from their memory, as late.
-        counter_bits = 2 + (_COUNTERS.count - 1).bit_length()
-        m.d.comb += self.counter.eq(address[2:counter_bits])
-        is_counter = Signal()
-        m.d.sync += is_counter.eq(address[counter_bits:] == _COUNTERS.address >> counter_bits)
-        r_data = Mux(is_counter, self.counter_value, 0)
+        # Those of the others come from their memories, as late.
+        r_data = Const(0, 32)
+        for name, array in _IN_MEMORY.items():
+            bits = 2 + (array.count - 1).bit_length()
+            is_asked = Signal(name=f"is_{name}")
+            m.d.sync += is_asked.eq(address[bits:] == array.address >> bits)
+            m.d.comb += getattr(self, name).eq(address[2:bits])
+            r_data = r_data | Mux(is_asked, getattr(self, f"{name}_value"), 0)
         for word in words.values():
             r_data = r_data | word
         m.d.sync += self.bus.r_data.eq(r_data)

@@ -243,13 +243,15 @@ Reply = data.StructLayout(
         "v6": 1,
         "tags": 2,
         "inner_v6": 1,
-        "octets": 5,
+        "alert": 1,
+        "octets": 7,
         "payload": 8 * PAYLOAD_OCTETS,
     }
 )
 """A reply: to the sender of the packet `token`, the way it came, under which bank, and its UDP
-payload of `octets` octets, an even number; lane 0 is the first octet, lanes beyond it are 0. Of
-an ARP answer the record's MAC and IP are those of the asker."""
+payload of `octets` octets; lane 0 is the first octet, lanes beyond it are 0. Of
+an ARP answer the record's MAC and IP are those of the asker. An alert goes to another port than the
+sender's, and its payload comes from elsewhere."""
 
 
 def key_slot(bank, outbound):

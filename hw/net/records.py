@@ -1,12 +1,13 @@
 """Who sent what: addresses of senders, kept from the parser until an answer is built."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS
+from hw.mgmt.alerts import HELD_TOKENS, HeldToken
 
 __all__ = ["ARP_TOKEN", "TAKEN_TOKENS", "SenderRecords"]
 
@@ -42,6 +43,9 @@ class SenderRecords(wiring.Component):
         Strobe, while `keep_ready`: copy that record. `kept` is the number that it gets.
     inner_stb, inner_token, inner_offset, inner_data : Signal, in
         What was inside of the protection, by number in the second ring.
+    held : array of HeldToken, in
+        Records in the second ring that stay as they are: `keep` goes past them
+        (`SEC: ALERT.WAY_KEPT`).
     read_token, read_inner, read_offset : Signal, in; read_data : Signal, out
         An octet of a record in the second ring, two cycles later.
     """
@@ -60,6 +64,7 @@ class SenderRecords(wiring.Component):
     inner_token: In(range(TOKENS))
     inner_offset: In(range(RECORD_OCTETS))
     inner_data: In(8)
+    held: In(data.ArrayLayout(HeldToken, HELD_TOKENS))
     read_token: In(range(TOKENS))
     read_inner: In(1)
     read_offset: In(range(RECORD_OCTETS))
@@ -96,13 +101,22 @@ class SenderRecords(wiring.Component):
         count = Signal(range(RECORD_OCTETS + _COPY_DELAY))
         copied = Signal(8, reset_less=True)  # as the output register of block RAM is
         copies, goes_on = Signal(), Signal()
+        is_free, is_held = Signal(), Signal()
+        following = Mux(self.kept == ARP_TOKEN - 1, 0, self.kept + 1)
         offset = (count - _COPY_DELAY)[: self.write_offset.shape().width]
         m.d.comb += [
             goes_on.eq(~self.inner_stb),
             copier.addr.eq(Cat(count[: self.write_offset.shape().width], source)),
             copier.en.eq(goes_on),
-            self.keep_ready.eq(~copies & ~arp_waits),
+            self.keep_ready.eq(~copies & ~arp_waits & is_free),
         ]
+        # Whether the next record is free is known a cycle after it became the next.
+        m.d.sync += is_free.eq(~is_held)
+        m.d.comb += is_held.eq(
+            Cat(held.valid & (held.token == self.kept) for held in self.held).any()
+        )
+        with m.If(is_held):
+            m.d.sync += [self.kept.eq(following), is_free.eq(0)]
         with m.If(goes_on):
             m.d.sync += copied.eq(copier.data)
         with m.If(copies):
@@ -115,7 +129,7 @@ class SenderRecords(wiring.Component):
             m.d.sync += arp_waits.eq(self.arp)
         with m.Elif(self.keep):
             m.d.sync += [copies.eq(1), source.eq(self.keep_token), target.eq(self.kept)]
-            m.d.sync += self.kept.eq(Mux(self.kept == ARP_TOKEN - 1, 0, self.kept + 1))
+            m.d.sync += [self.kept.eq(following), is_free.eq(0)]
         with m.If(self.inner_stb):
             m.d.comb += [
                 keeper.en.eq(1),

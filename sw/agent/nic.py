@@ -19,6 +19,7 @@ from spec.suites import Suite
 from sw.config import CLEAR_PORT_NAMES, AgentConfig, mac_octets
 from sw.nic import (
     NO_IP6,
+    Alerts,
     CapabilityError,
     ClearPortSetting,
     NicDriver,
@@ -105,12 +106,14 @@ class AgentNic:
             policy.station_authorised >= config.station_authorised
             and policy.clear_off >= config.clear_off
             and policy.settings_locked >= config.lock_settings
+            and driver.alerts().enabled >= config.alerts
             and (
                 policy.settings_locked  # then they are as somebody wanted them
                 or (
                     driver.host_address()
                     == (mac_octets(config.mac), IPv4Address(config.address), NO_IP6)
                     and driver.clear_port == self._clear_port
+                    and driver.alerts() == self._alerts(driver)
                 )
             )
         )
@@ -120,6 +123,12 @@ class AgentNic:
         return ClearPortSetting(
             CLEAR_PORT_NAMES[self._config.clear_port], self._config.clear_after_s
         )
+
+    def _alerts(self, driver: NicDriver) -> Alerts:
+        """What the NIC shall do of alerts: as configured, as far as it can be."""
+        config = self._config
+        enabled = config.alerts or driver.alerts().enabled
+        return Alerts(enabled, config.alerts_clear, config.alert_heartbeat_s)
 
     def _configure(self, driver: NicDriver) -> None:
         config = self._config
@@ -143,8 +152,11 @@ class AgentNic:
             driver.set_enterprise(config.enterprise)
             driver.set_clear_port(self._clear_port)
             driver.set_host_address(mac_octets(config.mac), IPv4Address(config.address))
+            driver.set_alerts(self._alerts(driver))
         except CapabilityError as error:
             LOG.warning("%s", error)
+            # They are locked; alerts can be turned on all the same.
+            driver.set_alerts(replace(driver.alerts(), enabled=self._alerts(driver).enabled))
         if config.lock_settings:
             driver.set_policy(replace(driver.policy, settings_locked=True))
         LOG.info("NIC opened: %s", ", ".join(s.name for s in sorted(driver.capabilities().suites)))

@@ -11,6 +11,7 @@ from sw.cli.commands import (
     BOOT_OPTIONS,
     BOOT_SOURCES,
     KNOWN_ERRORS,
+    alerts_list,
     command_error,
     host_add,
     host_list,
@@ -137,6 +138,9 @@ def _parser() -> _Parser:
     )
     zeroising.add_argument("host", metavar="HOST", type=_host)
     zeroising.add_argument("--yes", action="store_true", help="it is meant")
+    alerts = sub("alerts", "what the hosts' NICs tell of their own accord")
+    listing = add(alerts, "list", "alerts heard since the station runs", configured, alerts_list)
+    listing.add_argument("host", metavar="HOST", type=_host, nargs="?", help="of this host alone")
 
     power = sub("power", "reset a host, or switch it on or off")
     for action, text in (

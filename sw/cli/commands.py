@@ -210,6 +210,40 @@ def host_show(arguments: argparse.Namespace, output: Output) -> None:
     output.result(host, pairs(lines))
 
 
+# --- alerts -------------------------------------------------------------------------------------
+
+
+def alerts_list(arguments: argparse.Namespace, output: Output) -> None:
+    """The alerts that the running station has heard."""
+    config = load_station(arguments.config)
+    request: Json = {"op": "alerts", "host": arguments.host}
+    told = asyncio.run(ask(Path(config.control_socket), request, output.progress))
+    try:
+        if not isinstance(told, list):
+            raise TypeError("no list of hosts")
+        hosts = [(host, host["alerts"]) for host in cast("list[Json]", told)]
+        rows = [
+            [host["host"], *(alert.get(key) for key in _ALERT_KEYS)]
+            for host, alerts in hosts
+            for alert in cast("list[Json]", alerts)
+        ]
+        refused = {str(host["host"]): host["refused"] for host, _ in hosts}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ControlError(
+            ErrorKind.FAILED,
+            f"what answers on {config.control_socket} is no station of this release",
+        ) from error
+    head = ["HOST", "TIME", "ALERT", "STATE", "BEFORE", "CODE", "TIMES"]
+    lines = table(head, rows) if rows else ["no alert was heard"]
+    lines += [
+        f"host {name}: {count} messages were no alerts" for name, count in refused.items() if count
+    ]
+    output.result(told, lines)
+
+
+_ALERT_KEYS = ("time", "kind", "state", "before", "code", "times")
+
+
 # --- power --------------------------------------------------------------------------------------
 
 

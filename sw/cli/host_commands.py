@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from typing import cast
 
 from spec.counters import Counter
 from spec.sa import BankState
@@ -49,6 +50,9 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
         lines += [title, *(f"  {line}" for line in pairs(parts[title].items())), ""]
     banks = [[name, bank["state"], bank["spi_in"]] for name, bank in parts["banks"].items()]
     lines += ["banks", *(f"  {line}" for line in table(["BANK", "STATE", "SPI IN"], banks)), ""]
+    events = [list(event.values()) for event in cast("list[Json]", result["events"])]
+    head = ["NUMBER", "EVENT", "STATE", "BEFORE", "CODE"]
+    lines += ["events", *(f"  {line}" for line in table(head, events)), ""]
     lines += ["counters", *(f"  {line}" for line in pairs(parts["counters"].items()))]
     output.result(result, lines)
 
@@ -99,5 +103,15 @@ def describe_nic(driver: NicDriver) -> Json:
             for context in range(has.contexts)
             for name, state, spi_in in _banks(driver.sa_status(context))
         },
+        "events": [
+            {
+                "number": event.number,
+                "kind": event.kind.name,
+                "state": event.state.name,
+                "before": event.before.name,
+                "code": event.code,
+            }
+            for event in driver.events()
+        ],
         "counters": {counter.name: counters[counter] for counter in Counter},
     }

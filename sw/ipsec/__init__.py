@@ -28,7 +28,7 @@ from sw.ipsec.transports import (
     UdpTransport,
     open_discovery,
 )
-from sw.ipsec.udp import UdpDatagram, UdpSelector
+from sw.ipsec.udp import UdpDatagram, UdpSelector, UdpSelectorSet
 
 __all__ = [
     "DATA_PLANE_SUITES",
@@ -53,6 +53,7 @@ __all__ = [
     "UdpDatagram",
     "UdpEspTransport",
     "UdpSelector",
+    "UdpSelectorSet",
     "UdpTransport",
     "demultiplex",
     "encapsulate_esp",

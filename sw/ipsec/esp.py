@@ -23,7 +23,14 @@ from spec.headers import (
 from sw.ipsec.errors import EspDroppedError, EspDropReason, SequenceExhaustedError
 from sw.ipsec.material import EspMaterial
 from sw.ipsec.reservation import SequenceReservation
-from sw.ipsec.udp import ANY_PORT, UdpDatagram, UdpSelector, build_udp, parse_udp
+from sw.ipsec.udp import (
+    ANY_PORT,
+    UdpDatagram,
+    UdpSelector,
+    UdpSelectorSet,
+    build_udp,
+    parse_udp,
+)
 from sw.ipsec.window import ReplayWindow
 
 _SHORTEST = ESP.octets + GCM_IV.octets + ESP_ALIGN_OCTETS + ESP_ICV_OCTETS
@@ -118,14 +125,18 @@ class EspInbound:
         The SA.
     right_edge : int
         Where the window stands: 0 for a fresh SA, else `right_edge` as it was last stored.
-    selector : UdpSelector
+    selector : UdpSelector or UdpSelectorSet
         Ports of the datagrams that the SA lets through.
 
     Source: RFC 4303 3.4, RFC 4106 3 to 5.
     """
 
     def __init__(
-        self, material: EspMaterial, *, right_edge: int = 0, selector: UdpSelector = ANY_PORT
+        self,
+        material: EspMaterial,
+        *,
+        right_edge: int = 0,
+        selector: UdpSelector | UdpSelectorSet = ANY_PORT,
     ) -> None:
         self._material = material
         self._cipher = AESGCM(material.key)

@@ -43,6 +43,17 @@ class UdpSelector:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class UdpSelectorSet:
+    """Several selectors of one SA, of which one is enough."""
+
+    selectors: tuple[UdpSelector, ...]
+
+    def matches(self, datagram: UdpDatagram) -> bool:
+        """Whether the SA is for this datagram."""
+        return any(selector.matches(datagram) for selector in self.selectors)
+
+
 ANY_PORT = UdpSelector()
 
 

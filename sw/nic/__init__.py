@@ -2,10 +2,12 @@
 
 from sw.nic.driver import (
     NO_IP6,
+    Alerts,
     BootRequest,
     Capabilities,
     ClearPortSetting,
     HostStatus,
+    LoggedEvent,
     NicDriver,
     Policy,
     SaStatus,
@@ -29,11 +31,13 @@ from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTrans
 
 __all__ = [
     "NO_IP6",
+    "Alerts",
     "BootRequest",
     "Capabilities",
     "CapabilityError",
     "ClearPortSetting",
     "HostStatus",
+    "LoggedEvent",
     "NicDriver",
     "NicError",
     "Policy",

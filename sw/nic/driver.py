@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
@@ -12,13 +12,20 @@ from typing import TypeVar
 from spec import registers as facts
 from spec.counters import Counter
 from spec.host import (
+    EVENTS,
+    HEARTBEAT_BOOT,
     HEARTBEAT_MAGIC,
     HEARTBEAT_MS_MAX,
     HEARTBEAT_MS_MIN,
     HEARTBEAT_STOP,
+    BootError,
+    BootKind,
+    BootProgress,
     ClearPort,
+    HostEvent,
     HostState,
 )
+from spec.pet import HEARTBEAT_S_MAX
 from spec.rmcp import Role
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
@@ -135,6 +142,29 @@ class BootRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event of the NIC's log.
+
+    Parameters
+    ----------
+    number : int
+        Its number, modulo 256.
+    kind : HostEvent
+        What happened.
+    state, before : HostState
+        The host's state after it, and before it.
+    code : int
+        What firmware had told last (`spec.host.BootError`, `BootProgress`).
+    """
+
+    number: int
+    kind: HostEvent
+    state: HostState
+    before: HostState
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaStatus:
     """The two banks.
 
@@ -162,7 +192,7 @@ class Policy:
     station_authorised: bool = False
     clear_off: bool = False
     settings_locked: bool = False
-    """Addresses, enterprise number and ClearPortSetting stay as they are."""
+    """Addresses, enterprise number, ClearPortSetting and Alerts stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +212,15 @@ class ClearPortSetting:
     def __post_init__(self) -> None:
         if not 0 <= self.after_s < 1 << 16:
             raise ValueError(f"after_s must be from 0 to 65535, not {self.after_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Whether alerts are sent, also in clear where no SA is proven, and the heartbeat's period."""
+
+    enabled: bool = False
+    clear: bool = False
+    heartbeat_s: int = 0
 
 
 class NicDriver:
@@ -308,6 +347,48 @@ class NicDriver:
         """The OS is alive; to be repeated within the window."""
         self._write("HEARTBEAT", HEARTBEAT_MAGIC)
 
+    def start_boot(self) -> None:
+        """Firmware begins: the window counts, and the host stays in PRE_BOOT."""
+        self._write("HEARTBEAT", HEARTBEAT_BOOT)
+
+    def tell_boot(self, kind: BootKind, code: BootError | BootProgress) -> None:
+        """Tell what firmware does, or why it does not go on.
+
+        Raises
+        ------
+        ValueError
+            The code is none of that kind.
+        """
+        wanted = BootError if kind is BootKind.ERROR else BootProgress
+        if not isinstance(code, wanted):
+            raise ValueError(f"{kind.name} is told with a {wanted.__name__}, not {code!r}")
+        fields = {field.name: field.lsb for field in facts.BY_NAME["BOOT_PROGRESS"].fields}
+        self._write("BOOT_PROGRESS", kind << fields["kind"] | code << fields["code"])
+
+    def boot_told(self) -> tuple[BootKind, int]:
+        """Kind and code of what firmware told last; ERROR and 0 where it told nothing."""
+        fields = self._read_fields("BOOT_PROGRESS")
+        return _known(BootKind, fields["kind"]), fields["code"]
+
+    def events(self) -> tuple[LoggedEvent, ...]:
+        """The newest events of the log, oldest first; what is overwritten meanwhile is left out."""
+        following = self._read_fields("EVENTS")["next"]
+        found = []
+        for number in range(following - EVENTS, following):
+            fields = self._read_fields("EVENT", number % EVENTS)
+            if fields["kind"] == 0 or fields["number"] != number % 256:
+                continue
+            found.append(
+                LoggedEvent(
+                    number=fields["number"],
+                    kind=_known(HostEvent, fields["kind"]),
+                    state=_known(HostState, fields["state"]),
+                    before=_known(HostState, fields["before"]),
+                    code=fields["code"],
+                )
+            )
+        return tuple(found)
+
     def stop_heartbeat(self) -> None:
         """The OS stops in good order: no hang is concluded."""
         self._write("HEARTBEAT", HEARTBEAT_STOP)
@@ -348,6 +429,36 @@ class NicDriver:
     def counters(self) -> dict[Counter, int]:
         """All counters, read one after the other."""
         return {counter: self._read("COUNTERS", counter) for counter in Counter}
+
+    def alerts(self) -> Alerts:
+        """Whether and how alerts are sent."""
+        fields = self._read_fields("ALERTS")
+        return Alerts(bool(fields["enabled"]), bool(fields["clear"]), fields["heartbeat_s"])
+
+    def set_alerts(self, alerts: Alerts) -> None:
+        """Say whether and how alerts are sent. Once enabled they stay so until power-on.
+
+        Raises
+        ------
+        ValueError
+            The period is none.
+        CapabilityError
+            They are enabled and are not to be, or are locked otherwise: nothing was written.
+        """
+        if not 0 <= alerts.heartbeat_s <= HEARTBEAT_S_MAX:
+            raise ValueError(
+                f"a heartbeat of alerts every {alerts.heartbeat_s} s is not in "
+                f"0 to {HEARTBEAT_S_MAX}"
+            )
+        now = self.alerts()
+        if now.enabled and not alerts.enabled:
+            raise CapabilityError("the NIC sends alerts until its power is off")
+        # Locked, they can still be enabled, and nothing else: a write does that and no more.
+        self._may_set(replace(alerts, enabled=now.enabled) == now)
+        value = 0
+        for field in facts.BY_NAME["ALERTS"].fields:
+            value |= int(getattr(alerts, field.name)) << field.lsb
+        self._write("ALERTS", value)
 
     @property
     def policy(self) -> Policy:
@@ -408,8 +519,8 @@ class NicDriver:
             return True
         if not is_so:
             raise CapabilityError(
-                "the NIC's addresses, enterprise number and clear port are locked as they are; "
-                "power it off, or press zeroise, to begin anew"
+                "the NIC's addresses, enterprise number, clear port and alerts are locked as they "
+                "are; power it off, or press zeroise, to begin anew"
             )
         return False
 

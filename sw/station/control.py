@@ -236,6 +236,9 @@ class ControlServer:
                 return [station.describe(name) for name in station.names()]
             case "show":
                 return station.describe(str(request["host"]))
+            case "alerts":
+                names = [str(request["host"])] if request.get("host") else station.names()
+                return [station.alerts(name) for name in names]
             case "add":
                 psk = read_psk(str(request["psk_file"]))
                 return station.add_host(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from spec.host import HostState
+from sw.station.alerts import alert_name
 from sw.station.records import HostRecord, SaRecord
 from sw.station.session import HostSession
 
@@ -97,3 +99,29 @@ def describe(session: HostSession, now: Callable[[], float]) -> Json:
         },
         "fault": session.fault,
     }
+
+
+def describe_alerts(session: HostSession) -> Json:
+    """The alerts that a host's NIC sent under its SAs, oldest first."""
+    return {
+        "host": session.host.name,
+        "refused": session.alerts.refused,
+        "alerts": [
+            {
+                "time": _time(heard.at),
+                "kind": alert_name(heard.alert),
+                "state": _name(heard.alert.state),
+                "before": _name(heard.alert.before),
+                "code": heard.alert.code,
+                "severity": heard.alert.severity,
+                "sequence": heard.alert.sequence,
+                "uptime_s": heard.alert.uptime_s,
+                "times": heard.times,
+            }
+            for heard in session.alerts.heard
+        ],
+    }
+
+
+def _name(state: HostState | None) -> str | None:
+    return None if state is None else state.name

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from spec.headers import PORT_RMCP_SECURED
+from spec.pet import PORT_SNMP_TRAP
 from sw.ipsec import (
     Endpoint,
     EspDroppedError,
@@ -23,6 +24,7 @@ from sw.ipsec import (
     SequenceReservation,
     UdpDatagram,
     UdpSelector,
+    UdpSelectorSet,
     UdpTransport,
 )
 from sw.station.records import SaRecord
@@ -53,6 +55,8 @@ class Plane:
         Sequence numbers reserved at a time.
     on_message : callable
         Called with inbound SPI and RMCP message, authenticated.
+    on_alert : callable
+        The same of what came to the port of alerts.
     on_clear : callable
         Called with an RMCP message from the clear port, and the host's address.
     """
@@ -66,14 +70,18 @@ class Plane:
         clear_port: int,
         reserve_block: int,
         on_message: Callable[[int, bytes], None],
+        on_alert: Callable[[int, bytes], None],
         on_clear: Callable[[IPv4Address, bytes], None],
     ) -> None:
         self._local = local
         self._natt_port = natt_port
+        if rmcp_port == PORT_SNMP_TRAP:
+            raise ValueError(f"rmcp_port must not be {PORT_SNMP_TRAP}, the port of alerts")
         self._rmcp_port = rmcp_port
         self._clear_port = clear_port
         self._block = reserve_block
         self._on_message = on_message
+        self._on_alert = on_alert
         self._on_clear = on_clear
         self._table = InboundTable()
         self._sas: dict[int, _Sa] = {}
@@ -115,7 +123,11 @@ class Plane:
         outbound = EspMaterial(
             sa.spi_out, sa.suite, keys.key_out.reveal(), keys.salt_out.reveal(), sa.esn
         )
-        selector = UdpSelector(PORT_RMCP_SECURED, self._rmcp_port)
+        selector = UdpSelectorSet(
+            tuple(
+                UdpSelector(PORT_RMCP_SECURED, port) for port in (self._rmcp_port, PORT_SNMP_TRAP)
+            )
+        )
         sequences = SequenceReservation(reserve, last=outbound.sequence_max, block=self._block)
         entry = _Sa(
             sa,
@@ -156,7 +168,10 @@ class Plane:
         except EspDroppedError as error:
             LOG.debug("ESP dropped: %s", error)
             return
-        self._on_message(payload.spi, payload.datagram.payload)
+        takes = self._on_message
+        if payload.datagram.destination_port == PORT_SNMP_TRAP:
+            takes = self._on_alert
+        takes(payload.spi, payload.datagram.payload)
 
     def send_clear(self, address: IPv4Address, payload: bytes) -> None:
         """Send an RMCP message to a host's clear port."""

@@ -25,7 +25,7 @@ from sw.ike_shell import IkeShell
 from sw.ipsec import Endpoint, IpsecError, UdpTransport
 from sw.rmcp import PowerCommand, RetryPolicy
 from sw.station.database import NoSuchHostError, StoreError, StoreLock
-from sw.station.describe import Json, describe
+from sw.station.describe import Json, describe, describe_alerts
 from sw.station.exchanges import StationExchanges, endpoint_config
 from sw.station.interfaces import PowerOutcome, Tuning
 from sw.station.plane import Plane
@@ -118,6 +118,7 @@ class Station:
             clear_port=config.clear_port,
             reserve_block=config.reserve_block,
             on_message=self._on_message,
+            on_alert=self._on_alert,
             on_clear=self._on_clear,
         )
         await self._plane.open(raw=config.encapsulation == "raw", udp=self._send_udp)
@@ -207,6 +208,13 @@ class Station:
                 self._guard(session, partial(session.receive, spi_in, payload, self._loop.time()))
         self._wake()
 
+    def _on_alert(self, spi_in: int, payload: bytes) -> None:
+        for session in list(self.sessions.values()):
+            if any(sa.spi_in == spi_in for sa in session.sas.values()):
+                now = self._loop.time()
+                self._guard(session, partial(session.receive_alert, spi_in, payload, now))
+        self._wake()
+
     def _on_clear(self, address: IPv4Address, payload: bytes) -> None:
         for session in list(self.sessions.values()):
             if session.host.address == address:
@@ -265,6 +273,10 @@ class Station:
     def describe(self, name: str) -> Json:
         """A host, for people and programs."""
         return describe(self.session(name), self._loop.time)
+
+    def alerts(self, name: str) -> Json:
+        """The alerts of a host, for people and programs."""
+        return describe_alerts(self.session(name))
 
     def add_host(self, name: str, address: IPv4Address, identity: str, psk: Secret) -> Json:
         """Take a host in, and begin to look after it."""

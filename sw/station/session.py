@@ -19,6 +19,7 @@ from spec.host import HostState
 from spec.rmcp import CommitResult
 from spec.sa import BankState
 from sw.ike.events import ChildSaEstablished
+from sw.pet import AlertError
 from sw.rmcp import (
     Commit,
     Committed,
@@ -33,6 +34,7 @@ from sw.rmcp import (
 )
 from sw.rmcp.client import Event as RmcpEvent
 from sw.station import commit_words as words
+from sw.station.alerts import AlertLog, alert_name
 from sw.station.commit import HELD_MAX, State, restore, step
 from sw.station.interfaces import Exchanges, PowerOutcome, Request, Tuning, Wire
 from sw.station.records import HostRecord, SaKeys, SaRecord
@@ -96,6 +98,7 @@ class HostSession:
         """Inbound SPIs of the Child SAs that IKE made in this process, by generation."""
         self.state: HostState | None = None
         self.answering: bool | None = None if records else False
+        self.alerts = AlertLog()
         self.discovered = False
         self.fault: str | None = None
         """Why the station no longer looks after the host, if it does not."""
@@ -131,6 +134,17 @@ class HostSession:
         self._rmcp.receive_datagram(payload, now)
         while (event := self._rmcp.next_event()) is not None:
             self._rmcp_event(event, under, now)
+        self.tick(now)
+
+    def receive_alert(self, spi_in: int, payload: bytes, now: float) -> None:
+        """What came to the port of alerts, authenticated under the SA with this inbound SPI."""
+        try:
+            alert = self.alerts.receive(payload, self._wall())
+        except AlertError as error:
+            LOG.warning("host %s: no alert, under SPI %#010x: %s", self.host.name, spi_in, error)
+            return
+        if alert is not None:
+            LOG.info("host %s: alert %s", self.host.name, alert_name(alert))
         self.tick(now)
 
     def receive_clear(self, payload: bytes, now: float) -> None:

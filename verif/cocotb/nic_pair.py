@@ -87,8 +87,10 @@ class NicPair:
         for name in (*INPUTS.values(), "pin_zeroise"):
             self.pins.drive_pin(name, False)
         await self.bench.reset()
+        released = self.bench.cycle
         await self.registers.ready()
         self._forget()
+        self._began = released
         await self.write("HOST_MAC_HI", int.from_bytes(NIC_MAC[:2], "big"))
         await self.write("HOST_MAC_LO", int.from_bytes(NIC_MAC[2:], "big"))
         await self.write("HOST_IP", int.from_bytes(NIC_IP, "big"))

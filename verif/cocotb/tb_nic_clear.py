@@ -14,6 +14,8 @@ NOTHING, DISCOVERY, EVERYTHING, RESERVED = range(4)
 UNHEARD = 1 << 8
 AFTER_S = 2
 CLEAR_OFF, LOCKED = 2, 4
+ALERTS = 1 << 1 | 30 << 16
+"""In clear too, and a heartbeat; not enabled."""
 ZEROISE = 0x82
 BODY = bytes.fromhex("000011be 01 0000 0000 0000")
 LATE_MS = 40
@@ -124,10 +126,14 @@ async def locked_settings(dut: Any) -> None:
     pair = NicPair(dut)
     await pair.start()
     await pair.write("CLEAR_PORT", DISCOVERY)
+    await pair.write("ALERTS", ALERTS)
     await pair.write("POLICY", LOCKED)
     station = Station(SaKeys.draw(pair.rng))
     await pair.stage(station.sa)
     await pair.works(station)
+    for value in (0, 0xFFFFFFFE):
+        await pair.write("ALERTS", value)
+        assert await pair.read("ALERTS") == ALERTS
     names = [("CLEAR_PORT", 0), ("HOST_MAC_HI", 0), ("HOST_MAC_LO", 0), ("HOST_IP", 0)]
     names += [("ENTERPRISE", 0), *(("HOST_IP6", n) for n in range(4))]
     for name, index in names:
@@ -146,6 +152,11 @@ async def locked_settings(dut: Any) -> None:
     await pair.zeroise()
     await pair.write("CLEAR_PORT", EVERYTHING)
     assert await pair.read("CLEAR_PORT") == EVERYTHING
+    await pair.write("ALERTS", 0)
+    assert await pair.read("ALERTS") == 0
+    await pair.write("POLICY", LOCKED)
+    await pair.write("ALERTS", 0xFFFFFFFF)  # no lock keeps a station from being told
+    assert await pair.read("ALERTS") == 1
     await pair.finish()
 
 

@@ -5,7 +5,16 @@ from typing import Any
 import cocotb
 
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
+from spec.host import (
+    EVENTS,
+    HEARTBEAT_BOOT,
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_STOP,
+    TAMPER_FAILURES,
+    BootKind,
+    HostEvent,
+    HostState,
+)
 from spec.sa import SadCommand
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.nic_frames import SaKeys, Station
@@ -177,4 +186,46 @@ async def states_of_the_host(dut: Any) -> None:
     station = None
     await shows(HostState.COLD_BOOT)
     pair.no_pin_moved()
+    await pair.finish()
+
+
+@cocotb.test()
+async def events_of_the_host_and_of_attacks(dut: Any) -> None:
+    """Firmware's progress and hang, wrong ICVs and zeroisation are in the log, as in the model."""
+    pair = NicPair(dut)
+    await pair.start()
+
+    async def noted(*kinds: HostEvent) -> None:
+        await pair.bench.cycles(8)
+        following = await pair.read("EVENTS")
+        for place in range(EVENTS):
+            await pair.read("EVENT", place)
+        newest = [pair.model.log.at(n % EVENTS) for n in range(following)][-len(kinds) :]
+        assert [event.kind for event in newest if event is not None] == list(kinds)
+
+    assert await pair.read("EVENTS") == 0
+    await pair.write("HEARTBEAT_MS", WINDOW_MS)
+    station = Station(SaKeys.draw(pair.rng))
+    await pair.stage(station.sa)
+    await pair.works(station)
+    await noted(HostEvent.STATE)
+    await pair.write("HEARTBEAT", HEARTBEAT_BOOT)
+    await pair.write("BOOT_PROGRESS", BootKind.PROGRESS << 8 | 0x13)
+    assert await pair.read("BOOT_PROGRESS") == 0x213
+    await pair.write("BOOT_PROGRESS", 3 << 8)
+    assert await pair.read("BOOT_PROGRESS") == 0x213
+    await pair.pass_ms(WINDOW_MS)
+    await noted(HostEvent.BOOT_PROGRESS, HostEvent.BOOT_HANG)
+    assert await pair.read("HOST_STATUS") == HostState.PRE_BOOT | 1 << 4
+    await pair.write("HEARTBEAT", HEARTBEAT_MAGIC)
+    await pair.pass_ms(WINDOW_MS)
+    await noted(HostEvent.STATE, HostEvent.WATCHDOG, HostEvent.STATE)
+    await pair.write("BOOT_PROGRESS", BootKind.ERROR << 8 | 1)
+    forged = bytearray(station.protect(nf.asf(nf.PING)))
+    forged[-1] ^= 1
+    for _ in range(TAMPER_FAILURES + 2):
+        await pair.wire(bytes(forged), Counter.DROP_ICV)
+    await noted(HostEvent.BOOT_ERROR, HostEvent.TAMPER)
+    await pair.zeroise()
+    await noted(HostEvent.TAMPER, HostEvent.ZEROISED, HostEvent.STATE)
     await pair.finish()

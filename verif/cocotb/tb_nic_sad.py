@@ -7,6 +7,7 @@ from typing import Any
 import cocotb
 
 from spec.counters import Counter
+from spec.host import EVENTS, HostEvent
 from spec.layout import Access
 from spec.registers import BY_NAME, REGISTERS
 from spec.rmcp import ZEROISE_ANSWER_CYCLES
@@ -499,6 +500,9 @@ async def zeroise_by_message(dut: Any) -> None:
         for n in range(CONTEXTS):
             assert await pair.read("SA_STATUS", n) == 0
         assert await pair.read("POLICY") == 0
+        following = await pair.read("EVENTS")
+        newest = [await pair.read("EVENT", n % EVENTS) for n in (following - 2, following - 1)]
+        assert [event & 0xF for event in newest] == [HostEvent.ZEROISED, HostEvent.STATE]
         for other in others:
             await pair.wire(other.protect(nf.asf(nf.PING)), Counter.PASSED)
         again = Station(SaKeys.draw(pair.rng))

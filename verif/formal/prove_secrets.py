@@ -164,7 +164,7 @@ class BusWrapper(Wrapper):
         records = self._records(m, insides, memories)
         ways = (
             *("control.bank.data", "sad.stage.word", "sad.stage.late", "sad.stage.high"),
-            *("control.alive", "control.stop", "sad.is_large"),
+            *("control.alive", "control.begins", "control.stop", "sad.is_large"),
             *("sad.stage.key_write", "sad.stage.auth_write"),
         )
         same_state(m, one, other, but=(*ways, *records))
@@ -304,9 +304,9 @@ PROOFS = [
         depth=3,
         mutant=Mutant(
             "hw.host.registers",
-            "r_data = Mux(is_counter, self.counter_value, 0)",
-            "r_data = Mux(is_counter, self.counter_value, self.data)",
-            "the last word written is read from where there is no register",
+            "r_data = Const(0, 32)",
+            "r_data = Value.cast(self.data)",
+            "the last word written shows in what is read",
         ),
         scripted=lambda: BusWrapper(script=_staged()),
         skip=_STAGED_CYCLES,

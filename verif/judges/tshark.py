@@ -61,8 +61,10 @@ def entry(sa: Association) -> str:
     return "uat:esp_sa:" + ",".join(f'"{field}"' for field in fields)
 
 
-def run(pcap: Path, associations: Sequence[Association]) -> list[dict[str, list[str]]]:
-    """All values of FIELDS, of each frame."""
+def run(
+    pcap: Path, associations: Sequence[Association], fields: Sequence[str] = FIELDS
+) -> list[dict[str, list[str]]]:
+    """All values of these fields, of each frame."""
     settings = (
         "esp.enable_encryption_decode:TRUE",
         "esp.enable_authentication_check:TRUE",
@@ -74,7 +76,7 @@ def run(pcap: Path, associations: Sequence[Association]) -> list[dict[str, list[
         *("tshark", "-n", "-r", str(pcap), "-d", "udp.port==664,rmcp"),
         *(word for setting in settings for word in ("-o", setting)),
         *("-T", "fields", "-E", "separator=|", "-E", "aggregator=,", "-E", "occurrence=a"),
-        *(word for name in FIELDS for word in ("-e", name)),
+        *(word for name in fields for word in ("-e", name)),
     ]
     # Not with the settings of whoever runs this.
     environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(pcap.parent / "no_settings")}
@@ -85,7 +87,7 @@ def run(pcap: Path, associations: Sequence[Association]) -> list[dict[str, list[
     return [
         {
             name: value.split(",") if value else []
-            for name, value in zip(FIELDS, line.split("|"), strict=True)
+            for name, value in zip(fields, line.split("|"), strict=True)
         }
         for line in done.stdout.splitlines()
     ]

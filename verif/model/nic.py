@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spec.counters import Counter
 from spec.headers import ETHERNET, ETHERTYPE_ARP
-from spec.host import ClearPort, HostState
-from spec.sa import ACK_MS_DEFAULT, CONTEXTS, GRACE_MS_DEFAULT, REPLAY_WINDOW
+from spec.host import ClearPort, HostEvent, HostState
+from spec.pet import PORT_SNMP_TRAP
+from spec.sa import (
+    ACK_MS_DEFAULT,
+    BANKS,
+    CONTEXTS,
+    GRACE_MS_DEFAULT,
+    REPLAY_WINDOW,
+    BankState,
+)
 from spec.suites import Suite, built_in
 from verif.model import arp
+from verif.model.alerts import Alert, AlertSender
 from verif.model.classifier import (
     AnswerArp,
     Drop,
@@ -19,9 +30,10 @@ from verif.model.classifier import (
 )
 from verif.model.engine import CommandEngine
 from verif.model.events import Output, Pin, ToHost, ToWire
-from verif.model.host import HostMonitor
+from verif.model.host import EventLog, HostMonitor
 from verif.model.ipsec import Inside, open_packet
 from verif.model.parser import Parsed, parse
+from verif.model.pet import trap
 from verif.model.pins import PinSequencer
 from verif.model.registers import Bus, address_of
 from verif.model.reply import Replier, ethernet
@@ -80,6 +92,8 @@ class NicModel:
             contexts,
         )
         self.host = HostMonitor()
+        self.log = EventLog()
+        self.alerts = AlertSender(contexts)
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
         self.bus = Bus(self)
@@ -88,6 +102,8 @@ class NicModel:
         self.message: bytes | None = None
         self.now_ms = 0
         self._shown = dict(self.pins.levels)
+        self._alerts: list[Output] = []
+        self._told = 0
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -117,7 +133,10 @@ class NicModel:
             verdict, outputs = self._decide(parse(frame))
         self.verdict = verdict
         self._count(verdict)
-        return outputs + self._pin_events()
+        if verdict is Counter.DROP_ICV:
+            self.log.wrong_icv(self.host.progress[1])
+        self._observe()
+        return outputs + self._pin_events() + self._take_alerts()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
         """A frame from the host: leaves on the wire as it is."""
@@ -146,6 +165,7 @@ class NicModel:
                 opened = open_packet(taken, view)
                 if isinstance(opened, Counter):
                     return self._refuse(opened)
+                self.alerts.ways[opened.bank // BANKS] = (taken.sender, opened.inside)
                 replier = Replier(view, taken.sender)
                 return self._engine(replier, opened.message, opened.bank, opened.inside)
         raise AssertionError("classify returned no decision")
@@ -165,6 +185,9 @@ class NicModel:
                 outputs.append(ToWire(frame))
         if self.engine.zeroises:
             self.engine.zeroises = False
+            # The message itself may have been the first under its bank.
+            self.log.observe(self.host_state, self.host.progress[1])
+            self.host.happened.append(HostEvent.ZEROISED)
             self._zeroise()
         return counter, outputs
 
@@ -199,6 +222,7 @@ class NicModel:
     def bus_write(self, register: int | str, value: int, index: int = 0) -> None:
         """Writes a register, by octet address or by name and index."""
         self.bus.write(self._address(register, index), value)
+        self._observe()
 
     def bus_read(self, register: int | str, index: int = 0) -> int:
         """Reads a register, by octet address or by name and index."""
@@ -218,9 +242,12 @@ class NicModel:
         """
         self.host.set_pins(reset, sleep, off)
         if zeroise is not None:
+            if zeroise and not self.sad.held:
+                self.host.happened.append(HostEvent.ZEROISED)
             self.sad.held = zeroise
         if self.sad.held:
             self._zeroise()
+        self._observe()
 
     def advance(self, ms: int) -> list[Output]:
         """Lets time pass, and tells the pins that changed."""
@@ -229,9 +256,12 @@ class NicModel:
             self.now_ms += 1
             self.sad.tick()
             self.host.tick()
+            self.log.tick()
+            self.alerts.tick()
             self.pins.tick()
-            outputs += self._pin_events()
-        return outputs
+            self._observe()
+            outputs += self._pin_events() + self._take_alerts()
+        return outputs + self._take_alerts()
 
     @property
     def host_state(self) -> HostState:
@@ -252,6 +282,50 @@ class NicModel:
     def host_ip6(self) -> int:
         """HOST_IP6 as a number of 128 bits."""
         return sum(self.bus.stored_word("HOST_IP6", i) << 32 * (3 - i) for i in range(4))
+
+    def _observe(self) -> None:
+        """Notes what happened, then the state that it led to."""
+        code = self.host.progress[1]
+        for kind in self.host.happened:
+            self.log.note(kind, code)
+        self.host.happened.clear()
+        self.log.observe(self.host_state, code)
+        self.alerts.notice(self.log.since(self._told))
+        self._told = self.log.next
+        alert = self.alerts.due(self.host_state)
+        if alert is not None:
+            self._send(alert)
+
+    def _send(self, alert: Alert) -> None:
+        """Builds an alert for every station that can be told."""
+        message = trap(
+            alert.event,
+            alert.sequence,
+            alert.ticks,
+            self.host_ip,
+            self.bus.stored_word("ENTERPRISE"),
+        )
+        view = self._view()
+        for context, way in enumerate(self.alerts.ways):
+            if way is None:
+                continue
+            sender, inside = way
+            banks = self.sad.banks[BANKS * context : BANKS * (context + 1)]
+            proven = [bank for bank in banks if bank.state is BankState.PROVEN]
+            if proven:
+                to = replace(inside, port=PORT_SNMP_TRAP)
+                frame = Replier(view, sender).protected(to, proven[0], message)
+            elif self.alerts.clear and not self.bus.policy("clear_off"):
+                frame = Replier(view, replace(sender, port=PORT_SNMP_TRAP)).clear(message)
+            else:
+                continue
+            if frame is not None:
+                self._alerts.append(ToWire(frame))
+
+    def _take_alerts(self) -> list[Output]:
+        alerts = list(self._alerts)
+        self._alerts.clear()
+        return alerts
 
     @staticmethod
     def _address(register: int | str, index: int) -> int:

@@ -9,6 +9,7 @@ from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
 from spec.host import ClearPort
 from spec.layout import Access, Register
+from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, CONTEXTS
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def pack_fields(name: str, **values: int) -> int:
     """A register's value from its fields; raises KeyError for a field it has not."""
     fields = {f.name: f for f in facts.BY_NAME[name].fields}
     return sum((value & (1 << fields[f].width) - 1) << fields[f].lsb for f, value in values.items())
+
+
+def unpack_fields(name: str, value: int) -> dict[str, int]:
+    """The fields of a register's value."""
+    return {f.name: value >> f.lsb & (1 << f.width) - 1 for f in facts.BY_NAME[name].fields}
 
 
 class Bus:
@@ -77,6 +83,20 @@ class Bus:
                 return
             case "CLEAR_PORT":
                 self.stored["CLEAR_PORT", 0] = value & CLEAR_PORT_BITS
+            case "BOOT_PROGRESS":
+                nic.host.tell(value >> 8 & 3, value & 0xFF)
+            case "ALERTS":
+                fields = unpack_fields("ALERTS", value)
+                nic.alerts.enabled |= bool(fields["enabled"])
+                if not self.policy("settings_locked"):
+                    nic.alerts.clear = bool(fields["clear"])
+                    nic.alerts.heartbeat_s = min(fields["heartbeat_s"], HEARTBEAT_S_MAX)
+                self.stored["ALERTS", 0] = pack_fields(
+                    "ALERTS",
+                    enabled=nic.alerts.enabled,
+                    clear=nic.alerts.clear,
+                    heartbeat_s=nic.alerts.heartbeat_s,
+                )
             case "HOST_MAC_HI":
                 self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
@@ -97,6 +117,9 @@ class Bus:
         register, index = BY_ADDRESS.get(address & ~3, (None, 0))
         if register is None or register.access is Access.WO:
             return 0
+        if register.name == "BOOT_PROGRESS":
+            kind, code = self.nic.host.progress
+            return pack_fields("BOOT_PROGRESS", kind=kind, code=code)
         if register.access is Access.RW:
             return self.stored[register.name, index]
         return self._status(register.name, index)
@@ -185,6 +208,20 @@ class Bus:
                 )
             case "BOOT_COMMAND" | "BOOT_OPTIONS" | "BOOT_ENTERPRISE":
                 return self._boot(name)
+            case "EVENTS":
+                return pack_fields(name, next=nic.log.next, lost=nic.alerts.lost)
+            case "EVENT":
+                event = nic.log.at(index)
+                if event is None:
+                    return 0
+                return pack_fields(
+                    name,
+                    kind=event.kind,
+                    state=event.state,
+                    before=event.before,
+                    code=event.code,
+                    number=event.number,
+                )
             case "SA_RESULT":
                 return nic.sad.result
             case "SA_STATUS":

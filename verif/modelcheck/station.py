@@ -22,6 +22,7 @@ from sw.ipsec import IpsecError
 from sw.rmcp import Reset, RetryPolicy, RmcpClient, RmcpNumbers
 from sw.rmcp.client import _Pending
 from sw.rmcp.messages import RmcpMessage, build
+from sw.station.alerts import AlertLog
 from sw.station.commit import State
 from sw.station.commit_words import Phase
 from sw.station.database import StoreError
@@ -69,6 +70,7 @@ SESSION_FIELDS = frozenset(
         "_spis",
         "state",
         "answering",
+        "alerts",  # decide nothing
         "discovered",
         "fault",
         "_before",
@@ -306,6 +308,7 @@ class Station:
             clear_port=623,
             reserve_block=self.block,
             on_message=on_message,
+            on_alert=lambda _spi, _payload: None,
             on_clear=lambda _address, _payload: None,
         )
         raw: Any = run
@@ -366,6 +369,7 @@ class Station:
         session._exchanges = exchanges
         session._tuning = self.tuning
         session._wall = lambda: 0.0
+        session.alerts = AlertLog()
         session.damaged = []
         session.sas = {}
         for row in state.rows:

@@ -93,6 +93,8 @@ class ReplyBuilder(wiring.Component):
         To the banks' records and back, as in `BankRecords`.
     record_token, record_inner, record_offset, record_data
         To the senders' records; `record_data` is there two cycles later.
+    alert_index, alert_data, alert_ticks
+        To the message of an alert, likewise.
     cipher_*, auth_*
         To the engines, through their share.
     o : stream, out
@@ -128,6 +130,9 @@ class ReplyBuilder(wiring.Component):
                 "record_inner": Out(1),
                 "record_offset": Out(range(RECORD_OCTETS)),
                 "record_data": In(8),
+                "alert_index": Out(7),
+                "alert_data": In(8),
+                "alert_ticks": In(3),
                 "cipher_job": Out(stream.Signature(cipher_job_layout(slots=2 * ALL_BANKS))),
                 "cipher_i": Out(OctetSignature()),
                 "cipher_o": In(OctetSignature()),
@@ -199,6 +204,9 @@ class ReplyBuilder(wiring.Component):
             layout.host_ip.eq(self.host_ip),
             layout.host_ip6.eq(self.host_ip6),
             layout.record_data.eq(self.record_data),
+            self.alert_index.eq(layout.alert_index),
+            layout.alert_data.eq(self.alert_data),
+            layout.alert_ticks.eq(self.alert_ticks),
             self.record_token.eq(reply.token),
             self.record_inner.eq(layout.record_inner),
             self.record_offset.eq(layout.record_offset),

@@ -18,12 +18,14 @@ from hw.ipsec.layouts import (
 from hw.net.reply.program import FIELDS, PROGRAM, Amount, Place, Source, Sum, When
 from spec import headers
 from spec.headers import AH, ARP, ESP, GCM_IV, IPV4, IPV6, UDP
+from spec.pet import PORT_SNMP_TRAP
 
 __all__ = ["FrameLayout", "Sizes"]
 
 _TAG_OCTETS = 16
 _SHA_1_OCTETS = 12
 _CBC_IV_OCTETS = 16
+_PROGRAM_DEPTH = 128
 _GROUP_BITS = 3
 _GROUP = 1 << _GROUP_BITS  # fields that are chosen from in one step
 
@@ -74,6 +76,8 @@ class FrameLayout(wiring.Component):
     ----------
     record_inner, record_offset : Signal, out; record_data : Signal, in
         Of the sender's record; the octet is there two cycles later.
+    alert_index : Signal, out; alert_data, alert_ticks : Signal, in
+        Of an alert's message, likewise; octets of its time stamp.
     w_stb, w_at, w_data : Signal, out
         To the memory.
     end, at_ip, at_ah_icv, at_encapsulated, at_esp, at_iv, at_text, at_udp : Signal, out
@@ -99,6 +103,9 @@ class FrameLayout(wiring.Component):
                 "record_inner": Out(1),
                 "record_offset": Out(range(RECORD_OCTETS)),
                 "record_data": In(8),
+                "alert_index": Out(7),
+                "alert_data": In(8),
+                "alert_ticks": In(3),
                 "begin": In(1),
                 "done": Out(1),
                 "sizes": Out(Sizes),
@@ -154,6 +161,10 @@ class FrameLayout(wiring.Component):
             When.MESSAGE: ~is_arp,
             When.V4: ~is_arp & ~reply.v6,
             When.V6: ~is_arp & reply.v6,
+            When.ANSWER: ~is_arp & ~reply.alert,
+            When.CLEAR_ANSWER: ~is_arp & ~protected & ~reply.alert,
+            When.PROTECTED_ANSWER: protected & ~reply.alert,
+            When.ALERT: reply.alert,
             When.CLEAR: ~is_arp & ~protected,
             When.PROTECTED: protected,
             When.AH: has_ah,
@@ -174,6 +185,7 @@ class FrameLayout(wiring.Component):
             amounts[Amount.TAGS].eq(reply.tags << 2),
             amounts[Amount.PAYLOAD].eq(reply.octets),
             amounts[Amount.PADDING].eq(self.sizes.pad),
+            amounts[Amount.TICKS].eq(self.alert_ticks),
             amounts[Amount.AH_ICV].eq(
                 self.sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0)
             ),
@@ -244,6 +256,7 @@ class FrameLayout(wiring.Component):
             "encapsulated_octets": octets_of(sizes.encapsulated),
             "port_secured": octets_of(Const(headers.PORT_RMCP_SECURED, 16)),
             "port_clear": octets_of(Const(headers.PORT_RMCP_CLEAR, 16)),
+            "port_alert": octets_of(Const(PORT_SNMP_TRAP, 16)),
             "udp_octets": [0, Cat(sizes.udp, Const(0, 1))],
             "payload": [reply.payload.word_select(n, 8) for n in range(PAYLOAD_OCTETS)],
             "trailer": [Cat(sizes.pad, Const(0, 4)), carried],
@@ -304,10 +317,10 @@ class FrameLayout(wiring.Component):
             for part in PROGRAM
         ]
         m.submodules.program = program = Memory(
-            shape=_Instruction.size, depth=64, init=words, attrs={"rom_style": "block"}
+            shape=_Instruction.size, depth=_PROGRAM_DEPTH, init=words, attrs={"rom_style": "block"}
         )
         port = program.read_port()
-        counter = Signal(range(64))
+        counter = Signal(range(_PROGRAM_DEPTH))
         following = Signal(_Instruction.size, reset_less=True)  # the output register of block RAM
         part = data.View(_Instruction, following)
 
@@ -403,6 +416,7 @@ class FrameLayout(wiring.Component):
         m.d.comb += [
             self.record_offset.eq(at_field),
             self.record_inner.eq(source == Source.INNER),
+            self.alert_index.eq(at_field),
         ]
         m.d.sync += [
             second.stb.eq(stb),
@@ -420,6 +434,8 @@ class FrameLayout(wiring.Component):
                 m.d.comb += octet.eq(third.index)
             with m.Case(Source.RECORD, Source.INNER):
                 m.d.comb += octet.eq(self.record_data)
+            with m.Case(Source.ALERT):
+                m.d.comb += octet.eq(self.alert_data)
         m.d.comb += [self.w_stb.eq(third.stb), self.w_at.eq(third.at), self.w_data.eq(octet)]
         self._sums(m, octet, third.stb, third.sums, tunnel)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag, auto
 
 from hw.ipsec.layouts import InnerOffset, RecordOffset
+from hw.mgmt.alert_message import ALERT_OCTETS, TICKS_AT, TICKS_OCTETS
 from spec.headers import ARP, IPV4
 
 __all__ = [
@@ -30,6 +31,11 @@ class When(IntEnum):
     V4 = auto()
     V6 = auto()
     """A message over this IP, outside."""
+    ANSWER = auto()
+    """A message, and no alert."""
+    CLEAR_ANSWER = auto()
+    PROTECTED_ANSWER = auto()
+    ALERT = auto()
     CLEAR = auto()
     PROTECTED = auto()
     AH = auto()
@@ -59,6 +65,8 @@ class Source(IntEnum):
     ZERO = 4
     NOTHING = 5
     """Takes time and gives no octet."""
+    ALERT = 6
+    """The message of an alert."""
 
 
 class Amount(IntEnum):
@@ -69,6 +77,7 @@ class Amount(IntEnum):
     PAYLOAD = 2
     PADDING = 3
     AH_ICV = 4
+    TICKS = 5
 
 
 class Place(IntEnum):
@@ -120,6 +129,7 @@ FIELDS = (
     ("encapsulated_octets", 2),
     ("port_secured", 2),
     ("port_clear", 2),
+    ("port_alert", 2),
     ("udp_octets", 2),
     ("payload", 28),
     ("trailer", 2),
@@ -152,6 +162,8 @@ class Part:
 
 
 _OCTETS: Mapping[str, int] = dict(FIELDS)
+_PART_OCTETS = 31
+"""A part has no more."""
 
 
 def _field(when: When, first: str, *more: str, octets: int = 0, **rest) -> Part:
@@ -194,6 +206,20 @@ def _ip4(outer: bool) -> list[Part]:
         _field(when, "host_ip", sums=sums | Sum.ADDRESS),
         _inner(when, InnerOffset.IP, 4, sums=sums | Sum.ADDRESS),
     ]
+
+
+def _alert() -> list[Part]:
+    """The message of an alert, around its time stamp, whose length changes."""
+    parts = []
+    for start, end in ((0, TICKS_AT), (TICKS_AT + TICKS_OCTETS, ALERT_OCTETS)):
+        for first in range(start, end, _PART_OCTETS):
+            octets = min(end - first, _PART_OCTETS)
+            parts.append(Part(When.ALERT, Source.ALERT, first, octets, sums=Sum.UDP))
+        if start == 0:
+            parts.append(
+                Part(When.ALERT, Source.ALERT, TICKS_AT, amount=Amount.TICKS, sums=Sum.UDP)
+            )
+    return parts
 
 
 PROGRAM = (
@@ -244,18 +270,20 @@ PROGRAM = (
     _inner(When.TUNNEL_V6, InnerOffset.IP, 16, sums=Sum.INNER | Sum.ADDRESS),
     # UDP
     _field(When.PROTECTED, "port_secured", place=Place.UDP, sums=Sum.UDP),
-    _inner(When.PROTECTED, InnerOffset.PORT, 2, sums=Sum.UDP),
+    _inner(When.PROTECTED_ANSWER, InnerOffset.PORT, 2, sums=Sum.UDP),
     _field(When.CLEAR, "port_clear", sums=Sum.UDP),
-    _record(When.CLEAR, RecordOffset.PORT, 2, sums=Sum.UDP),
+    _record(When.CLEAR_ANSWER, RecordOffset.PORT, 2, sums=Sum.UDP),
+    _field(When.ALERT, "port_alert", sums=Sum.UDP),
     _field(When.MESSAGE, "udp_octets", sums=Sum.UDP),
     _zero(When.MESSAGE, 2),
     Part(
-        When.MESSAGE,
+        When.ANSWER,
         Source.FIELD,
         field_offset("payload"),
         amount=Amount.PAYLOAD,
         sums=Sum.UDP,
     ),
+    *_alert(),
     # ESP's end
     Part(When.ESP, Source.COUNT, 1, amount=Amount.PADDING),
     _field(When.ESP, "trailer"),

@@ -56,6 +56,7 @@ def test_settings_that_are_locked_take_no_write() -> None:
         "HOST_IP6": 0xFD000000,
         "ENTERPRISE": 4711,
         "CLEAR_PORT": 0x003C0102,
+        "ALERTS": 0x003C0003,
     }
     for name, value in settings.items():
         model.bus_write(name, value)

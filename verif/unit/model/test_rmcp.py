@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec.counters import Counter
+from spec.host import HostEvent
 from spec.sa import SadResult
 from verif.model import NicModel, Pin, ToWire
 from verif.model.rmcp import Request, parse
@@ -281,3 +282,5 @@ def test_zeroise_is_answered_under_the_sa_that_goes() -> None:
     ]
     assert [model.bus_read("SA_STATUS", n) for n in range(4)] == [0, 0, 0, 0]
     assert model.bus_read("POLICY") == 0
+    kinds = [event.kind for event in model.log.since(0)]
+    assert kinds == [HostEvent.STATE, HostEvent.ZEROISED, HostEvent.STATE]

@@ -315,7 +315,8 @@ def test_killed_while_staging_the_next_agent_recovers(writes: int) -> None:
 
     def hook(addr: int, _value: int) -> None:
         nonlocal left
-        if addr == address("SA_COMMAND") or addr >= address("STAGE_SPI_IN"):
+        staging = address("STAGE_SPI_IN") <= addr < address("COUNTERS")
+        if addr == address("SA_COMMAND") or staging:
             if left == 0:
                 board.lost = True
                 raise TransportError("killed")

@@ -36,7 +36,10 @@ def test_the_nic_is_told_all_that_the_configuration_says() -> None:
     play(scene)
     assert board.nic.host_mac == 0x02_00_00_00_00_10
     assert board.nic.host_ip == 0xC000020A
-    for name, value in (("ENTERPRISE", 4711), ("HEARTBEAT_MS", 1500), ("POLICY", 3)):
+    for name, value in (
+        *(("ENTERPRISE", 4711), ("HEARTBEAT_MS", 1500), ("POLICY", 3)),
+        ("ALERTS", 60 << 16 | 1),
+    ):
         assert board.nic.bus_read(name) == value
     assert (board.opened, board.closed) == (1, 1)
 
@@ -115,6 +118,24 @@ def test_the_clear_port_is_told_and_locked_last(caplog) -> None:
     assert "locked" not in caplog.text
     play(lambda: scene(clear_port="nothing"))
     assert board.nic.bus_read("CLEAR_PORT") == 0x003C0102
+    assert "locked as they are" in caplog.text
+
+
+def test_alerts_are_turned_on_in_a_nic_that_is_locked(caplog) -> None:
+    board = Board()
+
+    async def scene(**changes: object) -> None:
+        nic = agent_nic(board, **changes)
+        await nic.beat()
+        told = len(board.writes)
+        await nic.beat()
+        assert len(board.writes) == told + 1  # nothing but the heartbeat
+        await nic.stop()
+
+    play(lambda: scene(alerts=False, alert_heartbeat_s=30, lock_settings=True))
+    assert board.nic.bus_read("ALERTS") == 30 << 16
+    play(lambda: scene(alerts_clear=True))
+    assert board.nic.bus_read("ALERTS") == 30 << 16 | 1
     assert "locked as they are" in caplog.text
 
 

@@ -78,7 +78,8 @@ class Place:
 
     def words(self, words: tuple[str, ...]) -> list[str]:
         """The words, with the configuration where it belongs."""
-        if words and words[0] in ("station", "host", "power", "agent") and len(words) > 1:
+        configured = ("station", "host", "alerts", "power", "agent")
+        if words and words[0] in configured and len(words) > 1:
             return [*words, "--config", str(self.config)]
         return list(words)
 

@@ -207,3 +207,46 @@ def test_no_secret_goes_to_the_station_but_where_it_lies(holdfast: Place, monkey
             "psk_file": str(holdfast.psk),
         }
     ]
+
+
+ALERTS = {
+    "host": "h",
+    "refused": 2,
+    "alerts": [
+        {"time": "now", "kind": "TAMPER", "state": "OS_UP", "before": "OS_UP", "times": 3},
+        {"time": "now", "kind": "BOOT_HANG", "code": 19, "times": 1},
+    ],
+}
+
+
+def test_alerts_of_the_running_station(holdfast: Place) -> None:
+    with answering(holdfast, line(ok=True, result=[ALERTS])) as requests:
+        told = holdfast("alerts", "list", "--json")
+        plain = holdfast("alerts", "list", "h")
+    assert [json.loads(request) for request in requests] == [
+        {"op": "alerts", "host": None},
+        {"op": "alerts", "host": "h"},
+    ]
+    assert (told.code, told.value) == (Exit.OK, [ALERTS])
+    assert [row.split() for row in plain.out.splitlines()] == [
+        ["HOST", "TIME", "ALERT", "STATE", "BEFORE", "CODE", "TIMES"],
+        ["h", "now", "TAMPER", "OS_UP", "OS_UP", "-", "3"],
+        ["h", "now", "BOOT_HANG", "-", "-", "19", "1"],
+        ["host", "h:", "2", "messages", "were", "no", "alerts"],
+    ]
+    with answering(holdfast, line(ok=True, result=[{**ALERTS, "refused": 0, "alerts": []}])):
+        assert holdfast("alerts", "list").out == "no alert was heard\n"
+
+
+@pytest.mark.parametrize("result", [5, {}, [5], [{}], [{**ALERTS, "alerts": 5}]])
+def test_alerts_of_what_is_no_station(holdfast: Place, result: object) -> None:
+    with answering(holdfast, line(ok=True, result=result)):
+        reply = holdfast("alerts", "list")
+    assert (reply.code, reply.out) == (Exit.FAILED, "")
+    assert "no station of this release" in reply.err
+
+
+def test_alerts_need_a_station(holdfast: Place) -> None:
+    reply = holdfast("alerts", "list")
+    assert (reply.code, reply.out) == (Exit.UNAVAILABLE, "")
+    assert "no station answers" in reply.err

@@ -43,6 +43,7 @@ def test_the_commands_are_those_promised() -> None:
         "host show",
         "host remove",
         "host zeroise",
+        "alerts list",
         "power reset",
         "power on",
         "power off",

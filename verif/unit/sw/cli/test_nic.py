@@ -22,22 +22,30 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
     nic.values[address("HOST_STATUS")] = 3 | 1 << 4
     nic.values[address("SA_STATUS")] = BankState.PROVEN
     nic.values[address("SA_SPI_IN")] = 0xC0DE0101
+    nic.values[address("EVENTS")] = 1
+    nic.values[address("EVENT", 0)] = 0x00000231
     nic.values[address("COUNTERS", Counter.PASSED)] = 17
     words = ("nic", "show", "--socket", str(holdfast.nic))
     with socket_board(holdfast.nic, nic):
         reply = holdfast(*words, "--json")
     assert reply.code == Exit.OK
-    assert list(reply.value) == ["nic", "host", "policy", "clear_port", "banks", "counters"]
+    assert list(reply.value) == [
+        *("nic", "host", "policy", "clear_port", "banks", "events", "counters"),
+    ]
     assert reply.value["nic"]["version"] == "3.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
     assert reply.value["host"]["watchdog_expired"] is True
     assert reply.value["banks"]["0A"] == {"state": "PROVEN", "spi_in": "0xc0de0101"}
+    assert reply.value["events"] == [
+        {"number": 0, "kind": "STATE", "state": "OS_HUNG", "before": "OS_UP", "code": 0}
+    ]
     assert reply.value["counters"]["PASSED"] == 17
     assert set(reply.value["counters"]) == {counter.name for counter in Counter}
     holdfast.nic.unlink()
     with socket_board(holdfast.nic, nic):
         lines = holdfast(*words).out.splitlines()
     assert "0A    PROVEN  0xc0de0101" in [line.strip() for line in lines]
+    assert ["0", "STATE", "OS_HUNG", "OS_UP", "0"] in [line.split() for line in lines]
     assert ["PASSED", "17"] in [line.split() for line in lines]
     assert nic.writes == []
 

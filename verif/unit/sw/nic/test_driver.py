@@ -12,17 +12,28 @@ import pytest
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, ClearPort, HostState
+from spec.host import (
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_STOP,
+    BootError,
+    BootKind,
+    BootProgress,
+    ClearPort,
+    HostEvent,
+    HostState,
+)
 from spec.layout import Access
 from spec.rmcp import Role
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.nic import (
+    Alerts,
     BootRequest,
     Capabilities,
     CapabilityError,
     ClearPortSetting,
     HostStatus,
+    LoggedEvent,
     NicDriver,
     Policy,
     SadBadSpiError,
@@ -257,6 +268,55 @@ def test_heartbeat() -> None:
             d.set_heartbeat_window(bad)
 
 
+def test_boot_progress() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    d.start_boot()
+    d.tell_boot(BootKind.PROGRESS, BootProgress.PCI)
+    d.tell_boot(BootKind.ERROR, BootError.NO_MEMORY)
+    assert nic.writes == [(0x024, 0x48425442), (0x02C, 0x207), (0x02C, 0x001)]
+    nic.values[address("BOOT_PROGRESS")] = 0x112
+    assert d.boot_told() == (BootKind.HANG, BootProgress.OS_WAKE_VECTOR)
+    with pytest.raises(ValueError, match="ERROR is told with a BootError"):
+        d.tell_boot(BootKind.ERROR, BootProgress.PCI)
+    nic.values[address("BOOT_PROGRESS")] = 0x300
+    with pytest.raises(WrongNicError, match="unknown BootKind 3"):
+        d.boot_told()
+
+
+def test_alerts() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.alerts() == Alerts(enabled=False, clear=False, heartbeat_s=0)
+    wanted = Alerts(enabled=True, clear=True, heartbeat_s=60)
+    d.set_alerts(wanted)
+    assert nic.writes == [(0x304, 60 << 16 | 3)]
+    assert d.alerts() == wanted
+    with pytest.raises(CapabilityError, match="until its power is off"):
+        d.set_alerts(Alerts())
+    for period in (-1, 601):
+        with pytest.raises(ValueError, match="a heartbeat of alerts every"):
+            d.set_alerts(Alerts(enabled=True, heartbeat_s=period))
+    assert len(nic.writes) == 1
+
+
+def test_events_oldest_first() -> None:
+    nic = FakeNic()
+    assert driver(nic).events() == ()
+    nic.values[address("EVENTS")] = 2
+    # The last one is newer than the number that was read, so it is left out.
+    for place, word in ((15, 0xFF000321), (0, 0x00130222), (1, 0x01000231), (2, 0x02000321)):
+        nic.values[address("EVENT", place)] = word
+    assert driver(nic).events() == (
+        LoggedEvent(255, HostEvent.STATE, HostState.OS_UP, HostState.OS_HUNG, 0),
+        LoggedEvent(0, HostEvent.WATCHDOG, HostState.OS_UP, HostState.OS_UP, 0x13),
+        LoggedEvent(1, HostEvent.STATE, HostState.OS_HUNG, HostState.OS_UP, 0),
+    )
+    nic.values[address("EVENT", 1)] = 0x0100002F
+    with pytest.raises(WrongNicError, match="unknown HostEvent 15"):
+        driver(nic).events()
+
+
 def test_host_status() -> None:
     nic = FakeNic()
     nic.values[address("HOST_STATUS")] = 3 | 1 << 4 | 1 << 9 | 1 << 12
@@ -341,10 +401,14 @@ def test_locked_settings_are_left_as_they_are() -> None:
         lambda: d.set_host_address(mac, IPv4Address("192.0.2.11")),
         lambda: d.set_enterprise(4712),
         lambda: d.set_clear_port(ClearPortSetting()),
+        lambda: d.set_alerts(Alerts(clear=True)),
+        lambda: d.set_alerts(Alerts(enabled=True, heartbeat_s=60)),
     ):
         with pytest.raises(CapabilityError, match="locked"):
             change()
     assert nic.writes == []
+    d.set_alerts(Alerts(enabled=True))
+    assert nic.writes == [(0x304, 1)]
 
 
 def test_enterprise() -> None:

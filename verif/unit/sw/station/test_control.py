@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sw.pet import AlertError
 from sw.station.control import LINE_MAX, ControlError, ControlServer, ErrorKind, ask
 from sw.station.database import StoreError
 from verif.unit.sw.station.scene import PATIENCE_S, World, play_scene
+from verif.unit.sw.test_pet import OS_HUNG
 
 KINDS = {kind.value for kind in ErrorKind}
 Scene = Callable[[World, ControlServer, Path], Awaitable[None]]
@@ -344,3 +346,49 @@ def test_no_key_is_in_any_answer_or_log(play, tmp_path: Path, caplog) -> None:
 
     play(scene)
     assert "TOP-SECRET" not in caplog.text
+
+
+def test_alerts_of_all_hosts_or_of_one(play) -> None:
+    async def scene(world: World, _server: ControlServer, path: Path) -> None:
+        with pytest.raises(AlertError):
+            world.session.alerts.receive(b"?", 1.0)
+        world.session.alerts.receive(OS_HUNG, 1.0)
+        every, one, wrong = await say(
+            path,
+            b'{"op": "alerts"}\n',
+            b'{"op": "alerts", "host": "host"}\n',
+            b'{"op": "alerts", "host": "nobody"}\n',
+        )
+        assert every == one
+        assert every["result"] == [
+            {
+                "host": "host",
+                "refused": 1,
+                "alerts": [
+                    {
+                        "time": "1970-01-01T00:00:01.000+00:00",
+                        "kind": "WATCHDOG",
+                        "state": "OS_UP",
+                        "before": "OS_UP",
+                        "code": None,
+                        "severity": 16,
+                        "sequence": 7,
+                        "uptime_s": 600.0,
+                        "times": 1,
+                    }
+                ],
+            }
+        ]
+        assert (wrong["ok"], wrong["error"]) == (False, "usage")
+
+    play(scene)
+
+
+def test_what_is_no_alert_harms_nobody(play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(world: World, _server: ControlServer, _path: Path) -> None:
+        world.session.receive_alert(0x100, b"?", 0.0)
+        assert world.session.alerts.refused == 1
+        assert world.session.fault is None
+        assert "no alert, under SPI 0x00000100: the message ends before" in caplog.text
+
+    play(scene)

@@ -267,3 +267,32 @@ def test_killed_at_any_transaction_the_station_goes_on(play, monkeypatch, transa
         assert len(set(numbers)) == len(numbers)
 
     play(scene)
+
+
+def test_a_hang_is_told_before_anyone_asks(play):
+    async def scene(world: World) -> None:
+        await world.boot(alert_heartbeat_s=1)
+        await world.start_station(poll_period_s=3600.0)
+        await world.proven(1)
+        station = world.station
+
+        def kinds() -> list[object]:
+            told = station.alerts("host")
+            alerts = told["alerts"]
+            assert told["refused"] == 0
+            assert isinstance(alerts, list)
+            return [(alert["kind"], alert["state"]) for alert in alerts]
+
+        await world.until(lambda: ("PRESENT", "OS_UP") in kinds())
+        await world.hang()
+        await world.until(lambda: ("STATE", "OS_HUNG") in kinds())
+        assert ("WATCHDOG", "OS_UP") in kinds()
+        await world.until(
+            lambda: any(
+                heard.times == 3
+                for heard in world.session.alerts.heard
+                if heard.alert.state is HostState.OS_HUNG
+            )
+        )
+
+    play(scene)

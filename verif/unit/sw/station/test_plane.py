@@ -27,6 +27,7 @@ class Ends:
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, bytes]] = []
+        self.alerts: list[tuple[int, bytes]] = []
         self.clear: list[tuple[IPv4Address, bytes]] = []
         self.udp: list[tuple[bytes, tuple[str, int]]] = []
         self.plane = Plane(
@@ -36,6 +37,7 @@ class Ends:
             clear_port=CLEAR_PORT,
             reserve_block=16,
             on_message=lambda spi, message: self.messages.append((spi, message)),
+            on_alert=lambda spi, message: self.alerts.append((spi, message)),
             on_clear=lambda address, message: self.clear.append((address, message)),
         )
         self.reserved = 0
@@ -149,6 +151,37 @@ def test_what_fails_a_check_is_dropped_and_counted(
         assert ends.messages == [(sa.spi_in, b"answer")]
 
     ends.play(scene)
+
+
+def test_what_comes_to_the_port_of_alerts_is_one() -> None:
+    ends, sa = Ends(), sa_record(1)
+
+    def scene() -> None:
+        ends.plane.add(sa, ends.reserve)
+        packet = from_nic(sa, UdpDatagram(PORT_RMCP_SECURED, 162, b"alert"))
+        ends.plane.receive(packet[:-1] + bytes([packet[-1] ^ 1]))
+        assert ends.alerts == []
+        ends.plane.receive(packet)
+        ends.plane.receive(packet)
+        ends.plane.receive(from_nic(sa, UdpDatagram(162, 162, b"alert"), 2))
+
+    ends.play(scene)
+    assert (ends.alerts, ends.messages) == ([(sa.spi_in, b"alert")], [])
+    assert ends.plane.drops == {"ICV": 1, "REPLAY_DUPLICATE": 1, "SELECTOR": 1}
+
+
+def test_commands_do_not_use_the_port_of_alerts() -> None:
+    with pytest.raises(ValueError, match="rmcp_port must not be 162"):
+        Plane(
+            STATION_IP,
+            natt_port=4500,
+            rmcp_port=162,
+            clear_port=CLEAR_PORT,
+            reserve_block=16,
+            on_message=lambda _spi, _message: None,
+            on_alert=lambda _spi, _message: None,
+            on_clear=lambda _address, _message: None,
+        )
 
 
 @pytest.mark.parametrize("port", [1, 623, 665])
