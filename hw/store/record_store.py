@@ -110,6 +110,9 @@ class RecordStore(wiring.Component):
     word_index : Signal, out; word : Signal, in
         Which word of the body is to be written, and that word, no more than two cycles later.
         Of an entry, they are those of NUMBER_WORDS.
+    spoil : Signal, in
+        The words are not what they were: a record or entry whose check value is not written yet
+        gets a wrong one.
     load_stb, load_index, load_data : Signal, out
         FIND's words of the body, and behind them those of NUMBER_WORDS, if there is an entry.
     has : Signal, out
@@ -142,6 +145,7 @@ class RecordStore(wiring.Component):
                 "good": Out(1),
                 "word_index": Out(range(BODY_WORDS)),
                 "word": In(32),
+                "spoil": In(1),
                 "load_stb": Out(1),
                 "load_index": Out(range(BODY_WORDS)),
                 "load_data": Out(32),
@@ -194,7 +198,6 @@ class RecordStore(wiring.Component):
         phase = Signal(_Phase)
         slot = Signal()  # that this part is about
         of_entry, writes = Signal(), Signal()
-        words = Signal(range(RECORD_WORDS + 1))  # that this part ends behind
         place = Signal.like(position)  # of the entry
         address = Signal(ADDRESS_BITS)
         offset = Signal(range(SECTOR_OCTETS))
@@ -241,8 +244,9 @@ class RecordStore(wiring.Component):
         with m.Else():
             m.d.comb += body.eq((number - HEADER_WORDS)[: len(body)])
         m.d.sync += self.word_index.eq(body)
-        sends = Signal(32)
+        sends, spoilt = Signal(32), Signal()
         m.d.comb += sends.eq(self.word)
+        m.d.sync += spoilt.eq(self.busy & (spoilt | self.spoil))
         with m.If(of_entry):
             with m.If(number == 0):
                 m.d.comb += sends.eq(generation)
@@ -252,7 +256,7 @@ class RecordStore(wiring.Component):
             with m.If(number == 1):
                 m.d.comb += sends.eq(generation)
         with m.If(is_last_word):
-            m.d.comb += sends.eq(~crc)
+            m.d.comb += sends.eq(Mux(spoilt, crc, ~crc))
         voids = _among(phase, _Phase.VOID_A, _Phase.VOID_B)
         with m.If(voids):
             m.d.comb += sends.eq(0)

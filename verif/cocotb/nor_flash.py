@@ -11,13 +11,13 @@ from collections.abc import Callable
 from spec.store import PAGE_OCTETS, SECTOR_OCTETS, FlashCommand
 from verif.cocotb.drivers import Bench, Driver
 
-__all__ = ["FlashMisuse", "NorFlash"]
+__all__ = ["FlashMisuseError", "NorFlash"]
 
 JEDEC_ID = bytes.fromhex("ef4018")
 _ADDRESSED = (FlashCommand.READ, FlashCommand.PAGE_PROGRAM, FlashCommand.SECTOR_ERASE)
 
 
-class FlashMisuse(AssertionError):
+class FlashMisuseError(AssertionError):
     """The master did what no data sheet allows, or what it never should."""
 
 
@@ -138,7 +138,7 @@ class NorFlash(Driver):
             self._next_miso = 1
         elif self._was_cs:
             if sck:
-                raise FlashMisuse("chip select fell with the clock high")
+                raise FlashMisuseError("chip select fell with the clock high")
             self._in, self._bits, self._octet, self._out = [], 0, 0, None
         elif sck and not self._was_sck:
             self._octet = (self._octet << 1 | int(pins["mosi"].value)) & 0xFF
@@ -169,7 +169,7 @@ class NorFlash(Driver):
         if command == FlashCommand.READ_STATUS:
             return self._is_busy() | self._latch << 1
         if self._is_busy():
-            raise FlashMisuse(f"command {command:#04x} while busy")
+            raise FlashMisuseError(f"command {command:#04x} while busy")
         if command == FlashCommand.READ_ID:
             return JEDEC_ID[count - 1] if count <= len(JEDEC_ID) else 0xFF
         if command == FlashCommand.READ and count >= 4:
@@ -180,19 +180,19 @@ class NorFlash(Driver):
         """Chip select rose: what was sent is done, if it was whole."""
         if not self._in or self._bits:
             if self._bits:
-                raise FlashMisuse("chip select rose within an octet")
+                raise FlashMisuseError("chip select rose within an octet")
             return
         command, count = self._in[0], len(self._in)
         if command not in set(FlashCommand):
-            raise FlashMisuse(f"unknown command {command:#04x}")
+            raise FlashMisuseError(f"unknown command {command:#04x}")
         if command in _ADDRESSED and count < 4:
-            raise FlashMisuse(f"{count} octets of command {command:#04x}")
+            raise FlashMisuseError(f"{count} octets of command {command:#04x}")
         if command == FlashCommand.WRITE_ENABLE:
             self._latch = True
         elif command == FlashCommand.PAGE_PROGRAM:
             address, data = self._address(), bytes(self._in[4:])
             if address % PAGE_OCTETS + len(data) > PAGE_OCTETS:
-                raise FlashMisuse(f"a program of {len(data)} octets wraps at {address:#x}")
+                raise FlashMisuseError(f"a program of {len(data)} octets wraps at {address:#x}")
             self._begin("program", address, data, self._program_cycles, self.programs)
         elif command == FlashCommand.SECTOR_ERASE:
             address = self._address() // SECTOR_OCTETS * SECTOR_OCTETS
@@ -200,7 +200,7 @@ class NorFlash(Driver):
 
     def _begin(self, kind: str, address: int, data: bytes, cycles: int, log: list[int]) -> None:
         if not self._latch:
-            raise FlashMisuse(f"{kind} without write enable")
+            raise FlashMisuseError(f"{kind} without write enable")
         self._latch = False
         log.append(address)
         self._under_way = (kind, address, data)

@@ -67,6 +67,7 @@ class Unit:
         self.flash = NorFlash(self.bench)
         self.body = Body(self.bench)
         dut.start.value = 0
+        dut.spoil.value = 0
 
     def begin(self, op: StoreOp, pair: int) -> None:
         """Sets an operation up; `start` must rise for a cycle then."""
@@ -293,7 +294,7 @@ async def wrong_check_value_is_refused_and_counted(dut):
 
 @cocotb.test()
 async def a_failing_flash_is_told(dut):
-    """Cells that do not take, and a flash that stays busy: no good end, and the old record stays."""
+    """Cells that do not take, or a flash that stays busy: no good end, and the old record stays."""
     unit = await start(dut)
     await unit.does(StoreOp.FIND, 0)
     unit.body.words = body = unit.random_words()
@@ -352,4 +353,28 @@ async def a_void_record_is_gone_at_once(dut):
             assert not await unit.does(StoreOp.FIND, pair)
             unit.body.words = unit.random_words()
             assert await unit.does(StoreOp.SAVE, pair)
+    await unit.bench.finish()
+
+
+@cocotb.test()
+async def what_is_spoilt_counts_for_nothing(dut):
+    """Words that change while they are written: the record has a wrong check value."""
+    unit = await start(dut)
+    await unit.does(StoreOp.FIND, 1)
+    unit.body.words = body = unit.random_words()
+    assert await unit.does(StoreOp.SAVE, 1)
+    for op, cycles in ((StoreOp.SAVE, 8_000), (StoreOp.SAVE, 100), (StoreOp.APPEND, 600)):
+        unit.body.words = unit.random_words()
+        unit.begin(op, 1)
+        await unit.bench.cycles()
+        dut.start.value = 0
+        await unit.bench.cycles(cycles)
+        dut.spoil.value = 1
+        await unit.bench.cycles()
+        dut.spoil.value = 0
+        await unit.bench.until(dut.done, limit=LIMIT)
+        assert not int(dut.good.value), op
+        await unit.power_cut()
+        assert await unit.does(StoreOp.FIND, 1)
+        assert unit.found() == body
     await unit.bench.finish()
