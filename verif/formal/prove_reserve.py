@@ -344,7 +344,7 @@ PROOFS = [
             "may_send.eq(~self.kept | ~Cat(spent[n].any() for n in _BANK)),",
             "a bank that came back sends before it has reserved numbers",
         ),
-        cover_depth=40,
+        cover_depth=76,
         mutant_depth=40,
         requirement="6",
     ),
