@@ -30,6 +30,7 @@ from spec.sa import CONTEXTS
 __all__ = [
     "BLOCK_BITS",
     "BODY_WORDS",
+    "CONFIG_INTERVAL_MS",
     "CONFIG_PAIR",
     "CONFIG_WORDS",
     "ENTRY_OCTETS",
@@ -45,6 +46,7 @@ __all__ = [
     "PROGRAM_TIMEOUT_MS",
     "RECORD_MAGIC",
     "RECORD_WORDS",
+    "RETRY_MS",
     "SECTOR_OCTETS",
     "SLOTS",
     "STORE_OCTETS",
@@ -116,6 +118,11 @@ CONFIG_WORDS: tuple[tuple[str, int], ...] = tuple(
     for index in range(BY_NAME[name].count)
 )
 """The registers that the configuration keeps, in their order in its body."""
+
+CONFIG_INTERVAL_MS = 60_000
+"""The configuration is saved once in so long at most, for the host's bus may ask for it."""
+RETRY_MS = 1000
+"""After a failure of the flash, what is due waits for so long."""
 
 BLOCK_BITS = 12
 """Sequence numbers are reserved in blocks of 2 ** BLOCK_BITS, which end where these bits are ones.

@@ -8,6 +8,7 @@ from hw.host.registers import BusSignature, RegisterBank
 from spec import headers, host, registers, sa
 from spec.counters import COUNTER_COUNT
 from spec.registers import ADDRESS_BITS, BY_NAME
+from spec.store import CONFIG_WORDS
 from spec.suites import Suite
 
 __all__ = ["ControlRegisters"]
@@ -34,11 +35,19 @@ class ControlRegisters(wiring.Component):
         Of the SAD, states and SPIs of each bank.
     context : Signal, out
         SA_CONTEXT.
+    store_status : struct, in
+        Fields of STORE_STATUS.
+    store_save_stb : Signal, out
+        A write of STORE_SAVE_CONFIG.
+    config_index : Signal, in; config_word : Signal, out
+        A word of spec.store.CONFIG_WORDS.
+    config_stb, config_data : Signal, in
+        That word comes back from the store, which is like a write of the bus.
     zeroise : Signal, in
         Empties POLICY as long as it is 1.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
-    station_authorised, clear_off : Signal, out
+    station_authorised, clear_off, keeps_sa : Signal, out
         Policy.
     alive_stb, stop_stb : Signal, out
         The heartbeat, and its orderly end; a cycle late.
@@ -78,6 +87,12 @@ class ControlRegisters(wiring.Component):
                 "sa_result": In(4),
                 "sa_spi_in": In(data.ArrayLayout(32, sa.ALL_BANKS)),
                 "context": Out(range(sa.CONTEXTS)),
+                "store_status": In(_fields_of("STORE_STATUS")),
+                "store_save_stb": Out(1),
+                "config_index": In(range(len(CONFIG_WORDS))),
+                "config_word": Out(32),
+                "config_stb": In(1),
+                "config_data": In(32),
                 "zeroise": In(1),
                 "host_mac": Out(48),
                 "host_ip": Out(32),
@@ -86,6 +101,7 @@ class ControlRegisters(wiring.Component):
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
                 "clear_off": Out(1),
+                "keeps_sa": Out(1),
                 "alive_stb": Out(1),
                 "stop_stb": Out(1),
                 "stage_stb": Out(1),
@@ -126,6 +142,7 @@ class ControlRegisters(wiring.Component):
             target = values.limits[0][field.lsb : field.lsb + field.width]
             m.d.comb += target.eq(limits[field.name])
         fields("HOST_STATUS", self.host_status)
+        fields("STORE_STATUS", self.store_status)
         busy = Signal()
         m.d.sync += busy.eq(self.sa_busy)
         at = {field.name: field.lsb for field in BY_NAME["SA_STATUS"].fields}
@@ -149,6 +166,10 @@ class ControlRegisters(wiring.Component):
             bank.counter_value.eq(self.counter_value),
         ]
 
+        restores = {
+            where: self.config_stb & (self.config_index == number)
+            for number, where in enumerate(CONFIG_WORDS)
+        }
         stored = {}
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
             register = BY_NAME[name]
@@ -157,6 +178,8 @@ class ControlRegisters(wiring.Component):
                 stored[name, n] = word
                 with m.If(stb[name.lower()][n]):
                     m.d.sync += word.eq(bank.data)
+                with m.If(restores[name, n]):
+                    m.d.sync += word.eq(self.config_data)
                 m.d.comb += values[name.lower()][n].eq(word)
         m.d.comb += [
             values.host_mac_hi[0][16:].eq(0),
@@ -176,11 +199,26 @@ class ControlRegisters(wiring.Component):
             m.d.sync += policy.eq(0)
         with m.Elif(stb.policy):
             m.d.sync += policy.eq(policy | bank.data)
+        with m.Elif(restores["POLICY", 0]):
+            m.d.sync += policy.eq(policy | self.config_data)
         m.d.comb += [
             values.policy[0].eq(policy),
             self.station_authorised.eq(policy[0]),
             self.clear_off.eq(policy[1]),
+            self.keeps_sa.eq(policy[2]),
         ]
+        with m.Switch(self.config_index):
+            for number, (name, n) in enumerate(CONFIG_WORDS):
+                with m.Case(number):
+                    m.d.comb += self.config_word.eq(values[name.lower()][n])
+        saves = Signal(4)
+        store_command = Signal()
+        octets = registers.STORE_SAVE_CONFIG.to_bytes(4, "little")
+        m.d.sync += [
+            store_command.eq(stb.store_command),
+            saves.eq(Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))),
+        ]
+        m.d.comb += self.store_save_stb.eq(store_command & saves.all())
 
         window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
         is_new, is_below, is_above = Signal(), Signal(), Signal()

@@ -108,7 +108,7 @@ class RecordStore(wiring.Component):
         Strobe at the end; whether it came out right. Of FIND: whether a record was given, of whose
         words none counts otherwise.
     word_index : Signal, out; word : Signal, in
-        Which word of the body is to be written, and that word, no more than two cycles later.
+        Which word of the body is to be written, and that word, no more than six cycles later.
         Of an entry, they are those of NUMBER_WORDS.
     spoil : Signal, in
         The words are not what they were: a record or entry whose check value is not written yet

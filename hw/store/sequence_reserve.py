@@ -8,13 +8,31 @@ from spec.registers import BY_NAME
 from spec.sa import ALL_BANKS, SaFlag
 from spec.store import BLOCK_BITS, BODY_WORDS, NUMBER_WORDS
 
-__all__ = ["NUMBERS", "SequenceReserve"]
+__all__ = ["NUMBERS", "TAKERS", "SequenceReserve"]
 
 NUMBERS = 4
 """Numbers of a bank: Cat(outbound, outer), in the order of NUMBER_WORDS."""
 _BANK = range(ALL_BANKS)
 _ONES = (1 << BLOCK_BITS) - 1
 _FLAGS_WORD = (BY_NAME["STAGE_FLAGS"].address - BY_NAME["STAGE_SPI_IN"].address) // 4
+
+TAKERS = {
+    "ask_stb": In(1),
+    "ask_bank": In(_BANK),
+    "ask_outer": In(1),
+    "ask_number": In(64),
+    "ask_done": Out(1),
+    "send_stb": In(1),
+    "send_bank": In(_BANK),
+    "send_go": Out(1),
+    "send_refused": Out(1),
+    "sent_stb": In(1),
+    "sent_taken": In(1),
+    "sent_both": In(1),
+    "sent_number": In(64),
+    "sent_outer_number": In(64),
+}
+"""Ports of those who use numbers: the inbound path, and the reply builder before the SAD."""
 
 
 class SequenceReserve(Component):
@@ -29,9 +47,9 @@ class SequenceReserve(Component):
     A raise goes: `wanted` for a bank; `begin_stb`; `ready`, from when on the new limits are given
     word by word and do not change; `raised_stb` or `dropped_stb`. It moves the limit of each number
     that has come into its last block by one block, or to the block behind that of an inbound
-    number that was beyond it. The first raise of a bank moves all of its limits, and until then a
-    kept bank sends nothing: so nothing is sent before its record is safe, and after power-on
-    numbers begin behind all that were reserved before.
+    number that was beyond it. The first raise of a bank moves its outbound limits in any case, and
+    until then a kept bank sends nothing: so nothing is sent before its record is safe, and after
+    power-on numbers begin behind all that were reserved before.
 
     No limit passes the last number there is, with or without ESN.
 
@@ -76,20 +94,7 @@ class SequenceReserve(Component):
                 "wipe": In(ALL_BANKS),
                 "kept": In(ALL_BANKS),
                 "hopeless": In(ALL_BANKS),
-                "ask_stb": In(1),
-                "ask_bank": In(_BANK),
-                "ask_outer": In(1),
-                "ask_number": In(64),
-                "ask_done": Out(1),
-                "send_stb": In(1),
-                "send_bank": In(_BANK),
-                "send_go": Out(1),
-                "send_refused": Out(1),
-                "sent_stb": In(1),
-                "sent_taken": In(1),
-                "sent_both": In(1),
-                "sent_number": In(64),
-                "sent_outer_number": In(64),
+                **TAKERS,
                 "wanted": Out(ALL_BANKS),
                 "begin_stb": In(1),
                 "begin_bank": In(_BANK),
@@ -184,6 +189,9 @@ class SequenceReserve(Component):
         with m.If(self.dropped_stb):
             m.d.sync += [begun.eq(0), begins.eq(0), self.ready.eq(0)]
 
+        still = Signal()  # the same number is asked for since it was taken up
+        with m.If(~self.ask_stb):
+            m.d.sync += still.eq(0)
         jumps, jump_bank, jump_outer = Signal(), Signal(_BANK), Signal()
         jump = Signal(64)
         of_kept = Signal()
@@ -217,6 +225,7 @@ class SequenceReserve(Component):
                     m.next = "base"
                 with m.Elif(self.ask_stb & ~self.ask_done):
                     m.d.sync += [
+                        still.eq(1),
                         outbound.eq(0),
                         outer.eq(self.ask_outer),
                         bank.eq(self.ask_bank),
@@ -247,7 +256,7 @@ class SequenceReserve(Component):
                         m.d.sync += [sent.eq(self.sent_both & ~outer), sent_outer.eq(1)]
                     with m.Else():
                         with m.If(~beyond | ~of_kept):
-                            m.d.sync += self.ask_done.eq(1)
+                            m.d.sync += self.ask_done.eq(still & self.ask_stb)
                         with m.Else():
                             _set(m, wants, bank, here)
                             m.d.sync += [
@@ -269,7 +278,7 @@ class SequenceReserve(Component):
                     m.next = "idle"
             with m.State("put"):
                 top = base[:32].all() & (base[32:].all() | ~esn.bit_select(raise_bank, 1))
-                wished = fresh.bit_select(raise_bank, 1) | wants_here.bit_select(at, 1)
+                wished = (fresh.bit_select(raise_bank, 1) & at[0]) | wants_here.bit_select(at, 1)
                 m.d.comb += [
                     put.en.eq(1),
                     put.data.eq(Cat(Const(_ONES, BLOCK_BITS), base[BLOCK_BITS:] + (wished & ~top))),

@@ -6,7 +6,7 @@ told. If power goes while one is under way, an adversary chooses what is left.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from spec.store import PAGE_OCTETS, SECTOR_OCTETS, FlashCommand
 from verif.cocotb.drivers import Bench, Driver
@@ -32,6 +32,8 @@ class NorFlash(Driver):
         Size; addresses beyond it wrap.
     erase_cycles, program_cycles
         Longest times; each program and erase takes a random one.
+    pins
+        Names of ports, where they are not those of the pins.
 
     Attributes
     ----------
@@ -52,6 +54,7 @@ class NorFlash(Driver):
         octets: int = 1 << 16,
         erase_cycles: int = 600,
         program_cycles: int = 200,
+        pins: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(bench)
         self.cells = bytearray(b"\xff" * octets)
@@ -60,7 +63,8 @@ class NorFlash(Driver):
         self.erases: list[int] = []
         self.programs: list[int] = []
         self._erase_cycles, self._program_cycles = erase_cycles, program_cycles
-        self._pins = {name: getattr(bench.dut, name) for name in ("sck", "cs_n", "mosi", "miso")}
+        names = {name: name for name in ("sck", "cs_n", "mosi", "miso")} | dict(pins or {})
+        self._pins = {name: getattr(bench.dut, port) for name, port in names.items()}
         self._pins["miso"].value = 1
         self._forget()
 

@@ -159,12 +159,17 @@ class InhibitWrapper(Wrapper):
                     "STAGED": ("EMPTY",),
                     "READY": ("STAGED",),
                     "ACTIVE": ("READY",),
-                    "PROVEN": ("READY", "ACTIVE"),
+                    "PROVEN": ("STAGED", "READY", "ACTIVE"),
                     "RETIRING": ("PROVEN",),
                 }
                 for name, before in ways.items():
                     with m.If(_is(state, name)):
                         m.d.comb += Assert(_is(was, *before), "a way that there is not")
+            with m.If(started & _is(state, "PROVEN") & _is(was, "STAGED")):
+                m.d.comb += Assert(
+                    past(m, dut.restored, f"was_restored_{n}") & _is(other_was, "EMPTY"),
+                    "a bank is proven by nobody",
+                )
             # Keys and record of a bank are cleared only after it was emptied, and then always.
             with m.If(dut.wipe[n]):
                 m.d.comb += [

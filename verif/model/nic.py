@@ -26,6 +26,7 @@ from verif.model.pins import PinSequencer
 from verif.model.registers import Bus, address_of
 from verif.model.reply import Replier, ethernet
 from verif.model.sad import Sad
+from verif.model.store import Store
 
 WINDOW_MIN, WINDOW_MAX = 32, 1024
 
@@ -43,6 +44,8 @@ class NicModel:
         What is built in; others are UNSUPPORTED.
     contexts : int
         Contexts of the SAD.
+    has_store : bool
+        There is a non-volatile store.
 
     Attributes
     ----------
@@ -65,6 +68,7 @@ class NicModel:
         replay_window: int = REPLAY_WINDOW,
         suites: tuple[Suite, ...] | None = None,
         contexts: int = CONTEXTS,
+        has_store: bool = False,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -72,13 +76,18 @@ class NicModel:
             raise ValueError(
                 f"the window must be {WINDOW_MIN} to {WINDOW_MAX}, not {replay_window}"
             )
-        self.sad = Sad(
+        self._sad_options = (
             ack_ms,
             grace_ms,
             replay_window,
             built_in() if suites is None else suites,
             contexts,
         )
+        self._power_on()
+        self.store = Store(self) if has_store else None
+
+    def _power_on(self) -> None:
+        self.sad = Sad(*self._sad_options)
         self.host = HostMonitor()
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
@@ -88,6 +97,16 @@ class NicModel:
         self.message: bytes | None = None
         self.now_ms = 0
         self._shown = dict(self.pins.levels)
+
+    def power_cut(self) -> None:
+        """Power is lost, and returns: what the store has comes back."""
+        self._power_on()
+        if self.store is not None:
+            self.store.restore()
+
+    def _settle(self) -> None:
+        if self.store is not None:
+            self.store.settle()
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -117,6 +136,7 @@ class NicModel:
             verdict, outputs = self._decide(parse(frame))
         self.verdict = verdict
         self._count(verdict)
+        self._settle()
         return outputs + self._pin_events()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
@@ -184,6 +204,7 @@ class NicModel:
     def bus_write(self, register: int | str, value: int, index: int = 0) -> None:
         """Writes a register, by octet address or by name and index."""
         self.bus.write(self._address(register, index), value)
+        self._settle()
 
     def bus_read(self, register: int | str, index: int = 0) -> int:
         """Reads a register, by octet address or by name and index."""
@@ -207,6 +228,8 @@ class NicModel:
         if self.sad.held:
             self.sad.zeroise_all()
             self.bus.clear_policy()
+            if self.store is not None:
+                self.store.void()
 
     def advance(self, ms: int) -> list[Output]:
         """Lets time pass, and tells the pins that changed."""
@@ -214,6 +237,7 @@ class NicModel:
         for _ in range(ms):
             self.now_ms += 1
             self.sad.tick()
+            self._settle()
             self.host.tick()
             self.pins.tick()
             outputs += self._pin_events()

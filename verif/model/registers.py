@@ -9,6 +9,7 @@ from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
 from spec.layout import Access, Register
 from spec.sa import BANKS, CONTEXTS
+from spec.store import CONFIG_PAIR
 
 if TYPE_CHECKING:
     from verif.model.nic import NicModel
@@ -75,11 +76,14 @@ class Bus:
                 self.stored["SA_CONTEXT", 0] = nic.sad.context = value & (CONTEXTS - 1)
             case "SA_COMMAND":
                 nic.sad.command(value)
+            case "STORE_COMMAND":
+                if nic.store is not None and value == facts.STORE_SAVE_CONFIG:
+                    nic.store.save_config()
             case name if name.startswith("STAGE_"):
                 nic.sad.write(name, index, value)
             case name:
                 self.stored[name, index] = value
-        self._mirror()
+        self.mirror()
 
     def read(self, address: int) -> int:
         """A read of 32 bits."""
@@ -93,7 +97,7 @@ class Bus:
     def clear_policy(self) -> None:
         """What zeroise-all does here."""
         self.stored["POLICY", 0] = 0
-        self._mirror()
+        self.mirror()
 
     def stored_word(self, name: str, index: int = 0) -> int:
         """What a register that can be read and written holds."""
@@ -103,7 +107,8 @@ class Bus:
         """A bit of POLICY."""
         return bool(self.stored["POLICY", 0] & pack_fields("POLICY", **{name: 1}))
 
-    def _mirror(self) -> None:
+    def mirror(self) -> None:
+        """Tells the others what was written."""
         self.nic.sad.station_authorised = self.policy("station_authorised")
         self.nic.engine.enterprise = self.stored["ENTERPRISE", 0]
 
@@ -143,6 +148,12 @@ class Bus:
                     reset_out=nic.pins.levels["reset"],
                     power_out=nic.pins.levels["power"],
                 )
+            case "STORE_STATUS":
+                if nic.store is None:
+                    return 0
+                records = sum(1 << pair for pair in nic.store.records)
+                records |= (nic.store.config is not None) << CONFIG_PAIR
+                return pack_fields(name, present=1, records=records)
             case "SA_RESULT":
                 return nic.sad.result
             case "SA_STATUS":
