@@ -287,10 +287,11 @@ class Nic(wiring.Component):
 
         self._engines(m, sad, cipher, hmac, share, inbound, builder)
         self._records(m, parser, classifier, records, inbound, builder)
-        if self._flash_base is None:
+        base = self._flash_base
+        if base is None:
             self._without_store(m, control, sad, builder)
         else:
-            self._store(m, control, sad, inbound, builder, pins, tick_ms)
+            self._store(m, base, control, sad, inbound, builder, pins, tick_ms)
 
         # Command engine, pins.
         m.d.comb += [
@@ -428,10 +429,10 @@ class Nic(wiring.Component):
             builder.send_done.eq(sad.send_done),
         ]
 
-    def _store(self, m, control, sad, inbound, builder, pins, tick_ms):
+    def _store(self, m, base, control, sad, inbound, builder, pins, tick_ms):
         """The store between them: first it has the SAD alone, and numbers go by its leave."""
         m.submodules.keeper = keeper = StoreKeeper(
-            half_cycles=max(2, -(-self._clock_hz // (2 * _FLASH_HZ_MAX))), base=self._flash_base
+            half_cycles=max(2, -(-self._clock_hz // (2 * _FLASH_HZ_MAX))), base=base
         )
         restoring = Signal()
         held = Signal(data.StructLayout({"address": ADDRESS_BITS, "data": 32}))

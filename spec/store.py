@@ -175,8 +175,9 @@ def wear(
 ) -> Wear:
     """Wear of a context's pair, with one SA a refresh and one answer to each command.
 
-    Each block of inbound numbers, and each of outbound ones, costs an entry; a full log, a record
-    more. Slots take turns, so a sector bears half of the erases.
+    Each block of inbound numbers, and each of outbound ones, costs an entry, and so does the first
+    inbound number after a record; a full log costs a record more. Slots take turns, so a sector
+    bears half of the erases.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def wear(
     if min(refresh_s, commands_a_second, block_bits, endurance) <= 0:
         raise ValueError("refresh_s, commands_a_second, block_bits, endurance must be positive")
     refreshes = _SECONDS_A_YEAR / refresh_s
-    entries = 2 * commands_a_second * refresh_s / (1 << block_bits)
+    entries = 1 + 2 * commands_a_second * refresh_s / (1 << block_bits)
     by_refresh = refreshes / SLOTS
     by_log = refreshes * (entries // LOG_ENTRIES) / SLOTS
     return Wear(by_refresh, entries, by_log, endurance / (by_refresh + by_log))

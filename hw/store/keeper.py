@@ -213,7 +213,8 @@ class StoreKeeper(Component):
         recorded, kept, tried = (Signal(ALL_BANKS, name=n) for n in ("recorded", "kept", "tried"))
         proven, unsaved, moves = Signal(ALL_BANKS), Signal(ALL_BANKS), Signal(ALL_BANKS)
         present, rests = Signal(), Signal()
-        m.d.comb += reserve.kept.eq(kept)
+        # From the moment when it is due: whatever else is being written, no reply is let out.
+        m.d.comb += reserve.kept.eq(kept | unsaved)
         m.d.sync += [
             proven.eq(Cat(self.states[n] == BankState.PROVEN for n in _BANK)),
             unsaved.eq(Mux(self.keeps & present, proven & ~recorded, 0)),
@@ -399,11 +400,13 @@ class StoreKeeper(Component):
             # From now on: what is due.
             with m.State("main"):
                 m.d.sync += [gone.eq(0), void_failed.eq(0), pause.eq(3)]
-                with m.If(~present | rests):
+                with m.If(~present):
                     m.next = "main"
                 with m.Elif(zeroise_due):
                     m.d.sync += [why.eq(_Why.VOID), pair.eq(0), zeroise_due.eq(self.zeroise)]
                     m.next = "go"
+                with m.Elif(rests):
+                    m.next = "main"
                 with m.Elif(unsaved.any()):
                     m.d.sync += why.eq(_Why.SAVE)
                     _lowest(m, unsaved, bank)

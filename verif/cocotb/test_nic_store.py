@@ -18,6 +18,6 @@ def test_nic_store(testcase: str) -> None:
         NIC,
         "verif.cocotb.tb_nic_store",
         "nic_store",
-        parameters={"key_octets": 16, "cuts": CUTS},
+        parameters={"cuts": CUTS},
         testcase=testcase,
     )

@@ -8,8 +8,7 @@ whatever else is read is a free value (`verif.formal.harness.Platform`). What en
 is a write to the record of that bank, or a wipe: then it is another SA's, with other keys. That
 neither happens to a bank in use is `sad.keys_rest`.
 
-The flash that reserves numbers over a loss of power does not exist yet; nothing of an SA survives
-one, so no number comes again under its key.
+What a loss of power does is the business of `reserve.strictly_increasing`.
 """
 
 from __future__ import annotations

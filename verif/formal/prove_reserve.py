@@ -149,6 +149,8 @@ class ReserveWrapper(Wrapper):
         ends, is_good = self.given(m, 1, "ends"), self.given(m, 1, "is_good")
         lenient = self.given(m, 1, "lenient") & ~exists & ~maybe
         m.d.comb += dut.begin_stb.eq(begins)
+        with m.If(up & self.given(m, 1, "keeps")):
+            m.d.sync += kept.eq(1)
         with m.If(begins):
             m.d.sync += [is_open.eq(1), of_ours.eq(dut.begin_bank == which), reads.eq(0)]
             with m.If(dut.begin_bank == which):

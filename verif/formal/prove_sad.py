@@ -135,6 +135,7 @@ class InhibitWrapper(Wrapper):
 
         started = past(m, Const(1, 1), "started")
         zeroised = past(m, dut.zeroise_all, "zeroised")
+        restored = past(m, dut.restored, "was_restored")
         m.d.comb += Assert(dut.by_packet | ~(inside["proving"] | inside["committing"]))
         for n, state in enumerate(states):
             other = states[1 - n]
@@ -167,7 +168,7 @@ class InhibitWrapper(Wrapper):
                         m.d.comb += Assert(_is(was, *before), "a way that there is not")
             with m.If(started & _is(state, "PROVEN") & _is(was, "STAGED")):
                 m.d.comb += Assert(
-                    past(m, dut.restored, f"was_restored_{n}") & _is(other_was, "EMPTY"),
+                    restored & _is(other_was, "EMPTY"),
                     "a bank is proven by nobody",
                 )
             # Keys and record of a bank are cleared only after it was emptied, and then always.

@@ -37,7 +37,7 @@ def test_unmapped_and_write_only_read_as_zero_and_read_only_stays() -> None:
 
 def test_policy_is_set_but_never_cleared_by_the_bus() -> None:
     model = nic()
-    model.bus_write("POLICY", 0xFFFFFFFD)
+    model.bus_write("POLICY", 0xFFFFFFF9)
     assert model.bus_read("POLICY") == 1
     model.bus_write("POLICY", 2)
     assert model.bus_read("POLICY") == 3
