@@ -289,7 +289,12 @@ class Nic(wiring.Component):
         self._records(m, parser, classifier, records, inbound, builder)
         base = self._flash_base
         if base is None:
-            self._without_store(m, control, sad, builder)
+            self._bus_to_sad(m, control, sad)
+            m.d.comb += [
+                sad.send_stb.eq(builder.send_stb),
+                builder.send_exhausted.eq(sad.send_exhausted),
+                builder.send_done.eq(sad.send_done),
+            ]
         else:
             self._store(m, base, control, sad, inbound, builder, pins, tick_ms)
 
@@ -414,8 +419,8 @@ class Nic(wiring.Component):
         ]
 
     @staticmethod
-    def _without_store(m, control, sad, builder):
-        """The host's bus and the builder to the SAD."""
+    def _bus_to_sad(m, control, sad):
+        """The host's bus to the SAD, where no store is between."""
         m.d.comb += [
             sad.stage_stb.eq(control.stage_stb),
             sad.stage_address.eq(control.address),
@@ -424,9 +429,6 @@ class Nic(wiring.Component):
             sad.command.eq(control.data),
             sad.context.eq(control.context),
             control.sa_result.eq(sad.result),
-            sad.send_stb.eq(builder.send_stb),
-            builder.send_exhausted.eq(sad.send_exhausted),
-            builder.send_done.eq(sad.send_done),
         ]
 
     def _store(self, m, base, control, sad, inbound, builder, pins, tick_ms):

@@ -104,6 +104,7 @@ class _HostSide(Elaboratable):
         m.submodules.power = self.power
         parts = (self.control, self.sad, self.monitor, self.power)
         Nic._host_side(self.nic, m, *parts, self.pins, self.tick_ms)
+        Nic._bus_to_sad(m, self.control, self.sad)
         return m
 
 
