@@ -152,8 +152,10 @@ def test_no_limit_passes_the_last_number() -> None:
             unit.ctx.set(unit.dut.wipe, 1 << BANK)
             await unit.ctx.tick()
             unit.ctx.set(unit.dut.wipe, 0)
-            await unit.stage(dict.fromkeys(WORDS, last - BLOCK - 10), esn=esn)
+            await unit.stage(dict.fromkeys(WORDS, last - 5), esn=esn)
             unit.keep()
+            assert set((await unit.raises(good=False)).values()) == {last}
+            await unit.stage(dict.fromkeys(WORDS, last - BLOCK - 10), esn=esn)
             assert (await unit.raises())["TX"] == last
             assert await unit.asks(last - BLOCK - 9)
             assert (await unit.raises())["RX"] == last
