@@ -37,6 +37,7 @@ __all__ = [
     "ENTRY_WORDS",
     "ERASE_TIMEOUT_MS",
     "HEADER_WORDS",
+    "LEAP",
     "LOG_ENTRIES",
     "LOG_OFFSET",
     "NUMBER_WORDS",
@@ -127,6 +128,9 @@ RETRY_MS = 1000
 BLOCK_BITS = 12
 """Sequence numbers are reserved in blocks of 2 ** BLOCK_BITS, which end where these bits are ones.
 A write is asked for when the last reserved block begins, so a whole block is left meanwhile."""
+LEAP = 2 << BLOCK_BITS
+"""After a loss of power the right edge of a NIC's window is less than so many numbers to the right
+of the last one that it accepted."""
 
 
 def slot_address(pair: int, slot: int, base: int = 0) -> int:
