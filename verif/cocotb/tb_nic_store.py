@@ -125,7 +125,9 @@ async def the_last_sa_comes_back(dut):
     # Nobody learns that it works before it is in the flash.
     assert pair.holds(station.sa.spi_in.to_bytes(4, "big")), "the answer came before the record"
     replayed = await pair.resets(station, 1)
-    for round_ in range(3):
+    for round_ in range(2):
+        # What the model keeps is what lies in the flash once all that is due has been written.
+        await pair.idle()
         await pair.power_cut()
         assert await pair.states() == (PROVEN, EMPTY)
         await pair.read("HOST_IP")
@@ -143,8 +145,8 @@ async def the_last_sa_comes_back(dut):
         replayed = await pair.resets(station, 10 + round_)
         assert await pair.wire(replayed, Counter.DROP_REPLAY_DUPLICATE) == []
         pair.no_pin_moved()
-        await pair.idle()
-        await pair.read("STORE_STATUS")
+    await pair.idle()
+    await pair.read("STORE_STATUS")
     await pair.finish()
 
 
