@@ -14,6 +14,7 @@ from hw.host.counters import CounterFile
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
+from hw.host.silence import StationSilence
 from hw.ipsec.engine_share import EngineShare
 from hw.ipsec.inbound import InboundPath
 from hw.ipsec.layouts import BankView, ReplyKind, TakenMeta
@@ -219,7 +220,33 @@ class Nic(wiring.Component):
         m.submodules.monitor = monitor = HostMonitor()
         m.submodules.power_pins = power_pins = PowerPins()
 
+        zeroise = Signal()
+        m.d.sync += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
+        pins["zeroise"] = zeroise
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
+
+        # The clear port, some cycles after what it depends on.
+        m.submodules.silence = silence = StationSilence()
+        what = control.clear_port.what
+        clear_answers, clear_opens, clear_everything = Signal(), Signal(), Signal()
+        m.d.comb += [
+            silence.tick_ms.eq(tick_ms),
+            silence.heard_stb.eq(inbound.prove_stb),
+            silence.after_s.eq(control.clear_port.after_s),
+            engine.clear_everything.eq(clear_everything),
+        ]
+        m.d.sync += [
+            clear_answers.eq((what == host.ClearPort.DISCOVERY) | clear_everything),
+            clear_everything.eq(what == host.ClearPort.EVERYTHING),
+            clear_opens.eq(
+                (monitor.state == host.HostState.COLD_BOOT)
+                | (
+                    control.clear_port.unheard
+                    & silence.silent
+                    & (monitor.state != host.HostState.OS_UP)
+                )
+            ),
+        ]
 
         # Wire to parser, and by the verdict to the host or to the inbound path.
         wiring.connect(m, wiring.flipped(self.wire_rx), parser.i)
@@ -252,9 +279,7 @@ class Nic(wiring.Component):
             classifier.host_ip.eq(control.host_ip),
             classifier.host_ip6.eq(control.host_ip6),
             classifier.host_up.eq(monitor.state == host.HostState.OS_UP),
-            classifier.clear_allowed.eq(
-                (monitor.state == host.HostState.COLD_BOOT) & ~control.clear_off
-            ),
+            classifier.clear_allowed.eq(clear_opens & clear_answers),
             classifier.token.eq(records.token),
         ]
         # Held from `take_commit` on, until it is taken.
@@ -314,6 +339,10 @@ class Nic(wiring.Component):
             engine.commit_bank.eq(sad.commit_bank),
             engine.commit_epoch.eq(
                 Mux(sad.commit_bank[0], sad.asked_epochs[1], sad.asked_epochs[0])
+            ),
+            *(
+                getattr(control, name).eq(getattr(engine, name))
+                for name in ("boot_stb", "boot_valid", "boot")
             ),
             power_pins.stb.eq(engine.power_stb),
             power_pins.action.eq(engine.power_action),

@@ -62,6 +62,8 @@ class Counter(IntEnum):
     """Not the protocols of its SA: ESP without the AH that belongs to it, or AH without ESP."""
     DROP_DUMMY = 24
     """Authenticated, with next header 59: traffic flow confidentiality (RFC 4303 2.6)."""
+    DROP_RMCP_ROLE = 25
+    """Authenticated and well-formed, but of an administrator's kind under an operator's SA."""
 
 
 COUNTER_COUNT = len(Counter)

@@ -22,6 +22,16 @@ class HostState(IntEnum):
     """The power-off input is asserted."""
 
 
+class ClearPort(IntEnum):
+    """What the clear port answers, where it is open; another number is taken for NOTHING."""
+
+    NOTHING = 0
+    DISCOVERY = 1
+    """Presence and capabilities."""
+    EVERYTHING = 2
+    """That, the system state, and power commands without boot options: of whoever asks."""
+
+
 HEARTBEAT_MAGIC = 0x48425421
 """Written to HEARTBEAT by the agent; any other value is ignored."""
 HEARTBEAT_STOP = 0x48425453

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 
 from spec.counters import COUNTER_COUNT
-from spec.host import HEARTBEAT_MS_DEFAULT
+from spec.host import HEARTBEAT_MS_DEFAULT, ClearPort
 from spec.layout import Access, BitField, Register
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT
 from spec.sa import ALL_BANKS, CONTEXTS
 
 ID_MAGIC = 0x484F4C44
 """'HOLD' in ASCII."""
+BOOT_TAKEN_MAGIC = 0x424F4F54
+"""'BOOT' in ASCII."""
 VERSION = 0x0003_0000
 ADDRESS_BITS = 12
 STORE_SAVE_CONFIG = 0x53415645
@@ -80,11 +82,17 @@ REGISTERS: tuple[Register, ...] = (
                 "clear_off",
                 1,
                 1,
-                "The clear port answers nothing; else presence while in cold boot.",
+                "The clear port answers nothing, whatever CLEAR_PORT says.",
+            ),
+            BitField(
+                "settings_locked",
+                2,
+                1,
+                "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE and CLEAR_PORT take no write.",
             ),
             BitField(
                 "keeps_sa",
-                2,
+                3,
                 1,
                 "Where there is a store: the proven SA of each context is kept in its flash, and "
                 "comes back at power-on, if the configuration that was saved has this bit.",
@@ -104,6 +112,48 @@ REGISTERS: tuple[Register, ...] = (
         Access.RW,
         "The host's IPv6 address, first octet in bits 31:24 of the first word; 0: none.",
         count=4,
+    ),
+    Register(
+        "BOOT_COMMAND",
+        0x060,
+        Access.RO,
+        "What the last reset, power-up or power-cycle asked of the host's firmware; all 0 if "
+        "nothing, or once BOOT_TAKEN was written.",
+        (
+            BitField("special_command", 0, 8, "spec.rmcp.SpecialCommand."),
+            BitField("special_parameter", 8, 16, "Its parameter."),
+            BitField("valid", 31, 1, "These three registers hold something."),
+        ),
+    ),
+    Register(
+        "BOOT_OPTIONS",
+        0x064,
+        Access.RO,
+        "The same.",
+        (
+            BitField("boot_options", 0, 16, "spec.rmcp.BootOption bits."),
+            BitField("oem_parameters", 16, 16, "For the enterprise of BOOT_ENTERPRISE."),
+        ),
+    ),
+    Register("BOOT_ENTERPRISE", 0x068, Access.RO, "The same: whose special command it is."),
+    Register("BOOT_TAKEN", 0x06C, Access.WO, "BOOT_TAKEN_MAGIC: the firmware has read them."),
+    Register(
+        "CLEAR_PORT",
+        0x070,
+        Access.RW,
+        "What the clear port answers, and when: while the OS is not up. Zeroise-all gives it its "
+        "value after reset again.",
+        (
+            BitField("what", 0, 2, "spec.host.ClearPort."),
+            BitField("unheard", 8, 1, "Not in cold boot alone, but also after silence."),
+            BitField(
+                "after_s",
+                16,
+                16,
+                "With unheard: seconds since a packet was authenticated under any SA; 0: never.",
+            ),
+        ),
+        reset=ClearPort.DISCOVERY,
     ),
     Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand, for the context SA_CONTEXT."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from spec.layout import Field, Header
 
@@ -37,9 +37,13 @@ class OemType(IntEnum):
     COMMITTED = 0x40
     """Answer to COMMIT, under the new SA if result is OK, else under the SA that asked."""
     SA_STATUS_RESPONSE = 0x41
+    ZEROISING = 0x42
+    """Answer to ZEROISE, the last one under any SA."""
     COMMIT = 0x80
     """Make the READY bank with this inbound SPI active."""
     SA_STATUS_REQUEST = 0x81
+    ZEROISE = 0x82
+    """Empty all banks of all contexts, the proven ones too, and POLICY."""
 
 
 class CommitResult(IntEnum):
@@ -52,12 +56,47 @@ class CommitResult(IntEnum):
     """COMMIT came under the very SA it names, while that one is not proven otherwise."""
 
 
+class Role(IntEnum):
+    """Whom an SA belongs to, and who may send a message; each may do what those below it may."""
+
+    OPERATOR = 0
+    """Presence, capabilities, state, power, commit, SA status."""
+    ADMINISTRATOR = 1
+    """Boot options too, which is a power message with POWER_DATA; and zeroise."""
+
+
 class SystemState(IntEnum):
     """Low four bits of the system state octet (DSP0136 3.2.4.6)."""
 
     S0 = 0x0
     SLEEPING = 0x8
     SOFT_OFF = 0x6
+
+
+class SpecialCommand(IntEnum):
+    """What the host is to boot from (DSP0136 3.2.4.1); C0h to FFh are an OEM's."""
+
+    NOTHING = 0
+    PXE = 1
+    DISK = 2
+    SAFE_MODE = 3
+    DIAGNOSTIC = 4
+    CD = 5
+
+
+class BootOption(IntFlag):
+    """Bits of the boot options, the first octet in bits 15:8 (DSP0136 3.2.4.1)."""
+
+    LOCK_POWER_BUTTON = 0x0200
+    LOCK_RESET_BUTTON = 0x0400
+    LOCK_KEYBOARD = 0x2000
+    LOCK_SLEEP_BUTTON = 0x4000
+    USER_PASSWORD_BYPASS = 0x0008
+    FORCE_PROGRESS_EVENTS = 0x0010
+    QUIET = 0x0020
+    VERBOSE = 0x0040
+    """With QUIET: the screen stays blank."""
+    CONFIGURATION_RESET = 0x0080
 
 
 POWER_DATA = Header(
@@ -71,7 +110,7 @@ POWER_DATA = Header(
     ),
     "DSP0136 3.2.4.1",
 )
-"""Data of 10h, 11h and 13h; it may be absent. Taken and not acted on by this NIC."""
+"""Data of 10h, 11h and 13h; it may be absent. The NIC keeps it for the host's firmware."""
 PONG_DATA = Header(
     "pong_data",
     (
@@ -99,8 +138,14 @@ CAPABILITIES_DATA = Header(
     ),
     "DSP0136 3.2.4.4",
 )
-CAPABILITIES_SYSTEM = 0xF0
-"""Reset, power-up, power-down and power-cycle on the secured port; none on the clear port."""
+CAPABILITIES_SYSTEM = 0x0F
+"""Reset, power-up, power-down and power-cycle, only on the secured port."""
+CAPABILITIES_SYSTEM_CLEAR = 0xF0
+"""The same on either port: `spec.host.ClearPort.EVERYTHING`."""
+CAPABILITIES_SPECIAL_COMMANDS = 0x001F
+"""All of `SpecialCommand` are handed on to the host's firmware."""
+CAPABILITIES_FIRMWARE = 0x67F8_0000
+"""So are all of `BootOption`; in the first octet bit 0 says blank screen."""
 SYSTEM_STATE_DATA = Header(
     "system_state_data",
     (Field("system_state", 8), Field("watchdog_state", 8), Field("reserved", 16)),
@@ -108,6 +153,8 @@ SYSTEM_STATE_DATA = Header(
 )
 WATCHDOG_EXPIRED = 0x01
 """Bit of the watchdog state octet: the heartbeat's window passed."""
+ZEROISE_ANSWER_CYCLES = 1 << 15
+"""Cycles that ZEROISE waits at most for its answer to be whole; then it is done without."""
 COMMIT_DATA = Header("commit_data", (Field("spi", 32),), "docs/rmcp.md")
 COMMITTED_DATA = Header(
     "committed_data",

@@ -53,6 +53,9 @@ class SadResult(IntEnum):
     """No such command."""
     PENDING = 7
     """The command is being carried out (keys expanded, bank zeroised). Read again."""
+    FORBIDDEN = 8
+    """POLICY.station_authorised is set and some bank is PROVEN: no bank becomes an ADMINISTRATOR's
+    but in a context whose PROVEN bank is one."""
 
 
 class SaFlag(IntFlag):
@@ -64,6 +67,9 @@ class SaFlag(IntFlag):
     """The payload is an IP packet of its own (RFC 4303 3.1.2)."""
     IPV6 = 4
     """The station has the address STAGE_PEER_IP6, not STAGE_PEER_IP."""
+    ADMINISTRATOR = 8
+    """The station may do all that spec.rmcp asks of an administrator, else what it asks of an
+    operator."""
 
 
 BANKS = 2

@@ -115,7 +115,10 @@ LOG_ENTRIES = (SECTOR_OCTETS - LOG_OFFSET) // ENTRY_OCTETS
 
 CONFIG_WORDS: tuple[tuple[str, int], ...] = tuple(
     (name, index)
-    for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "POLICY", "ENTERPRISE", "HOST_IP6")
+    for name in (
+        *("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "POLICY", "ENTERPRISE", "HOST_IP6"),
+        "CLEAR_PORT",
+    )
     for index in range(BY_NAME[name].count)
 )
 """The registers that the configuration keeps, in their order in its body."""

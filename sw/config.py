@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
-from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN
-from spec.rmcp import OEM_ENTERPRISE_DEFAULT
+from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, ClearPort
+from spec.rmcp import OEM_ENTERPRISE_DEFAULT, Role
 from spec.suites import Suite
 from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
 from sw.ike.constants import IKE_PORT, Group
 from sw.ike.secret import Secret
 
 __all__ = [
+    "CLEAR_PORT_NAMES",
     "GROUP_NAMES",
     "LOG_LEVELS",
+    "ROLE_NAMES",
     "SUITE_NAMES",
     "AgentConfig",
     "ConfigError",
@@ -42,6 +44,8 @@ SUITE_NAMES = {
     "aes-gcm-128": Suite.ESP_AES_GCM_16_128,
 }
 GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
+CLEAR_PORT_NAMES = {what.name.lower(): what for what in ClearPort}
+ROLE_NAMES = {role.name.lower(): role for role in Role}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PSK_MIN_OCTETS = 16
 PSK_FILE_MAX_OCTETS = 4096
@@ -209,7 +213,32 @@ class AgentConfig:
         "Nothing but the station's Commit replaces an SA that worked. The NIC keeps this, once "
         "set, until it is zeroised or loses its power.",
     )
+    role: str = _key(
+        "operator",
+        "What the station may do: an `administrator` may send boot options as well. With "
+        "station_authorised none becomes one beside or after an operator whose SA worked, until "
+        "the NIC is zeroised.",
+        choices=(*ROLE_NAMES,),
+    )
     clear_off: bool = _key(False, "The NIC's clear port answers nothing. Kept likewise.")
+    clear_port: str = _key(
+        "discovery",
+        "What the NIC's clear port answers while the OS is down and no SA has worked. `everything` "
+        "takes power commands of whoever can reach it.",
+        choices=(*CLEAR_PORT_NAMES,),
+    )
+    clear_after_s: int = _key(
+        0,
+        "Seconds without a word of any station after which the clear port is open though an SA has "
+        "worked; 0: never.",
+        low=0,
+        high=65535,
+    )
+    lock_settings: bool = _key(
+        False,
+        "Addresses, enterprise number and clear port cannot be changed in the NIC, once told, "
+        "until it is zeroised or loses its power.",
+    )
     enterprise: int = _key(
         OEM_ENTERPRISE_DEFAULT,
         "Enterprise number of Holdfast's own RMCP messages; the same as in the station.",

@@ -9,6 +9,7 @@ from boards.colorlight_5a_75b.rgmii import Rgmii
 from hw.eth.frame_store import FrameStore
 from hw.eth.mac_rx import MacRx
 from hw.eth.mac_tx import MacTx
+from hw.host.debounce import Debouncer
 from hw.host.uart_bridge import UartBridge
 
 __all__ = ["Top"]
@@ -30,6 +31,8 @@ class Top(Elaboratable):
 
     HOST_STORE_OCTETS = 2048
     WIRE_STORE_OCTETS = 2048
+    BUTTON_MS = 20
+    """How long the zeroise button must be pressed; what is shorter is a disturbance."""
 
     def __init__(self, nic: wiring.Component):
         self._nic = nic
@@ -74,6 +77,7 @@ class Top(Elaboratable):
 
         serial = platform.request("uart", 0, dir={"tx": "-", "rx": "-"})
         control = platform.request("host_control", 0, dir={"reset": "-", "power": "-"})
+        m.submodules.button = button = Debouncer(cycles=PACKET_HZ // 1000 * self.BUTTON_MS)
         state = platform.request("host_state", 0, dir={"reset": "-", "sleep": "-", "off": "-"})
         m.d.comb += [
             buffer("o", "uart_tx", serial.tx).o.eq(uart.tx),
@@ -84,5 +88,6 @@ class Top(Elaboratable):
             nic.pin_host_reset.eq(buffer("i", "state_reset", state.reset).i),
             nic.pin_host_sleep.eq(buffer("i", "state_sleep", state.sleep).i),
             nic.pin_host_off.eq(buffer("i", "state_off", state.off).i),
-            nic.pin_zeroise.eq(buffer("i", "zeroise", platform.request("zeroise", dir="-")).i),
+            button.i.eq(buffer("i", "zeroise", platform.request("zeroise", dir="-")).i),
+            nic.pin_zeroise.eq(button.o),
         ]

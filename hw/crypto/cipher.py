@@ -450,7 +450,7 @@ class CipherEngine(wiring.Component):
         write, read = delayed.write_port(), delayed.read_port(domain="comb")
 
         collected = Signal(BLOCK_BITS)
-        full = Signal()  # a block is collected, and waits for its place
+        full, blocked = Signal(), Signal()  # a block is collected; it waits for its place
         is_iv = Signal()
         position, out_position = Signal(range(BLOCK_OCTETS)), Signal(range(BLOCK_OCTETS))
         at_end, out_at_end = Signal(), Signal()
@@ -469,7 +469,7 @@ class CipherEngine(wiring.Component):
         has_more, in_last = Signal(), Signal()  # octets to take; the next is the last
         room = Signal()  # of decryption
         m.d.comb += [
-            ports["ready"].eq(has_more & (first | has_mask | room) & ~(full & request)),
+            ports["ready"].eq(has_more & (first | has_mask | room) & ~blocked),
             takes.eq(self.i.valid & ports["ready"]),
             gives.eq(chaining & keystream_valid & out.i.ready & ~has_mask),
         ]
@@ -527,6 +527,10 @@ class CipherEngine(wiring.Component):
                 out_at_end.eq(out_position == BLOCK_OCTETS - 2),
                 out_left.eq(out_left - 1),
             ]
+        fills = takes & at_end & ~is_iv
+        m.d.sync += blocked.eq(
+            (fills | (full & request)) & ((full & ~request) | (request & ~ports["taken"]))
+        )
         with m.If(full & ~request):
             m.d.sync += [block.eq(collected), request.eq(1), full.eq(0)]
         with m.If(request & ports["taken"]):

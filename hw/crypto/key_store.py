@@ -53,8 +53,8 @@ class KeyStore(wiring.Component):
 
     *Write*: one 32-bit word a cycle, at any time but while `zeroising`, when a write is ignored.
 
-    *Expand*: takes 292 cycles for AES-128 and 376 for AES-256, and as many more as the AES core
-    is busy with other blocks; with `decrypt` 507 and 695 cycles, whatever the AES core does.
+    *Expand*: takes 336 cycles for AES-128 and 432 for AES-256, and as many more as the AES core
+    is busy with other blocks; with `decrypt` 584 and 800 cycles, whatever the AES core does.
     `done` pulses at its end. A strobe while `busy` is ignored. Writing the key of a slot that is
     being expanded spoils that slot. A slot serves the one direction it was expanded for, and has
     an H for encryption alone.

@@ -1,13 +1,14 @@
 """What the registers of the host's bus mean: status in, settings and commands out."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.host.registers import BusSignature, RegisterBank
+from hw.ipsec.layouts import BootRequest
 from spec import headers, host, registers, sa
 from spec.counters import COUNTER_COUNT
-from spec.registers import ADDRESS_BITS, BY_NAME
+from spec.registers import ADDRESS_BITS, BOOT_TAKEN_MAGIC, BY_NAME
 from spec.store import CONFIG_WORDS
 from spec.suites import Suite
 
@@ -44,11 +45,16 @@ class ControlRegisters(wiring.Component):
     config_stb, config_data : Signal, in
         That word comes back from the store, which is like a write of the bus.
     zeroise : Signal, in
-        Empties POLICY as long as it is 1.
+        Empties POLICY and the BOOT registers as long as it is 1.
+    boot_stb, boot_valid, boot : Signal, in
+        What a power command asks of the firmware: the BOOT registers, or that they be emptied.
+        `boot` is still there in the cycle after the strobe.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
-    station_authorised, clear_off, keeps_sa : Signal, out
+    station_authorised, keeps_sa : Signal, out
         Policy.
+    clear_port : struct, out
+        Fields of CLEAR_PORT, with `what` 0 where POLICY says so.
     alive_stb, stop_stb : Signal, out
         The heartbeat, and its orderly end; a cycle late.
     stage_stb, command_stb, address, data : Signal, out
@@ -94,14 +100,17 @@ class ControlRegisters(wiring.Component):
                 "config_stb": In(1),
                 "config_data": In(32),
                 "zeroise": In(1),
+                "boot_stb": In(1),
+                "boot_valid": In(1),
+                "boot": In(BootRequest),
                 "host_mac": Out(48),
                 "host_ip": Out(32),
                 "host_ip6": Out(128),
                 "enterprise": Out(32),
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
-                "clear_off": Out(1),
                 "keeps_sa": Out(1),
+                "clear_port": Out(_fields_of("CLEAR_PORT")),
                 "alive_stb": Out(1),
                 "stop_stb": Out(1),
                 "stage_stb": Out(1),
@@ -170,13 +179,30 @@ class ControlRegisters(wiring.Component):
             where: self.config_stb & (self.config_index == number)
             for number, where in enumerate(CONFIG_WORDS)
         }
+
+        # Policy only tightens, until everything is zeroised.
+        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
+        station_authorised, clear_off, locked, keeps_sa = policy
+        comes_back = restores["POLICY", 0]
+        with m.If(self.zeroise):
+            m.d.sync += policy.eq(0)
+        with m.Elif(stb.policy | comes_back):
+            written, kept = Mux(stb.policy, bank.data, 0), Mux(comes_back, self.config_data, 0)
+            m.d.sync += policy.eq(policy | written | kept)
+        m.d.comb += [
+            values.policy[0].eq(policy),
+            self.station_authorised.eq(station_authorised),
+            self.keeps_sa.eq(keeps_sa),
+        ]
+
+        # `SEC: HOST.SETTINGS_LOCK`; the lock comes back with the rest, which it does not bar.
         stored = {}
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
             register = BY_NAME[name]
             for n in range(register.count):
                 word = Signal(32, name=f"{name.lower()}_{n}", init=register.reset)
                 stored[name, n] = word
-                with m.If(stb[name.lower()][n]):
+                with m.If(stb[name.lower()][n] & ~locked):
                     m.d.sync += word.eq(bank.data)
                 with m.If(restores[name, n]):
                     m.d.sync += word.eq(self.config_data)
@@ -193,20 +219,22 @@ class ControlRegisters(wiring.Component):
             m.d.sync += self.context.eq(bank.data)
         m.d.comb += values.sa_context[0].eq(self.context)
 
-        # Policy only tightens, until everything is zeroised.
-        policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
-        with m.If(self.zeroise):
-            m.d.sync += policy.eq(0)
-        with m.Elif(stb.policy):
-            m.d.sync += policy.eq(policy | bank.data)
-        with m.Elif(restores["POLICY", 0]):
-            m.d.sync += policy.eq(policy | self.config_data)
-        m.d.comb += [
-            values.policy[0].eq(policy),
-            self.station_authorised.eq(policy[0]),
-            self.clear_off.eq(policy[1]),
-            self.keeps_sa.eq(policy[2]),
-        ]
+        for field in BY_NAME["CLEAR_PORT"].fields:
+            first = BY_NAME["CLEAR_PORT"].reset >> field.lsb & ((1 << field.width) - 1)
+            part = Signal(field.width, name=f"clear_port_{field.name}", init=first)
+            there = slice(field.lsb, field.lsb + field.width)
+            with m.If(self.zeroise):
+                m.d.sync += part.eq(first)
+            with m.Elif(restores["CLEAR_PORT", 0]):
+                m.d.sync += part.eq(self.config_data[there])
+            with m.Elif(stb.clear_port & ~locked):
+                m.d.sync += part.eq(bank.data[there])
+            is_off = clear_off if field.name == "what" else 0
+            m.d.comb += [
+                values.clear_port[0][there].eq(part),
+                self.clear_port[field.name].eq(Mux(is_off, 0, part)),
+            ]
+
         with m.Switch(self.config_index):
             for number, (name, n) in enumerate(CONFIG_WORDS):
                 with m.Case(number):
@@ -237,12 +265,38 @@ class ControlRegisters(wiring.Component):
                 m.d.sync += window_ms.eq(host.HEARTBEAT_MS_MAX)
         m.d.comb += [values.heartbeat_ms[0].eq(window_ms), self.window_ms.eq(window_ms)]
         heartbeat, alive, stop = Signal(), Signal(4), Signal(4)
-        m.d.sync += heartbeat.eq(stb.heartbeat)
-        for equal, word in ((alive, host.HEARTBEAT_MAGIC), (stop, host.HEARTBEAT_STOP)):
+        boots, taken = Signal(), Signal(4)
+        m.d.sync += [heartbeat.eq(stb.heartbeat), boots.eq(stb.boot_taken)]
+        for equal, word in (
+            (alive, host.HEARTBEAT_MAGIC),
+            (stop, host.HEARTBEAT_STOP),
+            (taken, BOOT_TAKEN_MAGIC),
+        ):
             octets = word.to_bytes(4, "little")
             m.d.sync += equal.eq(
                 Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))
             )
+
+        # What the firmware is to do once: until it has read it, or another command boots the host.
+        boot = Signal(BootRequest)
+        valid = Signal()
+        sets, empties = Signal(), Signal()
+        m.d.sync += [
+            sets.eq(self.boot_stb),
+            empties.eq(
+                self.zeroise | Mux(self.boot_stb, ~self.boot_valid, boots & taken.all()),
+            ),
+        ]
+        with m.If(sets):
+            m.d.sync += [boot.eq(self.boot), valid.eq(1)]
+        with m.If(empties):
+            m.d.sync += [boot.eq(0), valid.eq(0)]
+        parts = {name: boot[name] for name, _ in BootRequest} | {"valid": valid}
+        for name in ("BOOT_COMMAND", "BOOT_OPTIONS"):
+            for field in BY_NAME[name].fields:
+                target = values[name.lower()][0][field.lsb : field.lsb + field.width]
+                m.d.comb += target.eq(parts[field.name])
+        m.d.comb += values.boot_enterprise[0].eq(boot.enterprise)
 
         m.d.comb += [
             self.alive_stb.eq(heartbeat & alive.all()),

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat
 from amaranth.lib import data, enum
 
-from spec import suites
+from spec import rmcp, suites
 from spec.sa import ALL_BANKS
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "TOKENS",
     "BankView",
     "BankWord",
+    "BootRequest",
     "Cipher",
     "InboundSa",
     "InnerOffset",
@@ -175,7 +176,15 @@ SuiteView = data.StructLayout({"protocol": Protocol, "cipher": Cipher, "aes256":
 """What the path must know of a suite."""
 
 InboundSa = data.StructLayout(
-    {"suite": SuiteView, "esn": 1, "tunnel": 1, "spi_in": 32, "ah_spi_in": 32, "salt_in": 32}
+    {
+        "suite": SuiteView,
+        "esn": 1,
+        "tunnel": 1,
+        "administrator": 1,
+        "spi_in": 32,
+        "ah_spi_in": 32,
+        "salt_in": 32,
+    }
 )
 """What of a bank's record verifies a packet."""
 
@@ -196,6 +205,7 @@ OutboundSa = data.StructLayout(
 MessageMeta = data.StructLayout(
     {
         "protected": 1,
+        "administrator": 1,
         "bank": range(ALL_BANKS),
         "epoch": EPOCH_BITS,
         "token": range(TOKENS),
@@ -207,7 +217,12 @@ MessageMeta = data.StructLayout(
     }
 )
 """Of a message for the command engine: whether and under which bank it was authenticated, how it
-came, and its octets. `inner_v6`: in tunnel mode, the packet inside was IPv6."""
+came, and its octets. `administrator`: the SA that authenticated it is one's. `inner_v6`: in tunnel
+mode, the packet inside was IPv6."""
+
+
+BootRequest = data.StructLayout({field.name: field.bits for field in rmcp.POWER_DATA.fields})
+"""What a power message asks of the host's firmware."""
 
 
 class ReplyKind(enum.Enum, shape=2):

@@ -14,7 +14,7 @@ from hw.ipsec.sad_keys import ORDERS, KeyWork
 from hw.ipsec.sad_stage import StageRegisters, check_suites, key_write_layout
 from spec.registers import ADDRESS_BITS, BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import ALL_BANKS, BANKS, CONTEXTS, SadCommand, SadResult
+from spec.sa import ALL_BANKS, BANKS, CONTEXTS, BankState, SadCommand, SadResult
 from spec.suites import Suite
 
 __all__ = ["SecurityAssociationDatabase"]
@@ -61,7 +61,9 @@ class SecurityAssociationDatabase(wiring.Component):
     command_stb, command : Signal, in
         A bus write to SA_COMMAND; `result` is SA_RESULT.
     station_authorised : Signal, in
-        Policy: where a bank is proven, nothing but Commit makes the other one receive.
+        Policy: where a bank is proven, nothing but Commit makes the other one receive, and none
+        becomes an administrator's but where the proven one is (`SEC: SAD.ROLE_INHERITED`) or it was
+        `restored`.
     zeroise_all : Signal, in
         Strobe or level: empties all banks.
     prove_stb, prove_bank : Signal, in
@@ -306,7 +308,7 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.comb += [
             moved.eq(
                 by_packet
-                | Cat(context.expired for context in contexts).any()
+                | Cat(context.expires for context in contexts).any()
                 | (self.zeroise_all & ~was_zeroised)
             ),
         ]
@@ -336,6 +338,17 @@ class SecurityAssociationDatabase(wiring.Component):
             m.d.sync += spoilt.eq(0)
         with m.Elif(spoils):
             m.d.sync += spoilt.eq(1)
+        # Whoever may stage could else make itself an administrator, and zeroise what is proven.
+        forbidden = Signal()
+        proven = Cat(self.states[n] == BankState.PROVEN for n in built)
+        heirs = Cat((proven & stage.administrators)[n ^ 1] for n in built)
+        is_staged_bank = Cat(self.states[n] == BankState.STAGED for n in built)
+        m.d.sync += forbidden.eq(
+            self.station_authorised
+            & ~self.restored
+            & proven.any()
+            & (is_staged_bank & stage.administrators & ~heirs).any()
+        )
         with m.If(self.busy | spoilt):
             m.d.sync += refusal.eq(SadResult.BUSY)
         with m.Elif(~is_staged_here | ~stage.complete):
@@ -344,6 +357,8 @@ class SecurityAssociationDatabase(wiring.Component):
             m.d.sync += refusal.eq(SadResult.UNSUPPORTED)
         with m.Elif(~stage.spi_is_good):
             m.d.sync += refusal.eq(SadResult.BAD_SPI)
+        with m.Elif(forbidden):
+            m.d.sync += refusal.eq(SadResult.FORBIDDEN)
         with m.Else():
             m.d.sync += may_expand.eq(1)
         command = Signal(SadCommand)

@@ -52,8 +52,8 @@ class SadContext(wiring.Component):
         Strobe for each bank that was emptied.
     has_staged, staged : Signal, out
         Whether, and which.
-    any_proven, may_stage, free, by_packet, expired : Signal, out
-        `expired`: the timer empties a bank in this cycle, unless `by_packet`.
+    any_proven, may_stage, free, by_packet, expires : Signal, out
+        `expires`: the timer may empty a bank in this cycle.
 
     Source: docs/commit.md.
     """
@@ -94,7 +94,7 @@ class SadContext(wiring.Component):
                 "may_stage": Out(1),
                 "free": Out(bank),
                 "by_packet": Out(1),
-                "expired": Out(1),
+                "expires": Out(1),
             }
         )
 
@@ -185,11 +185,11 @@ class SadContext(wiring.Component):
             self.by_packet.eq(self.prove_stb | self.commit_stb),
         ]
         expires = Signal()
-        m.d.comb += self.expired.eq(expires & runs)
+        m.d.comb += self.expires.eq(expires)
         m.d.sync += expires.eq(self.tick_ms & runs & ends)
         with m.If(self.tick_ms & runs & ~ends & ~self.by_packet):
             m.d.sync += [timer.eq(timer - 1), ends.eq(timer == 2)]
-        with m.If(self.expired & ~self.by_packet):
+        with m.If(expires & runs & ~self.by_packet):
             m.d.sync += runs.eq(0)
             for n in range(BANKS):
                 with m.If(among(n, "READY", "ACTIVE", "RETIRING")):

@@ -110,6 +110,8 @@ class StageRegisters(wiring.Component):
         What of the layout is neither key nor address of a register here.
     peer_v6 : Signal, out
         The staged bank's station has an IPv6 address.
+    administrators : Signal, out
+        Of each bank, that it is staged as an administrator's.
     """
 
     def __init__(self, *, suites: tuple[Suite, ...]):
@@ -132,6 +134,7 @@ class StageRegisters(wiring.Component):
                 "auth_write": Out(key_write_layout(4 * ALL_BANKS)),
                 "record_write": Out(RecordWrite),
                 "peer_v6": Out(1),
+                "administrators": Out(ALL_BANKS),
             }
         )
 
@@ -191,8 +194,10 @@ class StageRegisters(wiring.Component):
                     m.d.sync += held[field].eq(word)
             with m.If(is_staged & hits["STAGE_SUITE", 0]):
                 m.d.sync += held.protocol.eq(facts.protocol)
+            with m.If(is_staged & hits["STAGE_FLAGS", 0]):
+                m.d.sync += self.administrators[n].eq((word & SaFlag.ADMINISTRATOR).any())
             with m.If(self.wipe[n]):
-                m.d.sync += held.eq(0)
+                m.d.sync += [held.eq(0), self.administrators[n].eq(0)]
         write = self.record_write
         m.d.sync += [
             write.stb.eq(Cat(hits.values()).any()),

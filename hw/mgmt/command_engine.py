@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import HeaderCapture, header_octets, octets_of
-from hw.ipsec.layouts import EPOCH_BITS, MessageMeta, Reply, ReplyKind
+from hw.ipsec.layouts import EPOCH_BITS, BootRequest, MessageMeta, Reply, ReplyKind
 from hw.mgmt.power import PowerAction
 from hw.stream import PacketSignature
 from spec import rmcp
@@ -26,8 +26,13 @@ class CommandEngine(wiring.Component):
     A message of n octets takes n + 8 cycles to its effect, and its replies follow one by one. It
     is one strobe of `count`: delivered, or the reason why not. An unknown type never moves a pin
     (`SEC: RMCP.UNKNOWN_INERT`), and a power command acts once for each (context, sequence, tag),
-    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear only
-    presence is answered (`SEC: CLEAR.NO_POWER`).
+    also when it comes again under another SA of the context (`SEC: RMCP.ONCE`). In clear presence
+    and capabilities are answered; with `clear_everything` the system state as well, and power
+    commands act, once for each (sequence, tag) of their own (`SEC: CLEAR.NO_POWER`).
+
+    What is an administrator's does nothing under an operator's SA, and is not answered
+    (`SEC: RMCP.ROLE`). Zeroise is answered first, as far as `spec.rmcp.ZEROISE_ANSWER_CYCLES`
+    allow; nobody can keep it back longer (`SEC: RMCP.ZEROISE`).
 
     Attributes
     ----------
@@ -35,8 +40,14 @@ class CommandEngine(wiring.Component):
         Of messages; after `octets` octets the packet on `i` holds padding, which is thrown away.
     power_stb, power_action : out
         A command for the pins.
+    boot_stb, boot_valid, boot : out
+        With a command that boots the host: what it asks of the firmware, if anything.
     asked_bank, bank_states, bank_spis, commit_* : Signal
         To and from the SAD: the bank that the message came under, and what its context has.
+    clear_everything : Signal, in
+        What is not an administrator's, and of ASF, is obeyed in clear as well.
+    zeroise_stb : Signal, out
+        All that is secret or policy is to be emptied.
     reply : stream of Reply, out
     tap : PacketSignature, out
         The octets of each message as they are read, for observation; without backpressure. A
@@ -51,6 +62,7 @@ class CommandEngine(wiring.Component):
                 "meta": In(stream.Signature(MessageMeta)),
                 "i": In(PacketSignature()),
                 "enterprise": In(32),
+                "clear_everything": In(1),
                 "bank_states": In(data.ArrayLayout(3, BANKS)),
                 "bank_spis": In(data.ArrayLayout(32, BANKS)),
                 "host_state": In(4),
@@ -59,12 +71,16 @@ class CommandEngine(wiring.Component):
                 "watchdog_expired": In(1),
                 "power_stb": Out(1),
                 "power_action": Out(PowerAction),
+                "boot_stb": Out(1),
+                "boot_valid": Out(1),
+                "boot": Out(BootRequest),
                 "commit_stb": Out(1),
                 "commit_spi": Out(32),
                 "commit_result": In(8),
                 "commit_bank": In(range(ALL_BANKS)),
                 "commit_epoch": In(EPOCH_BITS),
                 "asked_bank": Out(range(ALL_BANKS)),
+                "zeroise_stb": Out(1),
                 "reply": Out(stream.Signature(Reply)),
                 "tap": Out(PacketSignature()),
                 "count": Out(COUNTER_COUNT),
@@ -77,8 +93,9 @@ class CommandEngine(wiring.Component):
             RMCP, ("version", "reserved", "sequence", "ack", "reserved_class", "message_class")
         )
         asf = HeaderCapture(ASF, ("enterprise", "type", "tag", "data_octets"))
-        commit = HeaderCapture(rmcp.COMMIT_DATA, ("spi",))
-        captures = ((head, RMCP.octets), (asf, ASF.octets), (commit, rmcp.COMMIT_DATA.octets))
+        power = HeaderCapture(rmcp.POWER_DATA, tuple(name for name, _ in BootRequest))
+        captures = ((head, RMCP.octets), (asf, ASF.octets), (power, rmcp.POWER_DATA.octets))
+        commit_spi = power.enterprise  # octets 12 to 15 as well
 
         meta = Signal(MessageMeta)
         at = Signal(11)
@@ -120,7 +137,13 @@ class CommandEngine(wiring.Component):
             return signal
 
         is_asf = registered("is_asf", asf.enterprise == rmcp.ASF_ENTERPRISE)
-        is_our_number = registered("is_our_number", asf.enterprise == self.enterprise)
+        # A setting that is written later does not keep back what was begun.
+        reads, is_our_number, everything = Signal(), Signal(), Signal()
+        with m.If(reads):
+            m.d.sync += [
+                is_our_number.eq(asf.enterprise == self.enterprise),
+                everything.eq(self.clear_everything),
+            ]
         is_oem = ~is_asf & is_our_number
         types = {
             kind.name: registered(kind.name.lower(), is_asf & (asf.type == kind))
@@ -135,7 +158,7 @@ class CommandEngine(wiring.Component):
             )
         } | {
             kind.name: registered(kind.name.lower(), is_oem & (asf.type == kind))
-            for kind in (OemType.COMMIT, OemType.SA_STATUS_REQUEST)
+            for kind in (OemType.COMMIT, OemType.SA_STATUS_REQUEST, OemType.ZEROISE)
         }
         known = registered("known", Cat(types.values()).any())
         has_options = (
@@ -156,6 +179,11 @@ class CommandEngine(wiring.Component):
                 | (has_options & (asf.data_octets == rmcp.POWER_DATA.octets)),
             ),
         )
+        above_role = registered(
+            "above_role",
+            ~meta.administrator
+            & ((has_options & (asf.data_octets != 0)) | types[OemType.ZEROISE.name]),
+        )
         header_is_whole = registered("header_is_whole", meta.octets >= RMCP.octets)
         message_is_whole = registered("message_is_whole", meta.octets >= _HEADER_OCTETS)
         is_plain = registered("is_plain", (head.version == rmcp.RMCP_VERSION) & (head.ack == 0))
@@ -163,7 +191,14 @@ class CommandEngine(wiring.Component):
             "is_asf_class",
             (head.message_class == rmcp.RMCP_CLASS_ASF) & (head.reserved_class == 0),
         )
-        is_clear = ~meta.protected
+        # What may come in clear, if it does.
+        port_fits = registered(
+            "port_fits",
+            meta.protected
+            | types[AsfType.PRESENCE_PING.name]
+            | types[AsfType.CAPABILITIES_REQUEST.name]
+            | (everything & (is_power | types[AsfType.SYSTEM_STATE_REQUEST.name])),
+        )
         good = registered(
             "good",
             header_is_whole
@@ -172,18 +207,20 @@ class CommandEngine(wiring.Component):
             & message_is_whole
             & known
             & data_is_right
-            & (meta.protected | types[AsfType.PRESENCE_PING.name]),
+            & ~above_role
+            & port_fits,
         )
 
         # (context, sequence, tag) of commands that were acted on: tag by the other two, and whether
-        # there is one.
-        m.submodules.remembered = remembered = Memory(shape=9, depth=256 * CONTEXTS, init=[])
+        # there is one. What comes in clear is a context of its own, or it could use up a station's.
+        m.submodules.remembered = remembered = Memory(shape=9, depth=2 * 256 * CONTEXTS, init=[])
+        of_sender = Cat(head.sequence, Mux(meta.protected, meta.bank[1:], 0), ~meta.protected)
         recall = remembered.read_port(transparent_for=())
         remember = remembered.write_port()
         m.d.comb += [
-            recall.addr.eq(Cat(head.sequence, meta.bank[1:])),
+            recall.addr.eq(of_sender),
             recall.en.eq(1),
-            remember.addr.eq(Cat(head.sequence, meta.bank[1:])),
+            remember.addr.eq(of_sender),
             remember.data.eq(Cat(asf.tag, Const(1, 1))),
         ]
         recalled = Signal(9, reset_less=True)  # as the output register of block RAM is
@@ -192,7 +229,10 @@ class CommandEngine(wiring.Component):
 
         m.d.comb += [
             self.power_action.eq(asf.type[:2]),
-            self.commit_spi.eq(commit.spi),
+            self.commit_spi.eq(commit_spi),
+            self.boot_stb.eq(self.power_stb & has_options),
+            self.boot_valid.eq(asf.data_octets != 0),
+            *(self.boot[name].eq(getattr(power, name)) for name, _ in BootRequest),
             self.asked_bank.eq(meta.bank),
         ]
 
@@ -239,7 +279,11 @@ class CommandEngine(wiring.Component):
                 header_octets(
                     rmcp.CAPABILITIES_DATA,
                     enterprise=rmcp.ASF_ENTERPRISE,
-                    system=rmcp.CAPABILITIES_SYSTEM,
+                    special_commands=rmcp.CAPABILITIES_SPECIAL_COMMANDS,
+                    system=Mux(
+                        everything, rmcp.CAPABILITIES_SYSTEM_CLEAR, rmcp.CAPABILITIES_SYSTEM
+                    ),
+                    firmware=rmcp.CAPABILITIES_FIRMWARE,
                 ),
             ),
             (
@@ -252,7 +296,7 @@ class CommandEngine(wiring.Component):
             (
                 OemType.COMMIT,
                 OemType.COMMITTED,
-                header_octets(rmcp.COMMITTED_DATA, spi=commit.spi, result=commit_result),
+                header_octets(rmcp.COMMITTED_DATA, spi=commit_spi, result=commit_result),
             ),
             (
                 OemType.SA_STATUS_REQUEST,
@@ -267,6 +311,7 @@ class CommandEngine(wiring.Component):
                     bank_b_spi=spis[1],
                 ),
             ),
+            (OemType.ZEROISE, OemType.ZEROISING, []),
         ]
         responds = Cat(types[request.name] for request, _, _ in answers).any()
         # Chosen in one cycle, offered from the next on, and the same until it is taken.
@@ -318,6 +363,17 @@ class CommandEngine(wiring.Component):
         def count(counter):
             return self.count[counter].eq(1)
 
+        # The answer needs the keys: it is whole when the last reply is taken, or is not waited for.
+        zeroises, responded, late = Signal(), Signal(), Signal()
+        left = Signal(range(rmcp.ZEROISE_ANSWER_CYCLES))
+        m.d.sync += [
+            left.eq(left - 1),
+            late.eq(zeroises & (left == 0)),
+            self.zeroise_stb.eq(zeroises & (late | responded)),
+        ]
+        with m.If(late | responded):
+            m.d.sync += zeroises.eq(0)
+
         wait = Signal(2)
         with m.FSM():
             with m.State("idle"):
@@ -327,7 +383,7 @@ class CommandEngine(wiring.Component):
                     m.d.sync += meta.eq(self.meta.payload)
                     m.next = "message"
             with m.State("message"):
-                m.d.comb += self.i.ready.eq(1)
+                m.d.comb += [self.i.ready.eq(1), reads.eq(1)]
                 with m.If(self.i.valid & self.i.payload.last):
                     m.next = "settle"
             with m.State("settle"):
@@ -352,14 +408,20 @@ class CommandEngine(wiring.Component):
                     m.d.comb += count(Counter.DROP_RMCP_UNKNOWN)
                 with m.Elif(~data_is_right):
                     m.d.comb += count(Counter.DROP_RMCP_MALFORMED)
-                with m.Elif(is_clear & ~types[AsfType.PRESENCE_PING.name]):
+                with m.Elif(~port_fits):
                     m.d.comb += count(Counter.DROP_CLEAR_POLICY)
+                with m.Elif(above_role):
+                    m.d.comb += count(Counter.DROP_RMCP_ROLE)
                 with m.If(good):
                     m.d.comb += [
                         count(Counter.DELIVERED),
                         self.power_stb.eq(is_power & ~acted_before),
                         remember.en.eq(is_power),
                         self.commit_stb.eq(types[OemType.COMMIT.name]),
+                    ]
+                    m.d.sync += [
+                        zeroises.eq(types[OemType.ZEROISE.name]),
+                        left.eq(rmcp.ZEROISE_ANSWER_CYCLES - 1),
                     ]
                     with m.If(head.sequence != rmcp.RMCP_NO_ACK_SEQUENCE):
                         m.next = "ack"
@@ -379,5 +441,6 @@ class CommandEngine(wiring.Component):
             with m.State("send response"):
                 m.d.comb += self.reply.valid.eq(1)
                 with m.If(self.reply.ready):
+                    m.d.comb += responded.eq(1)
                     m.next = "idle"
         return m

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 
+from spec.rmcp import Role
 from sw.agent.nic import AgentNic
 from sw.ike.events import ChildSaEstablished
 from sw.nic import NicError, SadBusyError, StagedSa
@@ -19,9 +20,10 @@ LOG = logging.getLogger("holdfast.agent")
 BUSY_PAUSE_S = 0.1
 
 
-def staged_from(event: ChildSaEstablished) -> StagedSa:
-    """The SA as the NIC takes it; the secrets of the event are wiped, whatever comes of it.
+def staged_from(event: ChildSaEstablished, role: Role = Role.OPERATOR) -> StagedSa:
+    """The SA of a station of this role as the NIC takes it.
 
+    The secrets of the event are wiped, whatever comes of it.
     Raises ValueError for what no NIC takes.
     """
     secrets = (event.key_in, event.key_out, event.salt_in, event.salt_out)
@@ -39,6 +41,7 @@ def staged_from(event: ChildSaEstablished) -> StagedSa:
             salt_in=salt_in,
             salt_out=salt_out,
             esn=event.esn,
+            role=role,
         )
     except ValueError:
         for buffer in buffers:

@@ -10,15 +10,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TypeVar
 
 from spec.sa import BankState
 from spec.suites import Suite
-from sw.config import AgentConfig, mac_octets
+from sw.config import CLEAR_PORT_NAMES, AgentConfig, mac_octets
 from sw.nic import (
     NO_IP6,
     CapabilityError,
+    ClearPortSetting,
     NicDriver,
     NicError,
     Policy,
@@ -100,14 +102,30 @@ class AgentNic:
     def _configured(self, driver: NicDriver) -> bool:
         config, policy = self._config, driver.policy
         return (
-            driver.host_address() == (mac_octets(config.mac), IPv4Address(config.address), NO_IP6)
-            and policy.station_authorised >= config.station_authorised
+            policy.station_authorised >= config.station_authorised
             and policy.clear_off >= config.clear_off
+            and policy.settings_locked >= config.lock_settings
+            and (
+                policy.settings_locked  # then they are as somebody wanted them
+                or (
+                    driver.host_address()
+                    == (mac_octets(config.mac), IPv4Address(config.address), NO_IP6)
+                    and driver.clear_port == self._clear_port
+                )
+            )
+        )
+
+    @property
+    def _clear_port(self) -> ClearPortSetting:
+        return ClearPortSetting(
+            CLEAR_PORT_NAMES[self._config.clear_port], self._config.clear_after_s
         )
 
     def _configure(self, driver: NicDriver) -> None:
         config = self._config
-        wanted = Policy(config.station_authorised, config.clear_off)
+        # The lock comes last, once there is something to lock.
+        locked = driver.policy.settings_locked
+        wanted = Policy(config.station_authorised, config.clear_off, locked)
         try:
             driver.set_policy(wanted)
         except CapabilityError as error:
@@ -117,11 +135,18 @@ class AgentNic:
                 Policy(
                     wanted.station_authorised or now.station_authorised,
                     wanted.clear_off or now.clear_off,
+                    locked,
                 )
             )
-        driver.set_enterprise(config.enterprise)
         driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))
-        driver.set_host_address(mac_octets(config.mac), IPv4Address(config.address))
+        try:
+            driver.set_enterprise(config.enterprise)
+            driver.set_clear_port(self._clear_port)
+            driver.set_host_address(mac_octets(config.mac), IPv4Address(config.address))
+        except CapabilityError as error:
+            LOG.warning("%s", error)
+        if config.lock_settings:
+            driver.set_policy(replace(driver.policy, settings_locked=True))
         LOG.info("NIC opened: %s", ", ".join(s.name for s in sorted(driver.capabilities().suites)))
 
     async def suites(self, wanted: tuple[Suite, ...]) -> tuple[Suite, ...]:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from spec.suites import Suite
 from sw.agent.loader import load, staged_from, wipe
 from sw.agent.nic import AgentNic
-from sw.config import GROUP_NAMES, SUITE_NAMES, AgentConfig, read_psk
+from sw.config import GROUP_NAMES, ROLE_NAMES, SUITE_NAMES, AgentConfig, read_psk
 from sw.identity import parse_identity
 from sw.ike.config import EndpointConfig, IkePolicy, Peer, Timing, host_child_policy
 from sw.ike.endpoint import IkeEndpoint
@@ -178,7 +178,7 @@ class Agent:
         spi_in, connection_id = event.spi_in, event.connection
         loop = asyncio.get_running_loop()
         try:
-            sa = staged_from(event)
+            sa = staged_from(event, ROLE_NAMES[self._config.role])
             await load(
                 self._nic,
                 sa,

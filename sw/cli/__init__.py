@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from sw.cli.commands import (
+    BOOT_OPTIONS,
+    BOOT_SOURCES,
     KNOWN_ERRORS,
     command_error,
     host_add,
     host_list,
     host_remove,
     host_show,
+    host_zeroise,
     power_host,
     station_init,
     station_run,
@@ -41,6 +44,30 @@ def _host(name: str) -> str:
     if not name.isprintable() or not 0 < len(name) <= HOST_NAME_MAX or " " in name:
         raise argparse.ArgumentTypeError(f"{name[:80]!r} is no name of a host")
     return name
+
+
+def _word(text: str) -> int:
+    """A number of 16 bits, as `0x12` or `18`."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no number from 0 to 0xFFFF")
+    return value
+
+
+def _boot_options(parser: _Parser) -> None:
+    """What an administrator may ask of the host's firmware."""
+    asked = parser.add_argument_group("for the host's firmware, once, of an administrator")
+    asked.add_argument("--boot", choices=[*BOOT_SOURCES], help="what to boot from")
+    asked.add_argument(
+        "--boot-parameter", metavar="N", type=_word, help="of the source, e.g. which disk"
+    )
+    asked.add_argument(
+        "--boot-option", action="append", choices=[*BOOT_OPTIONS], help="may be repeated"
+    )
+    asked.add_argument("--boot-oem", metavar="N", type=_word, help="OEM parameters")
 
 
 def _parser() -> _Parser:
@@ -101,6 +128,16 @@ def _parser() -> _Parser:
     ):
         add(host, name, text, configured, run).add_argument("host", metavar="HOST", type=_host)
 
+    zeroising = add(
+        host,
+        "zeroise",
+        "empty all banks of a host's NIC, as an administrator",
+        configured,
+        host_zeroise,
+    )
+    zeroising.add_argument("host", metavar="HOST", type=_host)
+    zeroising.add_argument("--yes", action="store_true", help="it is meant")
+
     power = sub("power", "reset a host, or switch it on or off")
     for action, text in (
         ("reset", "press its reset button"),
@@ -109,6 +146,8 @@ def _parser() -> _Parser:
         ("cycle", "switch it off, and on again"),
     ):
         parser = add(power, action, text, configured, power_host)
+        if action != "off":
+            _boot_options(parser)
         parser.add_argument("host", metavar="HOST", type=_host)
         parser.set_defaults(action=action)
 

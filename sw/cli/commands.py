@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
+from spec.rmcp import BootOption, SpecialCommand
 from sw.cli.output import CommandError, Exit, Json, Output, pairs, start_logging, table
 from sw.cli.running import stop_signals
 from sw.config import ConfigError, StationConfig, load_station, read_psk
 from sw.config_values import parse_address
 from sw.identity import parse_identity
 from sw.ipsec import IpsecError
-from sw.station.control import ControlError, ControlServer, ErrorKind, ask, power
+from sw.station.control import ControlError, ControlServer, ErrorKind, ask, power, zeroise
 from sw.station.database import NoSuchHostError, StoreBusyError, StoreError, StoreLock
 from sw.station.describe import describe_record
 from sw.station.service import Station
@@ -214,17 +215,17 @@ def host_show(arguments: argparse.Namespace, output: Output) -> None:
 
 def power_host(arguments: argparse.Namespace, output: Output) -> None:
     """Reset a host, or switch it on or off."""
-    config = load_station(arguments.config)
     name, action = arguments.host, arguments.action
     request: Json = {"op": "power", "host": name, "action": action}
-    result = _ask(config, request, output)
-    if result is None:
-        if not Path(config.store).exists():
-            raise StoreError(f"there is no store {config.store}; type: holdfast station init")
-        output.progress("no station runs: this command works with the store itself")
-        start_logging(arguments.log_level or "warning")
-        result = asyncio.run(_power_alone(config, name, action, output))
-    told = cast("Json", result)
+    boot = _boot(arguments)
+    if boot:
+        request["boot"] = boot
+    told = _command(
+        arguments,
+        request,
+        lambda station: power(station, name, action, output.progress, boot or None),
+        output,
+    )
     output.result(
         told,
         [
@@ -234,11 +235,82 @@ def power_host(arguments: argparse.Namespace, output: Output) -> None:
     )
 
 
-async def _power_alone(config: StationConfig, name: str, action: str, output: Output) -> Json:
+BOOT_SOURCES = {
+    "pxe": SpecialCommand.PXE,
+    "disk": SpecialCommand.DISK,
+    "safe-mode": SpecialCommand.SAFE_MODE,
+    "diagnostic": SpecialCommand.DIAGNOSTIC,
+    "cd": SpecialCommand.CD,
+}
+BOOT_OPTIONS = {str(option.name).lower().replace("_", "-"): option for option in BootOption}
+
+
+def _boot(arguments: argparse.Namespace) -> Json:
+    """What is asked of the host's firmware; empty if nothing is."""
+    boot: Json = {}
+    if getattr(arguments, "boot", None) is not None:
+        boot["special_command"] = int(BOOT_SOURCES[arguments.boot])
+    if getattr(arguments, "boot_parameter", None) is not None:
+        boot["special_parameter"] = arguments.boot_parameter
+    options = BootOption(0)
+    for name in getattr(arguments, "boot_option", None) or ():
+        options |= BOOT_OPTIONS[name]
+    if options:
+        boot["boot_options"] = int(options)
+    if getattr(arguments, "boot_oem", None) is not None:
+        boot["oem_parameters"] = arguments.boot_oem
+    return boot
+
+
+def host_zeroise(arguments: argparse.Namespace, output: Output) -> None:
+    """Empty every bank of a host's NIC."""
+    name = arguments.host
+    if not arguments.yes:
+        raise CommandError(
+            Exit.USAGE,
+            f"this empties all banks of the NIC of host {name}: no station reaches it any more "
+            "until its OS negotiates anew; if that is meant, add --yes",
+        )
+    told = _command(
+        arguments,
+        {"op": "zeroise", "host": name},
+        lambda station: zeroise(station, name, output.progress),
+        output,
+    )
+    output.result(
+        told,
+        [
+            f"the NIC of host {name} answered under SPI {told.get('spi')} that it empties all its "
+            "banks; to forget the host as well, type: holdfast host remove " + name
+        ],
+    )
+
+
+def _command(
+    arguments: argparse.Namespace,
+    request: Json,
+    alone: Callable[[Station], Awaitable[Json]],
+    output: Output,
+) -> Json:
+    """A command by the running station, or by one that is started for it `alone`."""
+    config = load_station(arguments.config)
+    result = _ask(config, request, output)
+    if result is not None:
+        return cast("Json", result)
+    if not Path(config.store).exists():
+        raise StoreError(f"there is no store {config.store}; type: holdfast station init")
+    output.progress("no station runs: this command works with the store itself")
+    start_logging(arguments.log_level or "warning")
+    return asyncio.run(_command_alone(config, arguments.host, alone))
+
+
+async def _command_alone(
+    config: StationConfig, name: str, work: Callable[[Station], Awaitable[Json]]
+) -> Json:
     """Without a running station: the store's lock makes sure that no number is used twice."""
     station = Station(config, exchanges=False, only=name)
     try:
         await station.start()
-        return await power(station, name, action, output.progress)
+        return await work(station)
     finally:
         await station.stop()

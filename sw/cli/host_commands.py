@@ -62,6 +62,7 @@ def describe_nic(driver: NicDriver) -> Json:
     has, status = driver.capabilities(), driver.host_status()
     mac, address, address6 = driver.host_address()
     policy, counters = driver.policy, driver.counters()
+    clear_port = driver.clear_port
     return {
         "nic": {
             "version": f"{has.version >> 16}.{has.version & 0xFFFF}",
@@ -90,7 +91,9 @@ def describe_nic(driver: NicDriver) -> Json:
         "policy": {
             "station_authorised": policy.station_authorised,
             "clear_off": policy.clear_off,
+            "settings_locked": policy.settings_locked,
         },
+        "clear_port": {"what": clear_port.what.name, "after_s": clear_port.after_s},
         "banks": {
             f"{context}{name}": {"state": state.name, "spi_in": f"0x{spi_in:08x}"}
             for context in range(has.contexts)

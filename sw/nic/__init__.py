@@ -1,12 +1,22 @@
 """The host's driver of the NIC: registers by name, and the ways to reach them."""
 
-from sw.nic.driver import NO_IP6, Capabilities, HostStatus, NicDriver, Policy, SaStatus
+from sw.nic.driver import (
+    NO_IP6,
+    BootRequest,
+    Capabilities,
+    ClearPortSetting,
+    HostStatus,
+    NicDriver,
+    Policy,
+    SaStatus,
+)
 from sw.nic.errors import (
     CapabilityError,
     NicError,
     SadBadSpiError,
     SadBusyError,
     SadError,
+    SadForbiddenError,
     SadIncompleteError,
     SadTimeoutError,
     SadUnknownCommandError,
@@ -19,8 +29,10 @@ from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTrans
 
 __all__ = [
     "NO_IP6",
+    "BootRequest",
     "Capabilities",
     "CapabilityError",
+    "ClearPortSetting",
     "HostStatus",
     "NicDriver",
     "NicError",
@@ -30,6 +42,7 @@ __all__ = [
     "SadBadSpiError",
     "SadBusyError",
     "SadError",
+    "SadForbiddenError",
     "SadIncompleteError",
     "SadTimeoutError",
     "SadUnknownCommandError",

@@ -11,7 +11,15 @@ from typing import TypeVar
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_STOP, HostState
+from spec.host import (
+    HEARTBEAT_MAGIC,
+    HEARTBEAT_MS_MAX,
+    HEARTBEAT_MS_MIN,
+    HEARTBEAT_STOP,
+    ClearPort,
+    HostState,
+)
+from spec.rmcp import Role
 from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
 from sw.nic.errors import (
@@ -20,6 +28,7 @@ from sw.nic.errors import (
     SadBadSpiError,
     SadBusyError,
     SadError,
+    SadForbiddenError,
     SadIncompleteError,
     SadTimeoutError,
     SadUnknownCommandError,
@@ -47,6 +56,11 @@ _REFUSALS: dict[SadResult, tuple[type[SadError], str]] = {
     SadResult.BAD_SPI: (
         SadBadSpiError,
         "an SPI is below 256, or an inbound SPI is the other bank's; negotiate another",
+    ),
+    SadResult.FORBIDDEN: (
+        SadForbiddenError,
+        "an administrator's SA joins no NIC that has a proven one of somebody else; configure the "
+        "role operator, or zeroise the NIC and begin anew",
     ),
     SadResult.UNKNOWN: (SadUnknownCommandError, "it does not know the command"),
 }
@@ -99,6 +113,28 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BootRequest:
+    """What a station asks of the host's firmware (DSP0136 3.2.4.1).
+
+    Parameters
+    ----------
+    enterprise : int
+        Whose special command and OEM parameters these are.
+    special_command, special_parameter : int
+        `spec.rmcp.SpecialCommand` where the enterprise is ASF's, and its parameter.
+    boot_options : int
+        `spec.rmcp.BootOption` bits.
+    oem_parameters : int
+    """
+
+    enterprise: int
+    special_command: int
+    special_parameter: int
+    boot_options: int
+    oem_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaStatus:
     """The two banks.
 
@@ -125,6 +161,27 @@ class Policy:
 
     station_authorised: bool = False
     clear_off: bool = False
+    settings_locked: bool = False
+    """Addresses, enterprise number and ClearPortSetting stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPortSetting:
+    """What the NIC's clear port answers, and when: while the OS is not up.
+
+    Parameters
+    ----------
+    what : ClearPort
+    after_s : int
+        Seconds of silence of all stations after which it is open; 0: in cold boot alone.
+    """
+
+    what: ClearPort = ClearPort.DISCOVERY
+    after_s: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.after_s < 1 << 16:
+            raise ValueError(f"after_s must be from 0 to 65535, not {self.after_s}")
 
 
 class NicDriver:
@@ -163,6 +220,19 @@ class NicDriver:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def boot_request(self) -> BootRequest | None:
+        """What a station asked of the host's firmware with the last command that boots."""
+        command = self._read_fields("BOOT_COMMAND")
+        if not command.pop("valid"):
+            return None
+        return BootRequest(
+            enterprise=self._read("BOOT_ENTERPRISE"), **command, **self._read_fields("BOOT_OPTIONS")
+        )
+
+    def boot_taken(self) -> None:
+        """The firmware has read it: it is not to be done again."""
+        self._write("BOOT_TAKEN", facts.BOOT_TAKEN_MAGIC)
+
     def capabilities(self) -> Capabilities:
         """What this NIC can do, as read when it was opened."""
         return self._capabilities
@@ -178,9 +248,16 @@ class NicDriver:
             0.0.0.0 for none: then every frame to an IPv4 address passes.
         ip6 : IPv6Address
             The same, of IPv6; `::` for none.
+
+        Raises
+        ------
+        CapabilityError
+            They are locked at others.
         """
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        if not self._may_set(self.host_address() == (mac, ip, ip6)):
+            return
         self._write("HOST_IP", 0)
         for index in range(_IP6_WORDS):
             self._write("HOST_IP6", 0, index)
@@ -276,7 +353,7 @@ class NicDriver:
     def policy(self) -> Policy:
         """The policy bits as they stand in the NIC."""
         fields = self._read_fields("POLICY")
-        return Policy(bool(fields["station_authorised"]), bool(fields["clear_off"]))
+        return Policy(**{name: bool(value) for name, value in fields.items()})
 
     def set_policy(self, policy: Policy) -> None:
         """Set policy bits. A bit that is set stays so until zeroise-all or power-on.
@@ -287,21 +364,54 @@ class NicDriver:
             A bit that is set in the NIC is to be cleared: nothing was written.
         """
         now = self.policy
-        if (now.station_authorised and not policy.station_authorised) or (
-            now.clear_off and not policy.clear_off
-        ):
+        bits = facts.BY_NAME["POLICY"].fields
+        if any(getattr(now, bit.name) and not getattr(policy, bit.name) for bit in bits):
             raise CapabilityError(
                 "the NIC's policy can only be tightened; power it off, or press zeroise, to "
                 "begin anew"
             )
         value = 0
-        for field in facts.BY_NAME["POLICY"].fields:
-            value |= int(getattr(policy, field.name)) << field.lsb
+        for bit in bits:
+            value |= int(getattr(policy, bit.name)) << bit.lsb
         self._write("POLICY", value)
 
     def set_enterprise(self, enterprise: int) -> None:
-        """Enterprise number of the OEM messages."""
-        self._write("ENTERPRISE", enterprise)
+        """Enterprise number of the OEM messages.
+
+        Raises CapabilityError if it is locked at another one.
+        """
+        if self._may_set(self.enterprise() == enterprise):
+            self._write("ENTERPRISE", enterprise)
+
+    @property
+    def clear_port(self) -> ClearPortSetting:
+        """What the clear port answers, as POLICY.clear_off does not forbid it."""
+        fields = self._read_fields("CLEAR_PORT")
+        known = fields["what"] in set(ClearPort)
+        what = ClearPort(fields["what"]) if known else ClearPort.NOTHING
+        return ClearPortSetting(what, fields["after_s"] if fields["unheard"] else 0)
+
+    def set_clear_port(self, setting: ClearPortSetting) -> None:
+        """Tell the NIC what its clear port answers; raises CapabilityError if that is locked."""
+        if self._may_set(self.clear_port == setting):
+            values = {
+                "what": setting.what,
+                "unheard": setting.after_s > 0,
+                "after_s": setting.after_s,
+            }
+            fields = facts.BY_NAME["CLEAR_PORT"].fields
+            self._write("CLEAR_PORT", sum(values[f.name] << f.lsb for f in fields))
+
+    def _may_set(self, is_so: bool) -> bool:
+        """Whether settings can be written; raises CapabilityError if not, and it `is_so` not."""
+        if not self.policy.settings_locked:
+            return True
+        if not is_so:
+            raise CapabilityError(
+                "the NIC's addresses, enterprise number and clear port are locked as they are; "
+                "power it off, or press zeroise, to begin anew"
+            )
+        return False
 
     def enterprise(self) -> int:
         """Enterprise number of the OEM messages."""
@@ -372,6 +482,8 @@ class NicDriver:
         flags = SaFlag.ESN if sa.esn else SaFlag(0)
         if sa.tunnel:
             flags |= SaFlag.TUNNEL
+        if sa.role is Role.ADMINISTRATOR:
+            flags |= SaFlag.ADMINISTRATOR
         if isinstance(sa.peer_ip, IPv6Address):
             flags |= SaFlag.IPV6
             self._write("STAGE_PEER_IP", 0)

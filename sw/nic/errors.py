@@ -39,6 +39,10 @@ class SadBadSpiError(SadError):
     """SPI below 256, or the inbound SPI of the other bank."""
 
 
+class SadForbiddenError(SadError):
+    """An administrator's SA where policy lets none come in."""
+
+
 class SadUnknownCommandError(SadError):
     """The NIC does not know the command."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from spec.headers import ESP_SPI_MIN
+from spec.rmcp import Role
 from spec.sa import REPLAY_WINDOW
 from spec.suites import OUTER_KEY_OCTETS, SUITES, Suite, SuiteFacts
 
@@ -73,6 +74,8 @@ class StagedSa:
         Longest protected IP packet that the NIC must take.
     context : int
         Context of the SAD, one for each station.
+    role : Role
+        What the station may do under it.
     """
 
     spi_in: int
@@ -93,6 +96,7 @@ class StagedSa:
     window: int = REPLAY_WINDOW
     packet_octets: int = PACKET_OCTETS
     context: int = 0
+    role: Role = Role.OPERATOR
 
     def __post_init__(self) -> None:
         facts = SUITES.get(self.suite)
@@ -139,6 +143,7 @@ class StagedSa:
         ah: StagedAh | None = None,
         esn: bool = True,
         tunnel: bool = False,
+        role: Role = Role.OPERATOR,
     ) -> StagedSa:
         """A fresh SA from IKE's keying material: key, salt, HMAC key in each direction.
 
@@ -161,6 +166,7 @@ class StagedSa:
             ah=ah,
             esn=esn,
             tunnel=tunnel,
+            role=role,
         )
 
     def wipe(self) -> None:

@@ -33,6 +33,8 @@ from sw.rmcp.messages import (
     SaStatusResponse,
     SystemStateRequest,
     SystemStateResponse,
+    Zeroise,
+    Zeroising,
     build,
     parse,
 )
@@ -71,6 +73,8 @@ __all__ = [
     "SaStatusResponse",
     "SystemStateRequest",
     "SystemStateResponse",
+    "Zeroise",
+    "Zeroising",
     "build",
     "parse",
 ]

@@ -41,7 +41,7 @@ class PowerData:
     enterprise : int
         Whose special commands these are; ASF's own by default.
     special_command, special_parameter, boot_options, oem_parameters : int
-        As in DSP0136 3.2.4.1. The NIC takes and ignores them.
+        As in DSP0136 3.2.4.1. The NIC keeps them for the host's firmware.
     """
 
     enterprise: int = facts.ASF_ENTERPRISE
@@ -121,9 +121,9 @@ class CapabilitiesResponse:
 
     enterprise: int = facts.ASF_ENTERPRISE
     oem: int = 0
-    special_commands: int = 0
+    special_commands: int = facts.CAPABILITIES_SPECIAL_COMMANDS
     system: int = facts.CAPABILITIES_SYSTEM
-    firmware: int = 0
+    firmware: int = facts.CAPABILITIES_FIRMWARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,27 @@ class SaStatusResponse:
     bank_b_spi: int
 
 
+@dataclass(frozen=True, slots=True)
+class Zeroise:
+    """OEM 82h: empty every bank of every context; an administrator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zeroising:
+    """OEM 42h, answer to Zeroise, and the last one under any SA."""
+
+
 PowerCommand = Reset | PowerUp | PowerDown | PowerCycle
-Query = PresencePing | CapabilitiesRequest | SystemStateRequest | Commit | SaStatusRequest
+Query = PresencePing | CapabilitiesRequest | SystemStateRequest | Commit | SaStatusRequest | Zeroise
 Request = PowerCommand | Query
-Response = PresencePong | CapabilitiesResponse | SystemStateResponse | Committed | SaStatusResponse
+Response = (
+    PresencePong
+    | CapabilitiesResponse
+    | SystemStateResponse
+    | Committed
+    | SaStatusResponse
+    | Zeroising
+)
 Body = Request | Response
 
 
@@ -230,6 +247,7 @@ RESPONSE_TO: dict[type[Request], type[Response]] = {
     SystemStateRequest: SystemStateResponse,
     Commit: Committed,
     SaStatusRequest: SaStatusResponse,
+    Zeroise: Zeroising,
 }
 """The response each query ends with; power commands have none and end with their ACK."""
 
@@ -367,7 +385,15 @@ def _parse_sa_status(data: bytes) -> Body:
     )
 
 
-_Bare = PowerDown | PresencePing | CapabilitiesRequest | SystemStateRequest | SaStatusRequest
+_Bare = (
+    PowerDown
+    | PresencePing
+    | CapabilitiesRequest
+    | SystemStateRequest
+    | SaStatusRequest
+    | Zeroise
+    | Zeroising
+)
 _Power = Reset | PowerUp | PowerCycle
 
 _ASF_PARSERS: dict[int, Callable[[bytes], Body]] = {
@@ -387,6 +413,8 @@ _OEM_PARSERS: dict[int, Callable[[bytes], Body]] = {
     OemType.SA_STATUS_RESPONSE: _parse_sa_status,
     OemType.COMMIT: _parse_commit,
     OemType.SA_STATUS_REQUEST: _bare(SaStatusRequest),
+    OemType.ZEROISE: _bare(Zeroise),
+    OemType.ZEROISING: _bare(Zeroising),
 }
 
 
@@ -446,6 +474,10 @@ def _encode(body: Body) -> tuple[AsfType | OemType, bytes]:
             return OemType.COMMITTED, facts.COMMITTED_DATA.pack(spi=spi, result=result)
         case SaStatusRequest():
             return OemType.SA_STATUS_REQUEST, b""
+        case Zeroise():
+            return OemType.ZEROISE, b""
+        case Zeroising():
+            return OemType.ZEROISING, b""
         case SaStatusResponse():
             return OemType.SA_STATUS_RESPONSE, facts.SA_STATUS_DATA.pack(
                 bank_a_state=body.bank_a_state,

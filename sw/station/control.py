@@ -20,8 +20,9 @@ from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from spec.rmcp import POWER_DATA
 from sw.config import ConfigError, read_psk
-from sw.rmcp import PowerCommand, PowerCycle, PowerDown, PowerUp, Reset
+from sw.rmcp import PowerCommand, PowerCycle, PowerData, PowerDown, PowerUp, Reset
 from sw.station.database import NoSuchHostError, StoreError
 from sw.station.describe import Json, spi_text
 from sw.station.interfaces import PowerOutcome
@@ -29,12 +30,22 @@ from sw.station.service import Station
 
 LOG = logging.getLogger("holdfast.station.control")
 LINE_MAX = 1 << 20
-POWER_COMMANDS: dict[str, type[Reset | PowerUp | PowerDown | PowerCycle]] = {
+BOOTING: dict[str, type[Reset | PowerUp | PowerCycle]] = {
     "reset": Reset,
     "on": PowerUp,
-    "off": PowerDown,
     "cycle": PowerCycle,
 }
+POWER_COMMANDS: dict[str, type[Reset | PowerUp | PowerDown | PowerCycle]] = {
+    **BOOTING,
+    "off": PowerDown,
+}
+
+
+BOOT_BITS = {
+    name: POWER_DATA.width(name)
+    for name in ("special_command", "special_parameter", "boot_options", "oem_parameters")
+}
+"""What may be asked of the host's firmware, each with its width."""
 
 
 class ErrorKind(Enum):
@@ -66,16 +77,28 @@ class ControlError(Exception):
         self.result = result
 
 
-def power_command(action: str) -> PowerCommand:
-    """The message of `holdfast power ACTION`; raises ControlError."""
+def power_command(action: str, boot: object = None) -> PowerCommand:
+    """The message of `holdfast power ACTION`, with what the host is to boot; raises ControlError.
+
+    `boot` is an object whose keys are among those of `BOOT_BITS`, or None.
+    """
     kind = POWER_COMMANDS.get(action)
     if kind is None:
         raise ControlError(ErrorKind.USAGE, f"no such power command: {action}")
-    return kind()
+    if boot is None:
+        return kind()
+    if action not in BOOTING:
+        raise ControlError(ErrorKind.USAGE, f"{action} boots nothing, so it has no boot options")
+    if not isinstance(boot, dict) or not boot.keys() <= BOOT_BITS.keys():
+        raise ControlError(ErrorKind.USAGE, f"boot options are among {', '.join(BOOT_BITS)}")
+    for name, value in boot.items():
+        if type(value) is not int or not 0 <= value < 1 << BOOT_BITS[name]:
+            raise ControlError(ErrorKind.USAGE, f"{name} is no number of {BOOT_BITS[name]} bits")
+    return BOOTING[action](PowerData(**boot))
 
 
-def power_result(name: str, action: str, outcome: PowerOutcome) -> Json:
-    """What is told of a power command; raises ControlError unless the NIC acknowledged it."""
+def command_result(name: str, action: str, outcome: PowerOutcome) -> Json:
+    """What is told of a command; raises ControlError unless the NIC acknowledged it."""
     result: Json = {
         "host": name,
         "command": action,
@@ -90,7 +113,8 @@ def power_result(name: str, action: str, outcome: PowerOutcome) -> Json:
         raise ControlError(
             ErrorKind.NO_ANSWER,
             f"no answer from host {name} to {outcome.sent} packets; the command may have been "
-            "carried out all the same: look at its state with: holdfast host show " + name,
+            "carried out all the same, or be one that an administrator's SA alone may send: look "
+            "at its state with: holdfast host show " + name,
             result,
         )
     return result
@@ -224,14 +248,36 @@ class ControlServer:
                 station.remove_host(str(request["host"]))
                 return {"name": request["host"], "removed": True}
             case "power":
-                return await power(station, str(request["host"]), str(request["action"]), progress)
+                name, action = str(request["host"]), str(request["action"])
+                return await power(station, name, action, progress, request.get("boot"))
+            case "zeroise":
+                return await zeroise(station, str(request["host"]), progress)
             case other:
                 raise ControlError(ErrorKind.USAGE, f"no such operation: {other}")
 
 
-async def power(station: Station, name: str, action: str, progress: Callable[[str], None]) -> Json:
+async def power(
+    station: Station,
+    name: str,
+    action: str,
+    progress: Callable[[str], None],
+    boot: object = None,
+) -> Json:
     """Carry out `holdfast power`; raises ControlError unless it was acknowledged."""
-    command = power_command(action)
+    command = power_command(action, boot)
+    await _told_where_it_goes(station, name, action, progress)
+    return command_result(name, action, await station.power(name, command))
+
+
+async def zeroise(station: Station, name: str, progress: Callable[[str], None]) -> Json:
+    """Carry out `holdfast host zeroise`; raises ControlError unless the NIC answered."""
+    await _told_where_it_goes(station, name, "zeroise", progress)
+    return command_result(name, "zeroise", await station.zeroise(name))
+
+
+async def _told_where_it_goes(
+    station: Station, name: str, action: str, progress: Callable[[str], None]
+) -> None:
     session = station.session(name)
     await station.first_answer(name, station.config.rmcp_sends * 5.0)
     state = session.shown_state
@@ -242,8 +288,6 @@ async def power(station: Station, name: str, action: str, progress: Callable[[st
             f"host {name} is {'silent' if state is None else state.name}; "
             f"{action} goes out under SPI {spi}"
         )
-    outcome = await station.power(name, command)
-    return power_result(name, action, outcome)
 
 
 def _error(kind: ErrorKind, text: str, result: Json | None = None) -> Json:

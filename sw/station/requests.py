@@ -11,6 +11,7 @@ from sw.rmcp import (
     RmcpClient,
     RmcpNumbers,
     SaStatusRequest,
+    Zeroise,
 )
 from sw.station.interfaces import Tuning
 from sw.station.records import HostRecord
@@ -48,7 +49,9 @@ class NumberedRequests:
             retry=tuning.rmcp,
         )
 
-    def request(self, message: PowerCommand | Commit | SaStatusRequest, now: float) -> int:
+    def request(
+        self, message: PowerCommand | Commit | SaStatusRequest | Zeroise, now: float
+    ) -> int:
         """Begin a request; gives its token. Raises RmcpBusyError and StoreError."""
         if self._ordinal + SKIPPED_MAX >= self._reserved:
             below = self._ordinal + SKIPPED_MAX + RMCP_BLOCK
@@ -58,6 +61,10 @@ class NumberedRequests:
         token = self.client.request(message, now)
         self._ordinal += (self.client.numbers.ordinal - before.ordinal) % NUMBERS
         return token
+
+    def zeroise(self, now: float) -> int:
+        """Begin a Zeroise; raises RmcpBusyError and StoreError."""
+        return self.request(Zeroise(), now)
 
     def power(self, command: PowerCommand, now: float) -> int:
         """Begin a power command under numbers that the NIC cannot take for an earlier one's.

@@ -289,6 +289,20 @@ class Station:
     async def power(self, name: str, command: PowerCommand) -> PowerOutcome:
         """Send a power command, and wait for what becomes of it."""
         session = self.session(name)
+        return await self._command(
+            session, lambda done: session.power(command, done, self._loop.time())
+        )
+
+    async def zeroise(self, name: str) -> PowerOutcome:
+        """Ask a host's NIC to empty every bank, and wait for what becomes of it."""
+        session = self.session(name)
+        return await self._command(session, lambda done: session.zeroise(done, self._loop.time()))
+
+    async def _command(
+        self,
+        session: HostSession,
+        begin: Callable[[Callable[[PowerOutcome], None]], None],
+    ) -> PowerOutcome:
         _refuse_fault(session)
         outcome: asyncio.Future[PowerOutcome] = self._loop.create_future()
 
@@ -296,7 +310,7 @@ class Station:
             if not outcome.done():
                 outcome.set_result(result)
 
-        self._guard(session, partial(session.power, command, done, self._loop.time()))
+        self._guard(session, partial(begin, done))
         _refuse_fault(session)
         self._wake()
         result = await outcome

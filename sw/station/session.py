@@ -207,12 +207,25 @@ class HostSession:
 
         Nothing is sent in clear: without an SA the command is refused (seed, row 6).
         """
+        self._command(lambda: self._numbered.power(command, now), done, now)
+
+    def zeroise(self, done: Callable[[PowerOutcome], None], now: float) -> None:
+        """Ask the NIC to empty every bank it has; `done` is told what became of it.
+
+        Once it has answered, no SA with it works, of whatever station. Those held here are left
+        as they are: a host that is to be forgotten is removed from the store.
+        """
+        self._command(lambda: self._numbered.zeroise(now), done, now)
+
+    def _command(
+        self, begin: Callable[[], int], done: Callable[[PowerOutcome], None], now: float
+    ) -> None:
         if not self.machine.held:
             reason = f"there is no SA with host {self.host.name}, and nothing is sent in clear"
             done(PowerOutcome(self.shown_state, None, False, 0, reason))
             return
         try:
-            token = self._numbered.power(command, now)
+            token = begin()
         except RmcpBusyError:
             reason = f"too many commands for host {self.host.name} wait for their answers"
             done(PowerOutcome(self.shown_state, None, False, 0, reason))

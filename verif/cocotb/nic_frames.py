@@ -157,6 +157,7 @@ class SaKeys:
     rx_edge: int = 0
     tx_used: int = 0
     peer_ip: bytes = STATION_IP
+    administrator: bool = False
 
     @staticmethod
     def draw(rng: random.Random, key_octets: int = 16, **options) -> "SaKeys":
@@ -177,7 +178,7 @@ class SaKeys:
             "STAGE_SPI_IN": self.spi_in,
             "STAGE_SPI_OUT": self.spi_out,
             "STAGE_SUITE": {16: 1, 32: 2}[len(self.key_in)],
-            "STAGE_FLAGS": int(self.esn),
+            "STAGE_FLAGS": self.esn | self.administrator << 3,
             "STAGE_PEER_IP": int.from_bytes(self.peer_ip, "big"),
             "STAGE_SALT_IN": int.from_bytes(self.salt_in, "big"),
             "STAGE_SALT_OUT": int.from_bytes(self.salt_out, "big"),

@@ -16,10 +16,10 @@ SLOT_WORDS = 16
 STAGES = 3
 CAVP_VECTORS = 709  # of each direction
 EXPAND_CYCLES = {
-    (128, False): 292,
-    (256, False): 376,
-    (128, True): 507,
-    (256, True): 695,
+    (128, False): 336,
+    (256, False): 432,
+    (128, True): 584,
+    (256, True): 800,
 }
 LATENCY_CYCLES = {128: 35, 256: 47}
 INTERVAL_CYCLES = 16

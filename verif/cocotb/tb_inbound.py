@@ -209,7 +209,7 @@ class BankRecordsPort(Driver):
                 BankWord.AH_SPI_IN: sa.ah_spi,
                 BankWord.SALT_IN: int.from_bytes(sa.salt, "big"),
                 BankWord.SUITE: suite.as_bits(),
-                BankWord.FLAGS: sa.esn | sa.tunnel << 1,
+                BankWord.FLAGS: sa.esn | sa.tunnel << 1 | (number % 2) << 3,
             }
             for place, word in record.items():
                 self.words[number * BANK_WORDS + int(place)] = word
@@ -514,6 +514,7 @@ class Maker:
             kind_of, l4, len(packet) - len(l4), v6=int(sa.v6), encapsulated=encapsulated
         )
         want = {"protected": 1, "bank": bank, "epoch": self.path.epochs[bank]}
+        want["administrator"] = bank % 2
         want |= {name: meta[name] for name in ("token", "tags", "v6", "encapsulated")}
         want |= {"inner_v6": inner_v6, "octets": len(message)}
         if moves:

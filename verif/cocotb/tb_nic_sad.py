@@ -1,6 +1,7 @@
 """Bench of the whole NIC: the life of its SAs, from staging to zeroisation."""
 
 import struct
+from itertools import repeat
 from typing import Any
 
 import cocotb
@@ -8,12 +9,22 @@ import cocotb
 from spec.counters import Counter
 from spec.layout import Access
 from spec.registers import BY_NAME, REGISTERS
-from spec.sa import ACK_MS_DEFAULT, GRACE_MS_DEFAULT, BankState, SadCommand, SadResult
+from spec.rmcp import ZEROISE_ANSWER_CYCLES
+from spec.sa import (
+    ACK_MS_DEFAULT,
+    CONTEXTS,
+    GRACE_MS_DEFAULT,
+    BankState,
+    SadCommand,
+    SadResult,
+)
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.nic_frames import SaKeys, Station
 from verif.cocotb.nic_pair import NicPair
 
 STATION_AUTHORISED, CLEAR_OFF = 1, 2
+ZEROISE, ZEROISING = 0x82, 0x42
+BOOT_TAKEN = 0x424F4F54
 EMPTY, STAGED, READY, ACTIVE, PROVEN, RETIRING = BankState
 MARGIN_MS = 400
 """What a frame and its answer take of these fast milliseconds, and more."""
@@ -181,7 +192,7 @@ async def refused_staging(dut: Any) -> None:
         ("STAGE_SUITE", 20, SadResult.UNSUPPORTED),
         ("STAGE_SUITE", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 4, SadResult.INCOMPLETE),  # wants an address of IPv6
-        ("STAGE_FLAGS", 8, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 16, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_SPI_IN", 0, SadResult.BAD_SPI),
         ("STAGE_SPI_IN", 255, SadResult.BAD_SPI),
@@ -421,4 +432,152 @@ async def commands_wait_for_the_pins(dut: Any) -> None:
     await pair.pass_ms(300)
     await pair.inputs(off=True)
     assert await pair.pulses(still_ms=1100) == ["power", "power"]
+    await pair.finish()
+
+
+@cocotb.test()
+async def roles(dut: Any) -> None:
+    """Boot options are an administrator's: its SA decides, and none comes in beside another's."""
+    pair = NicPair(dut)
+    data = bytes.fromhex("000011be 01 0000 2004 0000")
+    for administrator in (False, True):
+        station = await pair.proven(policy=STATION_AUTHORISED, administrator=administrator)
+        for kind in (nf.RESET, nf.POWER_UP):
+            command = nf.asf(kind, sequence=kind, tag=administrator, body=data)
+            wanted = Counter.DELIVERED if administrator else Counter.DROP_RMCP_ROLE
+            answers = await pair.wire(station.protect(command), wanted)
+            assert len(answers) == administrator
+            for answer in answers:
+                assert station.open(answer) == nf.ack(kind)
+            moves = administrator and kind == nf.RESET  # a press would switch it off
+            assert await pair.pulses() == (["reset"] if moves else [])
+        other = SaKeys.draw(pair.rng, administrator=True)
+        await pair.stage(other, ready=False)
+        await pair.command(SadCommand.READY, SadResult.OK if administrator else SadResult.FORBIDDEN)
+        await pair.works(station)
+    await pair.finish()
+
+
+async def emptied(pair: NicPair, began: int) -> int:
+    """Cycles from `began` until all banks are EMPTY and nothing is being zeroised."""
+    while any([await pair.registers.read("SA_STATUS", n) for n in range(CONTEXTS)]):
+        assert pair.bench.cycle - began < 2 * ZEROISE_ANSWER_CYCLES
+    return pair.bench.cycle - began
+
+
+@cocotb.test()
+async def zeroise_by_message(dut: Any) -> None:
+    """An administrator's message empties all contexts, once it is answered, whatever it may wait
+    for; an operator's does nothing."""
+    pair = NicPair(dut)
+    zeroise = nf.oem(ZEROISE, sequence=5, tag=7)
+    station = await pair.proven()
+    await pair.wire(station.protect(zeroise), Counter.DROP_RMCP_ROLE)
+    await pair.works(station)
+    worst = 0
+    for context in range(CONTEXTS):
+        await pair.start(policy=STATION_AUTHORISED | CLEAR_OFF)
+        others = []
+        for place in (context, *(n for n in range(CONTEXTS) if n != context)):
+            await pair.write("SA_CONTEXT", place)
+            mine = place == context
+            other = Station(SaKeys.draw(pair.rng, 32 if mine else 16, administrator=mine))
+            await pair.stage(other.sa)
+            await pair.works(other)
+            others.append(other)
+        station = others[0]
+        pair.begin(station.protect(zeroise))
+        await pair.wire_rx.drained()
+        took = await emptied(pair, pair.bench.cycle)
+        worst = max(worst, took)
+        pair.answers.clear()
+        await pair.outputs()
+        assert [station.open(answer) for answer in pair.answers] == [
+            nf.ack(5),
+            nf.oem_response(ZEROISING, 7, b""),
+        ]
+        for n in range(CONTEXTS):
+            assert await pair.read("SA_STATUS", n) == 0
+        assert await pair.read("POLICY") == 0
+        for other in others:
+            await pair.wire(other.protect(nf.asf(nf.PING)), Counter.PASSED)
+        again = Station(SaKeys.draw(pair.rng))
+        await pair.write("SA_CONTEXT", context)
+        await pair.stage(again.sa)
+        await pair.works(again)
+    cocotb.log.info("RESULT zeroise by message: %d cycles from the frame's end, answered", worst)
+    # The wire takes no answer: it is done all the same, in time, and nothing of it leaves.
+    station = await pair.proven(administrator=True)
+    pair.wire_tx.backpressure = repeat(True)
+    pair.wire_rx.send(station.protect(nf.oem(nf.SA_STATUS, sequence=1)))  # its answers fill it
+    await pair.wire_rx.drained()
+    await pair.bench.cycles(4000)
+    pair.wire_rx.send(station.protect(zeroise))
+    await pair.wire_rx.drained()
+    took = await emptied(pair, pair.bench.cycle)
+    assert took > ZEROISE_ANSWER_CYCLES
+    cocotb.log.info("RESULT zeroise by message: %d cycles while the wire takes nothing", took)
+    assert await pair.registers.read("SA_STATUS") == 0
+    pair.wire_tx.backpressure = repeat(False)
+    await pair.bench.cycles(4000)
+    pair.wire_tx.take_all()
+    await pair.start()
+    await pair.finish()
+
+
+@cocotb.test()
+async def boot_options_are_read_once(dut: Any) -> None:
+    """They come with the command that boots, outlive the reset, and go when they were taken."""
+    pair = NicPair(dut)
+    station = await pair.proven(administrator=True)
+    names = ("BOOT_COMMAND", "BOOT_OPTIONS", "BOOT_ENTERPRISE")
+    sequence = 0
+
+    async def sends(kind: int, body: bytes = b"", again: bool = False) -> None:
+        nonlocal sequence
+        sequence += not again
+        message = nf.asf(kind, sequence=sequence, body=body)
+        (answer,) = await pair.wire(station.protect(message), Counter.DELIVERED)
+        assert station.open(answer) == nf.ack(sequence)
+
+    async def holds(command: int, options: int, enterprise: int) -> None:
+        await pair.bench.cycles(4)  # as a write takes
+        words = [await pair.read(name) for name in names]
+        assert words == [command, options, enterprise]
+
+    # Force PXE, parameter 0203h, lock the keyboard and bypass the password, OEM 0607h.
+    body = bytes.fromhex("000011be 01 0203 2008 0607")
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body)
+    for _ in range(2):
+        await holds(0x80020301, 0x06072008, 4542)
+    await pair.inputs(reset=True)
+    await pair.inputs(reset=False)
+    await holds(0x80020301, 0x06072008, 4542)
+    for value in (0, 1, BOOT_TAKEN ^ 1, BOOT_TAKEN ^ 1 << 31):
+        await pair.write("BOOT_TAKEN", value)
+        await holds(0x80020301, 0x06072008, 4542)
+    await pair.write("BOOT_TAKEN", BOOT_TAKEN)
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body, again=True)  # acts once
+    await holds(0, 0, 0)
+    for kind in (nf.POWER_UP, nf.POWER_CYCLE, nf.RESET):
+        own = pair.rng.randbytes(11)
+        await sends(kind, own)
+        enterprise, command, parameter, options, oem = struct.unpack(">IBHHH", own)
+        word = 1 << 31 | parameter << 8 | command
+        await holds(word, oem << 16 | options, enterprise)
+        await sends(nf.POWER_DOWN)
+        await holds(word, oem << 16 | options, enterprise)
+    await sends(nf.RESET)  # an ordinary one: what was asked before is void
+    await holds(0, 0, 0)
+    for octets in (1, 10, 12, 255):
+        wrong = nf.asf(nf.RESET, sequence=200, body=bytes(octets))
+        await pair.wire(station.protect(wrong), Counter.DROP_RMCP_MALFORMED)
+    await holds(0, 0, 0)
+    await sends(nf.RESET, body)
+    await pair.zeroise()
+    await holds(0, 0, 0)
+    pair.pins.edges.clear()
+    pair.model_pins.clear()
     await pair.finish()

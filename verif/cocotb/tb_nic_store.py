@@ -4,7 +4,7 @@ import cocotb
 
 from spec.counters import Counter
 from spec.registers import STORE_SAVE_CONFIG
-from spec.sa import BankState, SadCommand
+from spec.sa import CONTEXTS, BankState, SadCommand
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.drivers import Frame, bench_parameters
 from verif.cocotb.nic_frames import SaKeys, Station
@@ -12,7 +12,9 @@ from verif.cocotb.nic_pair import NicPair
 from verif.cocotb.nor_flash import NorFlash
 from verif.model import NicModel
 
-KEEPS_SA = 4
+STATION_AUTHORISED, SETTINGS_LOCKED, KEEPS_SA = 1, 4, 8
+EVERYTHING_AFTER_9_S = 9 << 16 | 1 << 8 | 2
+ZEROISE, ZEROISING = 0x82, 0x42
 BLOCK = 4096
 LEAP = 2 * BLOCK
 """How far a NIC's window may be ahead of what its station used, after a loss of power."""
@@ -36,8 +38,8 @@ class StorePair(NicPair):
         super()._forget()
         self.model = NicModel(has_store=True)
 
-    async def power_on(self) -> None:
-        """Power on, with a blank flash."""
+    async def power_on(self, *, policy: int = KEEPS_SA) -> None:
+        """Power on, with a blank flash; the configuration is saved where there is a policy."""
         await self.bench.reset()
         await self.restored()
         await self.registers.ready()
@@ -45,9 +47,31 @@ class StorePair(NicPair):
         await self.write("HOST_MAC_HI", int.from_bytes(nf.NIC_MAC[:2], "big"))
         await self.write("HOST_MAC_LO", int.from_bytes(nf.NIC_MAC[2:], "big"))
         await self.write("HOST_IP", int.from_bytes(nf.NIC_IP, "big"))
-        await self.write("POLICY", KEEPS_SA)
+        await self.write("CLEAR_PORT", EVERYTHING_AFTER_9_S)
+        if policy:
+            await self.save(policy)
+
+    async def save(self, policy: int) -> None:
+        """Sets the policy and has the configuration saved, which is done at once but once."""
+        await self.write("POLICY", policy)
         await self.write("STORE_COMMAND", STORE_SAVE_CONFIG)
         await self.idle()
+
+    async def nothing_is_left(self, *keys: SaKeys) -> None:
+        """After zeroise: no key lies in the flash, and nothing comes back."""
+        for number in range(CONTEXTS):
+            assert await self.read("SA_STATUS", number) == 0
+        await self.idle()
+        for sa in keys:
+            for octets in (sa.key_in, sa.key_out, sa.salt_in):
+                assert not self.holds(octets)
+        await self.power_cut()
+        for number in range(CONTEXTS):
+            assert await self.read("SA_STATUS", number) == 0
+        assert await self.read("POLICY") == 0
+        await self.read("CLEAR_PORT")
+        await self.read("HOST_IP")
+        await self.read("STORE_STATUS")
 
     async def restored(self) -> None:
         """Waits until the host's bus has the SAD."""
@@ -114,7 +138,7 @@ class StorePair(NicPair):
 async def the_last_sa_comes_back(dut):
     """Stage, prove, power cut: a command under the stored SA acts, a replayed one does not."""
     pair = StorePair(dut)
-    await pair.power_on()
+    await pair.power_on(policy=KEEPS_SA | SETTINGS_LOCKED)
     esn = bool(pair.rng.randrange(2))
     station = Station(SaKeys.draw(pair.rng, pair.rng.choice((16, 32)), esn=esn))
     # With ESN the low half of an old number stands for one that is far right of the window.
@@ -130,8 +154,11 @@ async def the_last_sa_comes_back(dut):
         await pair.idle()
         await pair.power_cut()
         assert await pair.states() == (PROVEN, EMPTY)
-        await pair.read("HOST_IP")
-        await pair.read("POLICY")
+        assert await pair.read("POLICY") == KEEPS_SA | SETTINGS_LOCKED
+        assert await pair.read("CLEAR_PORT") == EVERYTHING_AFTER_9_S
+        for name in ("HOST_IP", "CLEAR_PORT"):
+            await pair.write(name, 1)
+            assert await pair.read(name) != 1
         assert await pair.wire(replayed, as_old) == []
         pair.no_pin_moved()
         # All of the window counts as seen.
@@ -192,13 +219,37 @@ async def zeroise_reaches_the_flash(dut):
     await pair.idle()
     assert pair.holds(station.sa.key_in)
     await pair.zeroise()
-    assert await pair.read("SA_STATUS") == 0
-    await pair.idle()
-    for octets in (station.sa.key_in, station.sa.key_out, station.sa.salt_in):
-        assert not pair.holds(octets)
+    await pair.nothing_is_left(station.sa)
+    await pair.finish()
+
+
+@cocotb.test()
+async def zeroise_by_message_reaches_the_flash(dut):
+    """Administrators of two contexts come back with their role; the message of one ends both."""
+    pair = StorePair(dut)
+    await pair.power_on(policy=0)
+    stations = []
+    for context in range(2):
+        await pair.write("SA_CONTEXT", context)
+        stations.append(Station(SaKeys.draw(pair.rng, 32, administrator=True)))
+        await pair.stage(stations[-1].sa)
+        await pair.asks(stations[-1])
+    await pair.save(STATION_AUTHORISED | KEEPS_SA)
     await pair.power_cut()
-    assert await pair.read("SA_STATUS") == 0
-    assert await pair.read("POLICY") == 0
+    for context, station in enumerate(stations):
+        assert await pair.read("SA_STATUS", context) == PROVEN
+        station.number += LEAP
+        await pair.asks(station)
+    await pair.idle()
+    asker = stations[1]
+    answers = await pair.wire(asker.protect(nf.oem(ZEROISE, sequence=5, tag=7)), Counter.DELIVERED)
+    assert [asker.open(answer) for answer in answers] == [
+        nf.ack(5),
+        nf.oem_response(ZEROISING, 7, b""),
+    ]
+    while any([await pair.registers.read("SA_STATUS", n) for n in range(CONTEXTS)]):
+        await pair.bench.cycles(500)
+    await pair.nothing_is_left(*(station.sa for station in stations))
     await pair.finish()
 
 

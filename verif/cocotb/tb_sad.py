@@ -17,7 +17,7 @@ from spec.suites import Suite
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
 from verif.model.sad import Bank, Sad
 
-STEPS = 1500
+STEPS = 2000
 TICK_CYCLES = 37
 PENDING_LIMIT = 900
 READ_CYCLES = 2
@@ -107,24 +107,31 @@ def inbound_spis(bank: Bank) -> set[tuple[str, int]]:
 class Reference(Sad):
     """The model, which must be of one mind with this bench on what can be made READY."""
 
-    def _refusal(self, bank: Bank, others: list[Bank]) -> SadResult | None:
-        refusal = self._own_refusal(bank, others)
-        assert refusal is super()._refusal(bank, others)
+    def _refusal(self, bank: Bank, number: int) -> SadResult | None:
+        refusal = self._own_refusal(bank, number)
+        assert refusal is super()._refusal(bank, number)
         return refusal
 
-    def _own_refusal(self, bank: Bank, others: list[Bank]) -> SadResult | None:
+    def _own_refusal(self, bank: Bank, number: int) -> SadResult | None:
         suite, flags = bank.word("STAGE_SUITE"), bank.word("STAGE_FLAGS")
         if suite == 0 or any(where not in bank.staged for where in needed(suite, flags)):
             return SadResult.INCOMPLETE
-        if suite not in self.suites or flags > 7:
+        if suite not in self.suites or flags > 15:
             return SadResult.UNSUPPORTED
         spis = [bank.spi_in, bank.spi_out]
         if is_both(suite):
             spis += [bank.word("STAGE_AH_SPI_IN"), bank.word("STAGE_AH_SPI_OUT")]
         if min(spis) < 256:
             return SadResult.BAD_SPI
-        filled = [other for other in others if other.state is not BankState.EMPTY]
-        if any(inbound_spis(bank) & inbound_spis(other) for other in filled):
+        proven = [n for n, b in enumerate(self.banks) if b.state is BankState.PROVEN]
+        mighty = [n for n, b in enumerate(self.banks) if b.word("STAGE_FLAGS") & 8]
+        other = number + 1 if number % 2 == 0 else number - 1
+        inherits = other in proven and other in mighty
+        if self.station_authorised and number in mighty and proven and not inherits:
+            return SadResult.FORBIDDEN
+        others = [b for b in self.banks if b is not bank]
+        filled = [b for b in others if b.state is not BankState.EMPTY]
+        if any(inbound_spis(bank) & inbound_spis(b) for b in filled):
             return SadResult.BAD_SPI
         return None
 
@@ -298,7 +305,7 @@ def layout(rng: random.Random, spis: list[int], built_in: list[int]) -> list[tup
     suite = rng.choice(built_in)
     if rng.random() < 0.2:
         suite = rng.choice((0, 16, 19, 20, 31, 33, 1 << 31 | 1))
-    flags = rng.choice((*range(8), *range(8), 8, 0x101))
+    flags = rng.choice((*range(8), *range(8), 8, 9, 13, 15, 16, 0x101))
     words = needed(suite, flags)
     if rng.random() < 0.2:
         words += [(name, n) for name in STORES for n in range(8) if (name, n) not in words]
@@ -420,7 +427,8 @@ async def agrees_with_model(dut: Any) -> None:
                 check_peer(loads, number, bank)
         if proven_before and action != "zero":
             assert BankState.PROVEN in states, f"{action} took the last proven bank"
-    assert {"OK", "BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN"} <= set(results)
+    refusals = {"BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN", "FORBIDDEN"}
+    assert {"OK"} | refusals <= set(results)
     assert {state for pair in visited for state in pair} == set(BankState)
     cocotb.log.info("RESULT sad: %d state pairs, %s", len(visited), results)
 
@@ -511,7 +519,7 @@ async def each_suite_needs_each_of_its_words(dut: Any) -> None:
         for where in values:
             rest = {key: value for key, value in values.items() if key != where}
             assert await stage(port, rest) is SadResult.INCOMPLETE, f"suite {suite} without {where}"
-    for flags, result in ((7, SadResult.OK), (8, SadResult.UNSUPPORTED)):
+    for flags, result in ((15, SadResult.OK), (16, SadResult.UNSUPPORTED)):
         assert await stage(port, whole(1, flags)) is result
         await port.command(SadCommand.ABORT)
 

@@ -18,7 +18,7 @@ NIC = Nic(clock_hz=CLOCK_HZ)
 def names_of(bench: str) -> list[str]:
     """Names of all cocotb tests of a bench, as its source has them."""
     source = Path(__file__).with_name(f"{bench}.py").read_text()
-    names = re.findall(r"^@cocotb\.test\(.*\)\nasync def (\w+)", source, re.MULTILINE)
+    names = re.findall(r"^@cocotb\.test\(.*\)\n(?:@.*\n)*async def (\w+)", source, re.MULTILINE)
     assert len(names) == source.count("@cocotb.test("), f"not all tests of {bench} were found"
     return names
 
@@ -50,6 +50,11 @@ def test_bad_input(testcase: str) -> None:
 @pytest.mark.parametrize("testcase", names_of("tb_nic_sad"))
 def test_life_of_an_sa(testcase: str) -> None:
     run_nic("tb_nic_sad", testcase)
+
+
+@pytest.mark.parametrize("testcase", names_of("tb_nic_clear"))
+def test_clear_port(testcase: str) -> None:
+    run_nic("tb_nic_clear", testcase)
 
 
 @pytest.mark.parametrize("testcase", names_of("tb_nic_load"))

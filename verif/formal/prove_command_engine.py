@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, Signal, Value
 
 from hw.ipsec.layouts import MessageMeta
 from hw.mgmt.command_engine import CommandEngine
 from spec import rmcp
+from spec.counters import Counter
 from spec.headers import ASF, RMCP
 from spec.layout import Header
 from spec.rmcp import AsfType, OemType
@@ -49,7 +50,9 @@ class EngineWrapper(Wrapper):
         self.dut = dut = CommandEngine()
         self.sequence = self.constant(m, 8, "watched_sequence")
         self.context = self.constant(m, range(CONTEXTS), "watched_context")
-        memories = Platform({256 * CONTEXTS: [Cat(self.sequence, self.context)]})
+        self.in_clear = self.constant(m, 1, "watched_in_clear")
+        row = Cat(self.sequence, Mux(self.in_clear, 0, self.context), self.in_clear)
+        memories = Platform({2 * 256 * CONTEXTS: [row]})
         self.inside = inside = self.hold(m, dut, platform=memories)
         (self.row,) = memories.rows[0]
         self.free_inputs(m, dut)
@@ -134,9 +137,17 @@ class SecuredWrapper(EngineWrapper):
         enterprise = self.number(ASF, "enterprise")
         is_power = Cat(kind == which for which in _POWER).any()
         actions = {which & 3: which for which in _POWER}
+        everything = Signal(name="had_everything")
+        with m.If(dut.i.ready):
+            m.d.sync += everything.eq(dut.clear_everything)
+        m.d.comb += Assert(self.inside["everything"] == everything)
+        in_clear = is_power | (kind == AsfType.SYSTEM_STATE_REQUEST)
         with m.If(dut.power_stb | dut.commit_stb):
             m.d.comb += [
-                Assert(self.meta.protected, "an effect of a message in clear"),
+                Assert(
+                    self.meta.protected | (everything & ~dut.commit_stb),
+                    "an effect of a message in clear",
+                ),
                 Assert(self.meta.octets >= _HEADER_OCTETS),
                 Assert(self.number(RMCP, "version") == rmcp.RMCP_VERSION),
                 Assert(self.number(RMCP, "message_class") == rmcp.RMCP_CLASS_ASF),
@@ -159,12 +170,60 @@ class SecuredWrapper(EngineWrapper):
         with m.If(dut.reply.valid):
             m.d.comb += [
                 Assert(Value.cast(dut.reply.payload.kind) == ~self.meta.protected),
-                Assert(self.meta.protected | (kind == AsfType.PRESENCE_PING)),
+                Assert(
+                    self.meta.protected
+                    | (kind == AsfType.PRESENCE_PING)
+                    | (kind == AsfType.CAPABILITIES_REQUEST)
+                    | (everything & in_clear)
+                ),
+                Assert(self.meta.protected | (enterprise == rmcp.ASF_ENTERPRISE)),
             ]
         m.submodules.replies = StreamContract(dut.reply)
         m.d.comb += [
             Cover(dut.power_stb & (Value.cast(dut.power_action) == (AsfType.POWER_CYCLE & 3))),
             Cover(dut.reply.valid & ~self.meta.protected),
+            Cover(dut.power_stb & ~self.meta.protected),
+        ]
+
+
+class RoleWrapper(EngineWrapper):
+    """What is an administrator's has no effect in another's message, and is not answered."""
+
+    def state(self, m: Module) -> None:
+        dut = self.dut
+        has_options = self.number(ASF, "data_octets") != 0
+        zeroises = (self.number(ASF, "type") == OemType.ZEROISE) & (
+            self.number(ASF, "enterprise") != rmcp.ASF_ENTERPRISE
+        )
+        inside = self.inside
+        asked = Signal(name="has_asked")
+        with m.If(dut.zeroise_stb):
+            m.d.sync += asked.eq(0)
+            m.d.comb += Assert(asked, "nobody asked to zeroise")
+        with m.If(dut.count[Counter.DELIVERED] & zeroises):
+            m.d.sync += asked.eq(1)
+            m.d.comb += Assert(self.meta.administrator, "an operator zeroises")
+        m.d.comb += [
+            # As the front has it (front.one_bank).
+            Assume(self.meta.protected | ~self.meta.administrator),
+            Assert(~dut.power_stb | ~has_options | self.meta.administrator, "an operator's"),
+            Assert(~(inside["zeroises"] | dut.zeroise_stb) | asked),
+            Assert(~inside["zeroises"] | ~dut.zeroise_stb),
+            Assert(
+                ~inside["zeroises"]
+                | (
+                    inside.state("fsm_state", "ack", "send ack", "response", "send response")
+                    & inside["zeroise"]
+                    & inside["is_our_number"]
+                    & ~inside["is_asf"]
+                    & (inside["asf_type"] == OemType.ZEROISE)
+                    & (inside["asf_enterprise"] != rmcp.ASF_ENTERPRISE)
+                    & ~inside["taken"]
+                )
+            ),
+            Cover(dut.power_stb & has_options),
+            Cover(dut.count[Counter.DROP_RMCP_ROLE]),
+            Cover(dut.zeroise_stb),
         ]
 
 
@@ -179,9 +238,12 @@ class OnceWrapper(EngineWrapper):
         dut = self.dut
         tag = self.constant(m, 8, "watched_tag")
         acted = Signal()
-        same = (self.number(RMCP, "sequence") == self.sequence) & (
-            self.meta.bank[1:] == self.context
+        of_sender = Mux(
+            self.in_clear,
+            ~self.meta.protected,
+            self.meta.protected & (self.meta.bank[1:] == self.context),
         )
+        same = (self.number(RMCP, "sequence") == self.sequence) & of_sender
         with m.If(dut.power_stb & same):
             with m.If(self.number(ASF, "tag") == tag):
                 m.d.comb += Assert(~acted, "a command acts twice")
@@ -198,25 +260,42 @@ class OnceWrapper(EngineWrapper):
 PROOFS = [
     Proof(
         name="engine.secured",
-        claim="Pins and SAD hear of authenticated messages of the right types alone; in clear "
-        "presence is answered and nothing else; replies keep the contract",
+        claim="Pins and SAD hear of authenticated messages of the right types alone, pins of such "
+        "in clear where the setting is everything; else presence and capabilities are answered in "
+        "clear and nothing else; replies keep the contract",
         wrapper=SecuredWrapper,
         method=Method.INDUCTION,
         depth=8,
         mutant=Mutant(
             "hw.mgmt.command_engine",
-            "& (meta.protected | types[AsfType.PRESENCE_PING.name]),",
-            "& (meta.protected | known),",
-            "commands in clear are obeyed",
+            "| (everything & (is_power | types[AsfType.SYSTEM_STATE_REQUEST.name])),",
+            "| is_power | types[AsfType.SYSTEM_STATE_REQUEST.name],",
+            "commands in clear are obeyed in every setting",
         ),
         cover_depth=26,
         mutant_depth=24,
         requirement="1",
     ),
     Proof(
+        name="engine.role",
+        claim="What an administrator alone may send has no effect under an operator's SA",
+        wrapper=RoleWrapper,
+        method=Method.INDUCTION,
+        depth=8,
+        mutant=Mutant(
+            "hw.mgmt.command_engine",
+            "            & ~above_role\n",
+            "",
+            "an operator's message with boot options is obeyed",
+        ),
+        cover_depth=44,
+        mutant_depth=44,
+        requirement="1",
+    ),
+    Proof(
         name="engine.once",
-        claim="A power command acts at most once for each context, sequence number and tag, under "
-        "whatever bank of it it comes, until another tag comes with that number",
+        claim="A power command acts at most once for each context (or in clear), sequence number "
+        "and tag, under whatever bank it comes, until another tag comes with that number",
         wrapper=OnceWrapper,
         method=Method.INDUCTION,
         depth=8,

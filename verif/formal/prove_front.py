@@ -91,6 +91,7 @@ class OneBankWrapper(Wrapper):
         suite = SuiteView(seen.suite[: SuiteView.size])
         seen_esn = (seen.flags & SaFlag.ESN).any()
         seen_tunnel = (seen.flags & SaFlag.TUNNEL).any()
+        seen_administrator = (seen.flags & SaFlag.ADMINISTRATOR).any()
 
         is_ah = meta.kind == TakenKind.AH
         both = suite.protocol == Protocol.BOTH
@@ -100,6 +101,7 @@ class OneBankWrapper(Wrapper):
                 Assert(~job.clear | ~job.both),
                 Assert(job.token == meta.token),
                 Assert(~job.clear | ~job.tunnel),
+                Assert(~job.clear | ~job.administrator, "an administrator in clear"),
             ]
         with m.If(used):
             m.d.comb += [
@@ -121,6 +123,7 @@ class OneBankWrapper(Wrapper):
                 ),
                 Assert(job.esn == seen_esn),
                 Assert(job.tunnel == seen_tunnel),
+                Assert(job.administrator == seen_administrator, "another SA's role"),
                 Assert(job.spi == seen.spi_in),
                 Assert(job.salt == seen.salt_in),
                 Assert(job.both == both),
@@ -185,6 +188,7 @@ class OneBankWrapper(Wrapper):
                     Assert(view.ah_spi_in == seen.ah_spi_in),
                     Assert(view.salt_in == seen.salt_in),
                     Assert((view.esn == seen_esn) & (view.tunnel == seen_tunnel)),
+                    Assert(view.administrator == seen_administrator),
                 ]
         with m.If(is_known):
             m.d.comb += Assert(seen_receives)

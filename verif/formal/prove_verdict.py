@@ -132,6 +132,7 @@ class VerdictWrapper(Wrapper):
             m.d.comb += [
                 Assert(decision.meta.protected == ~packet.clear),
                 Assert(decision.meta.bank == packet.bank),
+                Assert(decision.meta.administrator == packet.administrator),
                 Assert(decision.meta.epoch == packet.epoch),
                 Assert(decision.meta.token == packet.token),
                 Assert(dut.finding.valid & (dut.finding.ready == dut.decision.ready)),

@@ -35,6 +35,7 @@ RECIPES: dict[Counter, tuple[int, str]] = {
     Counter.DROP_AH_LENGTH: (AH, "ah_length"),
     Counter.DROP_PROTOCOL: (BOTH, "wrong_protocol"),
     Counter.DROP_DUMMY: (GCM, "dummy"),
+    Counter.DROP_RMCP_ROLE: (GCM, "good"),
 }
 """Suite of the SA, and name of the recipe. All counters but those of `BUFFERS`."""
 
@@ -43,6 +44,8 @@ def seek(counter: Counter, seed: int) -> Iterator[Action]:
     """Actions without end that lead to a counter, for a NIC in any state."""
     suite, recipe = RECIPES[counter]
     generator = Generator(seed, (suite,))
+    if counter is Counter.DROP_RMCP_ROLE:
+        generator.administrators = (False,)
     yield from generator.empty()
     yield from generator.load(suite)
     while True:

@@ -73,10 +73,19 @@ MESSAGES = (
     bytes.fromhex("0600ff07 000011be 80060000"),
     bytes.fromhex("0600ff06 000011be 80010004"),
     bytes.fromhex("0500ff06 000011be 80010000"),
+    bytes.fromhex("06000706 000011be 1007000b 000011be 01 0000 2004 0000"),
+    bytes.fromhex("06000a06 000011be 10080000"),
+    bytes.fromhex("06000806 000011be 1307000c 000011be 01 0000 2004 0000 00"),
     b"\x06\x00\xff",
     b"",
 )
-"""Presence, capabilities, state, and others that are malformed or unknown (DSP0136)."""
+"""Presence, capabilities, state, a reset with and without boot options, and others that are
+malformed or unknown (DSP0136)."""
+CLEAR_PORT = (1, 1, 2, 2, 0, 3, 0x102)
+"""What the clear port answers: discovery, everything, nothing; nothing by a number that is kept;
+everything with silence, but that of no length."""
+ZEROISE = bytes.fromhex("06000906 00007ed9 82070000")
+"""Under the enterprise number 32473, which is for examples (RFC 5612)."""
 IPV4_OPTIONS = (
     b"",
     b"",
@@ -139,6 +148,8 @@ class Generator:
         self.sas: list[Sa] = []
         self.sent: list[bytes] = []
         self.spi = 0xC0DE0000
+        self.administrators: tuple[bool, ...] = (False, True)
+        """What SAs to load, one of them by chance."""
         self.recipes: list[tuple[int, Callable[[], bytes]]] = [
             (30, self.good),
             (8, self.replayed),
@@ -187,7 +198,8 @@ class Generator:
         yield from self.empty()
         self.sas = []
         self.sent = []
-        if rng.random() < 0.08:
+        yield BusWrite("CLEAR_PORT", 0, rng.choice(CLEAR_PORT))
+        if rng.random() < 0.15:
             return  # cold boot: the clear port is open
         yield from self.load(rng.choice(self.suites))
 
@@ -210,6 +222,7 @@ class Generator:
             sequence=rng.choice(starts) if esn else rng.choice((0, 0, 70, 5)),
             outer=rng.choice((0, 100)),
             seed=rng.getrandbits(32),
+            administrator=rng.choice(self.administrators),
         )
         for name, index, value in sa.staging():
             yield BusWrite(name, index, value)
@@ -600,6 +613,11 @@ class Generator:
             return self.network(rng.random() < 0.5, rng.choice((1, 6, 58)), rng.randbytes(60))
         return rng.randbytes(rng.randrange(14, 400))
 
+    def zeroise(self) -> Frame:
+        """A message that an administrator's SA obeys: a run's last frame."""
+        sa = self.sa()
+        return Frame(self.wrap(sa, *self.inside(sa, udp(ZEROISE))), False, "zeroise")
+
     def frame(self) -> Frame:
         """The next frame."""
         (make,) = self.rng.choices(
@@ -644,3 +662,6 @@ def frames(seed: int, count: int, suites: tuple[int, ...] = BUILT_IN) -> Iterato
             if rng.random() < 0.01 and len(generator.sas) == 1:
                 yield from generator.load(rng.choice(suites))
             yield generator.frame()
+        if rng.random() < 0.3:
+            left -= 1
+            yield generator.zeroise()

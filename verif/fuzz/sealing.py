@@ -177,6 +177,7 @@ class Sa:
     sequence: int = 0
     outer: int = 0
     seed: int = 0
+    administrator: bool = False
     key: bytes = field(init=False)
     salt: bytes = field(init=False)
     auth: bytes = field(init=False)
@@ -201,7 +202,7 @@ class Sa:
             "SPI_IN": self.spi,
             "SPI_OUT": self.spi_out,
             "SUITE": self.suite,
-            "FLAGS": self.esn | self.tunnel << 1 | self.v6 << 2,
+            "FLAGS": self.esn | self.tunnel << 1 | self.v6 << 2 | self.administrator << 3,
             "PEER_IP": 0 if self.v6 else int.from_bytes(STATION_V4, "big"),
             "SALT_IN": int.from_bytes(self.salt, "big"),
             "SALT_OUT": int.from_bytes(self.salt, "big"),

@@ -115,7 +115,7 @@ class View:
     os_up : bool
         The host answers ARP itself.
     clear_open : bool
-        Port 623 is open: cold boot, and policy does not forbid it.
+        Port 623 is open.
     sad : Sad
         For SPIs and peers.
     """

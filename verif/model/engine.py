@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from spec import rmcp as facts
 from spec.counters import Counter
-from spec.rmcp import AsfType, OemType, SystemState
+from spec.rmcp import AsfType, OemType, Role, SystemState
 from spec.sa import BANKS
 from verif.model import rmcp
 from verif.model.host import HostMonitor
@@ -44,9 +44,15 @@ class CommandEngine:
         self.host = host
         self.pins = pins
         self.enterprise = facts.OEM_ENTERPRISE_DEFAULT
-        self._tags: dict[tuple[int, int], int] = {}
-        """Tag of the last power command, by context and RMCP sequence number; it outlives every
-        SA."""
+        self.boot: bytes | None = None
+        """Power data of the last command that boots the host, until the firmware has taken it."""
+        self.zeroises = False
+        """All is to be emptied once the answers are out."""
+        self.clear_everything = False
+        """CLEAR_PORT says EVERYTHING, and POLICY nothing against it."""
+        self._tags: dict[tuple[int | None, int], int] = {}
+        """Tag of the last power command, by context (None: in clear) and RMCP sequence number; it
+        outlives every SA."""
 
     def handle(self, message: bytes, under: int | None) -> tuple[Counter, list[Answer]]:
         """Acts on a UDP payload that came under bank `under`, or in clear (None).
@@ -59,23 +65,40 @@ class CommandEngine:
         request = rmcp.parse(message, self.enterprise)
         if isinstance(request, Counter):
             return request, []
-        if under is None and request.type is not AsfType.PRESENCE_PING:
+        if under is None and not self._in_clear(request.type):
             return Counter.DROP_CLEAR_POLICY, []
+        if request.role > self._role(under):
+            return Counter.DROP_RMCP_ROLE, []
         answers = []
         if request.sequence != facts.RMCP_NO_ACK_SEQUENCE:
             answers.append(Answer(under, rmcp.acknowledge(request.sequence)))
         if request.type in rmcp.POWER_COMMANDS:
-            assert under is not None
-            self._power(request, under // BANKS)
+            self._power(request, None if under is None else under // BANKS)
         else:
             answers.append(self._answer(request, under))
         return Counter.DELIVERED, answers
 
-    def _power(self, request: rmcp.Request, context: int) -> None:
+    def _role(self, under: int | None) -> Role:
+        """What the sender of a message may do."""
+        if under is not None and self.sad.banks[under].administrator:
+            return Role.ADMINISTRATOR
+        return Role.OPERATOR
+
+    def _in_clear(self, kind: AsfType | OemType) -> bool:
+        """Whether this may come in clear."""
+        if isinstance(kind, OemType):
+            return False
+        if kind in (AsfType.PRESENCE_PING, AsfType.CAPABILITIES_REQUEST):
+            return True
+        return self.clear_everything
+
+    def _power(self, request: rmcp.Request, context: int | None) -> None:
         assert isinstance(request.type, AsfType)
         if self._tags.get((context, request.sequence)) == request.tag:
             return  # a retransmission: acknowledged again, done once
         self._tags[context, request.sequence] = request.tag
+        if request.type is not AsfType.POWER_DOWN:
+            self.boot = request.data or None
         self.pins.command(request.type)
 
     def _answer(self, request: rmcp.Request, under: int | None) -> Answer:
@@ -97,7 +120,14 @@ class CommandEngine:
                 kind, data = (
                     AsfType.CAPABILITIES_RESPONSE,
                     facts.CAPABILITIES_DATA.pack(
-                        enterprise=facts.ASF_ENTERPRISE, system=facts.CAPABILITIES_SYSTEM
+                        enterprise=facts.ASF_ENTERPRISE,
+                        special_commands=facts.CAPABILITIES_SPECIAL_COMMANDS,
+                        system=(
+                            facts.CAPABILITIES_SYSTEM_CLEAR
+                            if self.clear_everything
+                            else facts.CAPABILITIES_SYSTEM
+                        ),
+                        firmware=facts.CAPABILITIES_FIRMWARE,
                     ),
                 )
             case AsfType.SYSTEM_STATE_REQUEST:
@@ -120,6 +150,9 @@ class CommandEngine:
                 spi = facts.COMMIT_DATA.unpack(request.data)["spi"]
                 result, under = self.sad.commit(spi, under)
                 kind, data = OemType.COMMITTED, facts.COMMITTED_DATA.pack(spi=spi, result=result)
+            case OemType.ZEROISE:
+                kind, data = OemType.ZEROISING, b""
+                self.zeroises = True
             case _:
                 raise ValueError(f"{request.type!r} has no answer")
         return Answer(under, rmcp.response(self.enterprise, kind, request.tag, data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spec.counters import Counter
 from spec.headers import ETHERNET, ETHERTYPE_ARP
-from spec.host import HostState
+from spec.host import ClearPort, HostState
 from spec.sa import ACK_MS_DEFAULT, CONTEXTS, GRACE_MS_DEFAULT, REPLAY_WINDOW
 from spec.suites import Suite, built_in
 from verif.model import arp
@@ -183,7 +183,17 @@ class NicModel:
             frame = replier.protected(inside, self.sad.banks[answer.bank], answer.message)
             if frame is not None:
                 outputs.append(ToWire(frame))
+        if self.engine.zeroises:
+            self.engine.zeroises = False
+            self._zeroise()
         return counter, outputs
+
+    def _zeroise(self) -> None:
+        self.sad.zeroise_all()
+        self.bus.clear_policy()
+        self.engine.boot = None
+        if self.store is not None:
+            self.store.void()
 
     def _view(self) -> View:
         state = self.host_state
@@ -192,9 +202,16 @@ class NicModel:
             host_ip=self.host_ip,
             host_ip6=self.host_ip6,
             os_up=state is HostState.OS_UP,
-            clear_open=state is HostState.COLD_BOOT and not self.bus.policy("clear_off"),
+            clear_open=self._clear_open(state),
             sad=self.sad,
         )
+
+    def _clear_open(self, state: HostState) -> bool:
+        """Whether anything is answered on the clear port now."""
+        if self.bus.clear_port is ClearPort.NOTHING or state is HostState.OS_UP:
+            return False
+        after_ms = 1000 * self.bus.clear_after_s
+        return state is HostState.COLD_BOOT or 0 < after_ms <= self.sad.silent_ms
 
     def _count(self, counter: Counter) -> None:
         self.counters[counter] = (self.counters[counter] + 1) & 0xFFFFFFFF
@@ -226,10 +243,7 @@ class NicModel:
         if zeroise is not None:
             self.sad.held = zeroise
         if self.sad.held:
-            self.sad.zeroise_all()
-            self.bus.clear_policy()
-            if self.store is not None:
-                self.store.void()
+            self._zeroise()
 
     def advance(self, ms: int) -> list[Output]:
         """Lets time pass, and tells the pins that changed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from spec import registers as facts
 from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
+from spec.host import ClearPort
 from spec.layout import Access, Register
 from spec.sa import BANKS, CONTEXTS
 from spec.store import CONFIG_PAIR
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from verif.model.nic import NicModel
 
 LANES = 1
+LOCKABLE = ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE", "CLEAR_PORT")
+"""Take no write once POLICY.settings_locked is set."""
+CLEAR_PORT_BITS = 0xFFFF_0103
 POLICY_BITS = sum(1 << f.lsb for f in facts.BY_NAME["POLICY"].fields)
 BY_ADDRESS: dict[int, tuple[Register, int]] = {
     register.address + 4 * index: (register, index)
@@ -64,9 +68,16 @@ class Bus:
         match register.name:
             case "HEARTBEAT":
                 nic.host.heartbeat(value)
+            case "BOOT_TAKEN":
+                if value == facts.BOOT_TAKEN_MAGIC:
+                    nic.engine.boot = None
             case "HEARTBEAT_MS":
                 nic.host.set_window(value)
                 self.stored["HEARTBEAT_MS", 0] = nic.host.window_ms
+            case name if name in LOCKABLE and self.policy("settings_locked"):
+                return
+            case "CLEAR_PORT":
+                self.stored["CLEAR_PORT", 0] = value & CLEAR_PORT_BITS
             case "HOST_MAC_HI":
                 self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
@@ -94,9 +105,23 @@ class Bus:
             return self.stored[register.name, index]
         return self._status(register.name, index)
 
+    def _boot(self, name: str) -> int:
+        """What DSP0136 3.2.4.1 has in 11 octets, in three registers."""
+        asked = self.nic.engine.boot
+        if asked is None:
+            return 0
+        whole = int.from_bytes(asked, "big")
+        match name:
+            case "BOOT_COMMAND":
+                return 1 << 31 | (whole >> 48 & 0xFF) | (whole >> 32 & 0xFFFF) << 8
+            case "BOOT_OPTIONS":
+                return (whole >> 16 & 0xFFFF) | (whole & 0xFFFF) << 16
+        return whole >> 56
+
     def clear_policy(self) -> None:
         """What zeroise-all does here."""
         self.stored["POLICY", 0] = 0
+        self.stored["CLEAR_PORT", 0] = facts.BY_NAME["CLEAR_PORT"].reset
         self.mirror()
 
     def stored_word(self, name: str, index: int = 0) -> int:
@@ -107,10 +132,25 @@ class Bus:
         """A bit of POLICY."""
         return bool(self.stored["POLICY", 0] & pack_fields("POLICY", **{name: 1}))
 
+    @property
+    def clear_port(self) -> ClearPort:
+        """What the clear port answers where it is open."""
+        what = self.stored["CLEAR_PORT", 0] & 3
+        if self.policy("clear_off") or what not in set(ClearPort):
+            return ClearPort.NOTHING
+        return ClearPort(what)
+
+    @property
+    def clear_after_s(self) -> int:
+        """Seconds of silence after which the clear port is open outside of cold boot; 0: never."""
+        word = self.stored["CLEAR_PORT", 0]
+        return word >> 16 if word & 0x100 else 0
+
     def mirror(self) -> None:
         """Tells the others what was written."""
         self.nic.sad.station_authorised = self.policy("station_authorised")
         self.nic.engine.enterprise = self.stored["ENTERPRISE", 0]
+        self.nic.engine.clear_everything = self.clear_port == ClearPort.EVERYTHING
 
     def _status(self, name: str, index: int) -> int:
         nic, banks = self.nic, self.nic.sad.banks
@@ -154,6 +194,8 @@ class Bus:
                 records = sum(1 << pair for pair in nic.store.records)
                 records |= (nic.store.config is not None) << CONFIG_PAIR
                 return pack_fields(name, present=1, records=records)
+            case "BOOT_COMMAND" | "BOOT_OPTIONS" | "BOOT_ENTERPRISE":
+                return self._boot(name)
             case "SA_RESULT":
                 return nic.sad.result
             case "SA_STATUS":

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from spec import rmcp as facts
 from spec.counters import Counter
 from spec.headers import ASF, RMCP
-from spec.rmcp import AsfType, OemType
+from spec.rmcp import AsfType, OemType, Role
 
-POWER_COMMANDS = (
+POWER_COMMANDS: tuple[AsfType, ...] = (
     AsfType.RESET,
     AsfType.POWER_UP,
     AsfType.POWER_DOWN,
@@ -28,6 +28,7 @@ ASF_REQUESTS: dict[int, tuple[int, ...]] = {
 OEM_REQUESTS: dict[int, tuple[int, ...]] = {
     OemType.COMMIT: (facts.COMMIT_DATA.octets,),
     OemType.SA_STATUS_REQUEST: (0,),
+    OemType.ZEROISE: (0,),
 }
 """Requests of our own enterprise, likewise."""
 
@@ -50,6 +51,15 @@ class Request:
     tag: int
     type: AsfType | OemType
     data: bytes
+
+    @property
+    def role(self) -> Role:
+        """The least role that may send it."""
+        # The two kinds share numbers, and an IntEnum equals its number: ask for the kind first.
+        if isinstance(self.type, AsfType):
+            has_options = self.type in POWER_COMMANDS and self.data
+            return Role.ADMINISTRATOR if has_options else Role.OPERATOR
+        return Role.ADMINISTRATOR if self.type is OemType.ZEROISE else Role.OPERATOR
 
 
 def parse(message: bytes, enterprise: int) -> Request | Counter:

@@ -38,7 +38,7 @@ OUTER_REGISTERS = tuple(
 """What AH around ESP needs besides."""
 KEY_WORDS_MIN = 4
 """Key words that even an unknown suite must have."""
-FLAGS_KNOWN = int(SaFlag.ESN | SaFlag.TUNNEL | SaFlag.IPV6)
+FLAGS_KNOWN = int(SaFlag.ESN | SaFlag.TUNNEL | SaFlag.IPV6 | SaFlag.ADMINISTRATOR)
 UNPROVEN = (BankState.STAGED, BankState.READY, BankState.ACTIVE)
 
 
@@ -135,6 +135,11 @@ class Bank:
         return bool(self.word("STAGE_FLAGS") & SaFlag.ESN)
 
     @property
+    def administrator(self) -> bool:
+        """It is an administrator's."""
+        return bool(self.word("STAGE_FLAGS") & SaFlag.ADMINISTRATOR)
+
+    @property
     def tunnel(self) -> bool:
         """Tunnel mode."""
         return bool(self.word("STAGE_FLAGS") & SaFlag.TUNNEL)
@@ -217,6 +222,8 @@ class Sad:
         self.result = SadResult.NONE
         self.station_authorised = False
         """Mirror of POLICY.station_authorised."""
+        self.silent_ms = 0
+        """Milliseconds since a packet was authenticated, or since power-on."""
         self.held = False
         """pin_zeroise is asserted: nothing can be staged."""
 
@@ -265,15 +272,14 @@ class Sad:
         if number is None:
             return SadResult.INCOMPLETE
         bank = self.banks[number]
-        others = [other for other in self.banks if other is not bank]
-        refusal = self._refusal(bank, others)
+        refusal = self._refusal(bank, number)
         if refusal is not None:
             return refusal
         bank.expand(self.window)
         self._enter(number, BankState.READY)
         return SadResult.OK
 
-    def _refusal(self, bank: Bank, others: list[Bank]) -> SadResult | None:
+    def _refusal(self, bank: Bank, number: int) -> SadResult | None:
         if bank.word("STAGE_SUITE") == Suite.NONE or not self._needed(bank) <= bank.staged.keys():
             return SadResult.INCOMPLETE
         facts = bank.facts
@@ -286,12 +292,22 @@ class Sad:
             spis += [bank.word("STAGE_AH_SPI_IN"), bank.word("STAGE_AH_SPI_OUT")]
         if min(spis) < ESP_SPI_MIN:
             return SadResult.BAD_SPI
+        if not self._may_administrate(number):
+            return SadResult.FORBIDDEN
+        others = [other for other in self.banks if other is not bank]
         for protocol in (PROTOCOL_ESP, PROTOCOL_AH):
             spi = bank.inbound_spi(protocol)
             taken = (o.inbound_spi(protocol) for o in others if o.state is not BankState.EMPTY)
             if spi is not None and spi in taken:
                 return SadResult.BAD_SPI
         return None
+
+    def _may_administrate(self, number: int) -> bool:
+        """Whether this bank is an operator's, or may be an administrator's."""
+        if not (self.banks[number].administrator and self.station_authorised and self.proven):
+            return True
+        older = self.banks[number ^ 1]
+        return older.state is BankState.PROVEN and older.administrator
 
     @staticmethod
     def _needed(bank: Bank) -> set[tuple[str, int]]:
@@ -344,6 +360,7 @@ class Sad:
 
     def prove(self, number: int) -> None:
         """A packet was authenticated under bank `number`."""
+        self.silent_ms = 0
         if self.banks[number].state in (BankState.READY, BankState.ACTIVE):
             self._enter(number, BankState.PROVEN)
             if self.banks[number ^ 1].state is BankState.PROVEN:
@@ -373,6 +390,7 @@ class Sad:
 
     def tick(self) -> None:
         """A millisecond passes."""
+        self.silent_ms += 1
         for number, bank in enumerate(self.banks):
             limit = {
                 BankState.READY: self.ack_ms,

@@ -224,6 +224,7 @@ class InboundFront(wiring.Component):
             job.sha_1.eq(suite.sha_1),
             job.esn.eq(view.esn),
             job.tunnel.eq(view.tunnel & ~clear),
+            job.administrator.eq(view.administrator & ~clear),
             job.next_header.eq(meta.ah_next),
             job.header_octets.eq(meta.header_octets),
             job.padded.eq(is_padded),
@@ -309,6 +310,7 @@ class InboundFront(wiring.Component):
                         m.d.sync += [
                             view.esn.eq((self.read_data & SaFlag.ESN).any()),
                             view.tunnel.eq((self.read_data & SaFlag.TUNNEL).any()),
+                            view.administrator.eq((self.read_data & SaFlag.ADMINISTRATOR).any()),
                         ]
                     case BankWord.SPI_IN:
                         m.d.sync += view.spi_in.eq(self.read_data)

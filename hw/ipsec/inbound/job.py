@@ -24,6 +24,7 @@ InboundJob = data.StructLayout(
         "sha_1": 1,
         "esn": 1,
         "tunnel": 1,
+        "administrator": 1,
         "next_header": 8,
         "header_octets": 8,
         "padded": 1,
@@ -43,7 +44,8 @@ InboundJob = data.StructLayout(
 - `refused`: nothing, it is thrown away. `clear`: it came in clear; what concerns an SA means
   nothing then.
 - `ah`, `both`: AH is the first header; and ESP is in it.
-- `cipher`, `aes256`, `sha_1`, `esn`, `tunnel`: of its SA. `epoch`: of the bank, when it was found.
+- `cipher`, `aes256`, `sha_1`, `esn`, `tunnel`, `administrator`: of its SA. `epoch`: of the bank,
+  when it was found.
 - `next_header`, `padded`: of AH; four octets of padding stand behind its ICV.
 - `header_octets`: before AH, ESP or the message.
 - `text_octets`: of the ciphertext of ESP, of what follows AH alone, or of the message.
@@ -66,6 +68,7 @@ Pending = data.StructLayout(
         "both": 1,
         "sha_1": 1,
         "esn": 1,
+        "administrator": 1,
         "sequence": 32,
         "high": 32,
         "outer_sequence": 32,

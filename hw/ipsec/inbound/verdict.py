@@ -153,7 +153,9 @@ class InboundVerdict(wiring.Component):
             meta.protected.eq(~packet.clear),
             *(
                 meta[name].eq(packet[name])
-                for name in ("bank", "epoch", "token", "encapsulated", "v6", "tags")
+                for name in (
+                    *("administrator", "bank", "epoch", "token", "encapsulated", "v6", "tags"),
+                )
             ),
             meta.inner_v6.eq(found.inner_v6),
             meta.octets.eq(found.octets),

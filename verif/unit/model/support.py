@@ -70,6 +70,7 @@ class Sa:
     sequence: int = 0
     tx: int = 0
     peer: str = STATION_IP
+    administrator: bool = False
 
     def _association(self, spi: int, key: bytes, port: int | None) -> SecurityAssociation:
         nat = None if port is None else UDP(sport=port, dport=4500)
@@ -174,7 +175,7 @@ def stage(model: NicModel, sa: Sa) -> None:
         "SPI_IN": sa.spi_in,
         "SPI_OUT": sa.spi_out,
         "SUITE": {16: 1, 32: 2}[len(sa.key_in)],
-        "FLAGS": int(sa.esn),
+        "FLAGS": sa.esn | sa.administrator << 3,
         "PEER_IP": ip_number(sa.peer),
         "SALT_IN": int.from_bytes(sa.salt_in, "big"),
         "SALT_OUT": int.from_bytes(sa.salt_out, "big"),

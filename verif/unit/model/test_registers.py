@@ -37,12 +37,42 @@ def test_unmapped_and_write_only_read_as_zero_and_read_only_stays() -> None:
 
 def test_policy_is_set_but_never_cleared_by_the_bus() -> None:
     model = nic()
-    model.bus_write("POLICY", 0xFFFFFFF9)
+    model.bus_write("POLICY", 0xFFFFFFF1)
     assert model.bus_read("POLICY") == 1
     model.bus_write("POLICY", 2)
     assert model.bus_read("POLICY") == 3
+    model.bus_write("POLICY", 4)
+    assert model.bus_read("POLICY") == 7
+    model.bus_write("POLICY", 8)
+    assert model.bus_read("POLICY") == 15
     model.bus_write("POLICY", 0)
-    assert model.bus_read("POLICY") == 3
+    assert model.bus_read("POLICY") == 15
+
+
+def test_settings_that_are_locked_take_no_write() -> None:
+    model = nic()
+    settings = {
+        "HOST_MAC_HI": 0x0A0B,
+        "HOST_MAC_LO": 0x0C0D0E0F,
+        "HOST_IP": 0x0A000001,
+        "HOST_IP6": 0xFD000000,
+        "ENTERPRISE": 4711,
+        "CLEAR_PORT": 0x003C0102,
+    }
+    for name, value in settings.items():
+        model.bus_write(name, value)
+    model.bus_write("POLICY", 4)
+    for name, value in settings.items():
+        model.bus_write(name, ~value & 0xFFFFFFFF)
+        assert model.bus_read(name) == value
+    model.bus_write("HEARTBEAT_MS", 700)
+    assert model.bus_read("HEARTBEAT_MS") == 700
+    model.set_pins(zeroise=True)
+    model.set_pins(zeroise=False)
+    assert model.bus_read("CLEAR_PORT") == 1
+    assert model.bus_read("HOST_IP") == settings["HOST_IP"]
+    model.bus_write("HOST_IP", 0)
+    assert model.bus_read("HOST_IP") == 0
 
 
 def test_stored_registers() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spec.counters import Counter
+from spec.sa import SadResult
 from verif.model import NicModel, Pin, ToWire
 from verif.model.rmcp import Request, parse
 from verif.unit.model.support import PING, Sa, clear, nic, proven, ready, verdict_of
@@ -15,9 +16,11 @@ OEM = 32473
 REQUEST_TYPES = {0x10, 0x11, 0x12, 0x13, 0x80, 0x81, 0x82}
 
 
-def exchange(message: str, model: NicModel | None = None) -> list[str]:
+def exchange(
+    message: str, model: NicModel | None = None, *, administrator: bool = False
+) -> list[str]:
     """The answers to a message under a proven SA, in hexadecimal."""
-    sa = Sa()
+    sa = Sa(administrator=administrator)
     if model is None:
         model = nic()
     assert ready(model, sa) == 1
@@ -45,7 +48,7 @@ def test_dsp0136_3_2_2_2_ack_comes_before_the_answer() -> None:
 
 def test_dsp0136_3_2_4_4_capabilities() -> None:
     assert exchange("0600ff06 000011be 81 01 00 00") == [
-        "0600ff06000011be41010010" + "000011be" + "00000000" + "0000" + "f0" + "00000000" + "00"
+        "0600ff06000011be41010010" + "000011be" + "00000000" + "001f" + "0f" + "67f80000" + "00"
     ]
 
 
@@ -71,7 +74,21 @@ def test_dsp0136_3_2_4_6_soft_off_and_watchdog() -> None:
 def test_dsp0136_3_2_4_1_power_command_is_only_acknowledged() -> None:
     assert exchange("06000106 000011be 10 07 00 00") == ["06000186"]
     data = "000011be" + "01" + "0203" + "0405" + "0607"
-    assert exchange("06000206 000011be 13 07 00 0b" + data) == ["06000286"]
+    message = "06000206 000011be 13 07 00 0b" + data
+    assert exchange(message, administrator=True) == ["06000286"]
+
+
+@pytest.mark.parametrize("kind", ["10", "11", "13"])
+def test_boot_options_are_an_administrators(kind: str) -> None:
+    model, sa = nic(), Sa()
+    assert ready(model, sa) == 1
+    message = f"06000206 000011be {kind} 07 00 0b 000011be 01 0203 0405 0607"
+    assert model.wire_receive(sa.message(bytes.fromhex(message))) == []
+    assert verdict_of(model) is Counter.DROP_RMCP_ROLE
+    assert model.advance(10) == []
+    sent = sa.message(bytes.fromhex(f"06000206 000011be {kind} 07 00 00"))
+    assert len(model.wire_receive(sent)) >= 1
+    assert verdict_of(model) is Counter.DELIVERED
 
 
 def test_sa_status() -> None:
@@ -139,7 +156,14 @@ def test_any_octets_give_a_request_or_a_counter(message: bytes) -> None:
     assert isinstance(result, Request | Counter)
 
 
-def test_clear_port_in_cold_boot_answers_presence_alone() -> None:
+def in_clear(kind: int, *, data: str = "", enterprise: int = 4542, sequence: int = 1) -> bytes:
+    """A frame with a message to the clear port."""
+    octets = bytes.fromhex(data)
+    head = f"0600{sequence:02x}06{enterprise:08x}{kind:02x}0100{len(octets):02x}"
+    return clear(bytes.fromhex(head) + octets)
+
+
+def test_clear_port_answers_presence_to_the_octet() -> None:
     model = nic()
     (answer,) = model.wire_receive(clear(PING))
     assert isinstance(answer, ToWire)
@@ -150,14 +174,72 @@ def test_clear_port_in_cold_boot_answers_presence_alone() -> None:
         "026f9ed8" + "0024" + "e001"
         "0600ff06000011be40010010000011be000000000100000000000000"
     )
-    for kind in (0x10, 0x11, 0x12, 0x13, 0x81, 0x82):
-        assert model.wire_receive(clear(bytes.fromhex(f"06000106000011be{kind:02x}010000"))) == []
-        assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
-    model.wire_receive(clear(bytes.fromhex("0600010600007ed980010004c0de0101")))
-    assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
-    model.wire_receive(clear(bytes.fromhex("06000106000011be01010000")))
+    model.wire_receive(in_clear(0x01))
     assert verdict_of(model) is Counter.DROP_RMCP_UNKNOWN
-    assert len(model.wire_receive(clear(bytes.fromhex("06003306000011be80010000")))) == 2
+    assert len(model.wire_receive(in_clear(0x80, sequence=0x33))) == 2
+
+
+ANSWERED: dict[str, tuple[int, ...]] = {
+    "nothing": (),
+    "discovery": (0x80, 0x81),
+    "everything": (0x10, 0x11, 0x12, 0x13, 0x80, 0x81, 0x82),
+    "reserved": (),
+    "off by policy": (),
+}
+"""Types of ASF that the clear port takes where it is open."""
+
+
+@pytest.mark.parametrize("setting", ANSWERED)
+@pytest.mark.parametrize("when", ["cold boot", "proven", "unheard", "heard", "unheard, OS up"])
+def test_clear_port_over_setting_state_and_message(setting: str, when: str) -> None:
+    model, sa = nic(), Sa()
+    words = {"nothing": 0, "discovery": 1, "everything": 2, "reserved": 3, "off by policy": 2}
+    unheard = 0x00020100 if "heard" in when else 0
+    model.bus_write("CLEAR_PORT", words[setting] | unheard)
+    model.bus_write("POLICY", 2 * (setting == "off by policy"))
+    if when != "cold boot":
+        proven(model, sa)
+    model.advance(1999)
+    if when == "heard":
+        model.wire_receive(sa.message(PING))
+    model.advance(1)
+    if when == "unheard, OS up":
+        model.bus_write("HEARTBEAT", 0x48425421)
+    is_open = when in ("cold boot", "unheard")
+    for kind in range(256):
+        for enterprise in (4542, OEM):
+            outputs = model.wire_receive(in_clear(kind, enterprise=enterprise))
+            takes = is_open and enterprise == 4542 and kind in ANSWERED[setting]
+            assert (verdict_of(model) is Counter.DELIVERED) == takes, f"{kind:#x}"
+            assert bool(outputs) == takes
+    for kind in (0x10, 0x11, 0x13):  # boot options are an administrator's
+        model.wire_receive(in_clear(kind, data="000011be0100000000" + "0000"))
+        assert verdict_of(model) in (Counter.DROP_RMCP_ROLE, Counter.DROP_CLEAR_POLICY)
+    assert model.bus_read("BOOT_COMMAND") == 0
+    model.wire_receive(in_clear(0x80, data="00"))
+    assert verdict_of(model) is not Counter.DELIVERED
+
+
+def test_a_power_command_in_clear_uses_up_no_numbers_of_a_station() -> None:
+    model, sa = nic(), Sa()
+    model.bus_write("CLEAR_PORT", 2)
+    outputs = model.wire_receive(in_clear(0x10, sequence=9))
+    assert [pin.name for pin in outputs if isinstance(pin, Pin)] == ["reset"]
+    model.advance(1000)
+    outputs = model.wire_receive(in_clear(0x10, sequence=9))
+    assert not any(isinstance(pin, Pin) for pin in outputs)
+    proven(model, sa)
+    outputs = model.wire_receive(sa.message(bytes.fromhex("06000906000011be10010000")))
+    assert [pin.name for pin in outputs if isinstance(pin, Pin)] == ["reset"]
+
+
+def test_dsp0136_3_2_4_4_capabilities_of_either_port() -> None:
+    model = nic()
+    for word, system in ((1, "0f"), (2, "f0"), (1, "0f")):
+        model.bus_write("CLEAR_PORT", word)
+        (answer,) = model.wire_receive(in_clear(0x81, sequence=0xFF))
+        assert isinstance(answer, ToWire)
+        assert answer.frame.hex().endswith("001f" + system + "67f80000" + "00")
 
 
 def test_clear_port_is_closed_by_policy_and_out_of_cold_boot() -> None:
@@ -173,3 +255,29 @@ def test_clear_port_is_closed_by_policy_and_out_of_cold_boot() -> None:
     model.bus_write("HEARTBEAT", 0x48425421)
     model.wire_receive(clear(PING))
     assert verdict_of(model) is Counter.DROP_CLEAR_POLICY
+
+
+def test_zeroise_is_answered_under_the_sa_that_goes() -> None:
+    """Octets as docs/rmcp.md has them; then nothing of any context works, and no policy is left."""
+    model, other = nic(), Sa(spi_in=0xC0DE0901, spi_out=0xC0DE0902)
+    model.bus_write("SA_CONTEXT", 1)
+    assert ready(model, other) == SadResult.OK
+    model.wire_receive(other.message(PING))
+    model.bus_write("SA_CONTEXT", 0)
+    model.bus_write("POLICY", 3)
+    sa = Sa(administrator=True)
+    assert ready(model, sa) == SadResult.FORBIDDEN
+    model.bus_write("SA_COMMAND", 3)
+    sa = Sa()
+    assert ready(model, sa) == SadResult.OK
+    frame = sa.message(bytes.fromhex("06000506 00007ed9 82 07 00 00"))
+    assert model.wire_receive(frame) == []
+    assert verdict_of(model) is Counter.DROP_RMCP_ROLE
+    assert model.bus_read("SA_STATUS", 1) == 4
+    model = nic()
+    assert exchange("06000506 00007ed9 82 07 00 00", model, administrator=True) == [
+        "06000586",
+        "0600ff0600007ed942070000",
+    ]
+    assert [model.bus_read("SA_STATUS", n) for n in range(4)] == [0, 0, 0, 0]
+    assert model.bus_read("POLICY") == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -52,6 +54,29 @@ def two(*, authorised: bool = False) -> tuple[NicModel, Sa, Sa]:
     assert ready(model, new) == SadResult.OK
     assert states(model) == (PROVEN, READY)
     return model, old, new
+
+
+@pytest.mark.parametrize(
+    ("authorised", "older", "context", "result"),
+    [
+        (True, False, 0, SadResult.FORBIDDEN),
+        (True, False, 1, SadResult.FORBIDDEN),
+        (True, True, 1, SadResult.FORBIDDEN),
+        (True, True, 0, SadResult.OK),
+        (False, False, 0, SadResult.OK),
+        (False, False, 1, SadResult.OK),
+    ],
+)
+def test_an_administrator_follows_an_administrator_alone(
+    authorised: bool, older: bool, context: int, result: SadResult
+) -> None:
+    model = nic()
+    model.bus_write("POLICY", int(authorised))
+    proven(model, Sa(administrator=older))
+    model.bus_write("SA_CONTEXT", context)
+    assert ready(model, replace(second(), administrator=True)) == result
+    if result is SadResult.FORBIDDEN:
+        assert ready(model, second()) == SadResult.OK  # an operator's
 
 
 def test_first_sa_is_proven_by_its_first_packet() -> None:
@@ -198,7 +223,7 @@ def test_ready_needs_every_register(left_out: tuple[str, int]) -> None:
         ("STAGE_SUITE", 3, SadResult.INCOMPLETE),
         ("STAGE_SUITE", 20, SadResult.UNSUPPORTED),
         ("STAGE_SUITE", 0x101, SadResult.UNSUPPORTED),
-        ("STAGE_FLAGS", 8, SadResult.UNSUPPORTED),
+        ("STAGE_FLAGS", 16, SadResult.UNSUPPORTED),
         ("STAGE_FLAGS", 0x80000001, SadResult.UNSUPPORTED),
         ("STAGE_SPI_IN", 255, SadResult.BAD_SPI),
         ("STAGE_SPI_OUT", 0, SadResult.BAD_SPI),

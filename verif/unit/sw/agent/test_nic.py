@@ -97,6 +97,27 @@ def test_policy_is_only_tightened(caplog) -> None:
     assert "can only be tightened" in caplog.text
 
 
+def test_the_clear_port_is_told_and_locked_last(caplog) -> None:
+    board = Board()
+
+    async def scene(**changes: object) -> None:
+        nic = agent_nic(board, **changes)
+        await nic.beat()
+        told = len(board.writes)
+        await nic.beat()
+        assert len(board.writes) == told + 1  # nothing but the heartbeat
+        await nic.stop()
+
+    play(lambda: scene(clear_port="everything", clear_after_s=60, lock_settings=True))
+    assert board.nic.bus_read("CLEAR_PORT") == 0x003C0102
+    assert board.nic.bus_read("POLICY") == 5
+    assert board.nic.host_ip == 0xC000020A
+    assert "locked" not in caplog.text
+    play(lambda: scene(clear_port="nothing"))
+    assert board.nic.bus_read("CLEAR_PORT") == 0x003C0102
+    assert "locked as they are" in caplog.text
+
+
 @pytest.mark.parametrize("register", ["ID", "MAP_HASH"])
 def test_another_nic_is_left_alone_and_its_line_closed(register: str) -> None:
     fake = FakeNic()

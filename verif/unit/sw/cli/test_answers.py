@@ -18,6 +18,7 @@ COMMANDS = [
     ("host", "show", "host"),
     ("host", "remove", "host"),
     ("power", "cycle", "host"),
+    ("host", "zeroise", "host", "--yes"),
 ]
 
 
@@ -147,6 +148,49 @@ def test_power_asks_the_station(holdfast: Place, action: str) -> None:
     assert plain.out == (
         f"{action} of host host is acknowledged under SPI 0x00000100, after 2 packet(s)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "boot"),
+    [
+        (("--boot", "pxe"), {"special_command": 1}),
+        (
+            ("--boot", "cd", "--boot-parameter", "0x10"),
+            {"special_command": 5, "special_parameter": 16},
+        ),
+        (
+            ("--boot-option", "lock-keyboard", "--boot-option", "user-password-bypass"),
+            {"boot_options": 0x2008},
+        ),
+        (("--boot-option", "quiet", "--boot-option", "verbose"), {"boot_options": 0x60}),
+        (("--boot-oem", "65535"), {"oem_parameters": 65535}),
+    ],
+)
+def test_boot_options_go_to_the_station(
+    holdfast: Place, words: tuple[str, ...], boot: dict[str, int]
+) -> None:
+    with answering(holdfast, line(ok=True, result={})) as requests:
+        for action in ("reset", "on", "cycle"):
+            assert holdfast("power", action, "host", *words).code == Exit.OK
+        assert holdfast("power", "off", "host", *words).code == Exit.USAGE
+    assert [json.loads(r) for r in requests] == [
+        {"op": "power", "host": "host", "action": action, "boot": boot}
+        for action in ("reset", "on", "cycle")
+    ]
+
+
+def test_zeroise_is_asked_for_only_if_it_is_meant(holdfast: Place) -> None:
+    result = {"host": "host", "command": "zeroise", "spi": "0x00000100", "packets": 1}
+    with answering(holdfast, line(ok=True, result=result)) as requests:
+        unsure = holdfast("host", "zeroise", "host")
+        reply = holdfast("host", "zeroise", "host", "--yes", "--json")
+        plain = holdfast("host", "zeroise", "host", "--yes")
+    assert unsure.code == Exit.USAGE
+    assert "add --yes" in unsure.err
+    assert [json.loads(r) for r in requests] == [{"op": "zeroise", "host": "host"}] * 2
+    assert reply.value == result
+    assert "under SPI 0x00000100" in plain.out
+    assert "holdfast host remove host" in plain.out
 
 
 def test_no_secret_goes_to_the_station_but_where_it_lies(holdfast: Place, monkeypatch) -> None:

@@ -42,6 +42,7 @@ def test_the_commands_are_those_promised() -> None:
         "host list",
         "host show",
         "host remove",
+        "host zeroise",
         "power reset",
         "power on",
         "power off",
@@ -83,6 +84,11 @@ WRONG = [
     ("host", "list", "--log-level", "loud"),
     ("host", "list", "--js"),
     ("power", "reset"),
+    ("power", "reset", "a", "--boot", "floppy"),
+    ("power", "reset", "a", "--boot-option", "lock"),
+    ("power", "reset", "a", "--boot-parameter", "65536"),
+    ("power", "reset", "a", "--boot-oem", "-1"),
+    ("power", "reset", "a", "--boot-oem", "x"),
     ("nic", "show"),
     ("nic", "show", "--socket", "a", "--serial", "b"),
     ("host", "show", ""),
@@ -161,8 +167,9 @@ def test_a_configuration_that_cannot_be_used(
     holdfast: Place, tmp_path: Path, capsys, leaf: tuple[str, ...]
 ) -> None:
     where = ("--address", "192.0.2.10", "--psk-file", str(holdfast.psk))
-    host = ("a",) if leaf[0] == "power" or leaf[1] in ("add", "show", "remove") else ()
-    words = [*leaf, *host, *(where if leaf[1] == "add" else ())]
+    host = ("a",) if leaf[0] == "power" or leaf[1] in ("add", "show", "remove", "zeroise") else ()
+    more = {"add": where, "zeroise": ("--yes",)}.get(leaf[1], ())
+    words = [*leaf, *host, *more]
     typo = tmp_path / "typo.toml"
     typo.write_text('[station]\nadress = "192.0.2.1"\n[agent]\nadress = "a"\n', encoding="utf-8")
     for path, text in (

@@ -27,7 +27,7 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
     with socket_board(holdfast.nic, nic):
         reply = holdfast(*words, "--json")
     assert reply.code == Exit.OK
-    assert list(reply.value) == ["nic", "host", "policy", "banks", "counters"]
+    assert list(reply.value) == ["nic", "host", "policy", "clear_port", "banks", "counters"]
     assert reply.value["nic"]["version"] == "3.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
     assert reply.value["host"]["watchdog_expired"] is True

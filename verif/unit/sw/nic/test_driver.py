@@ -12,19 +12,23 @@ import pytest
 
 from spec import registers as facts
 from spec.counters import Counter
-from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, HostState
+from spec.host import HEARTBEAT_MAGIC, HEARTBEAT_STOP, ClearPort, HostState
 from spec.layout import Access
+from spec.rmcp import Role
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.nic import (
+    BootRequest,
     Capabilities,
     CapabilityError,
+    ClearPortSetting,
     HostStatus,
     NicDriver,
     Policy,
     SadBadSpiError,
     SadBusyError,
     SadError,
+    SadForbiddenError,
     SadIncompleteError,
     SadTimeoutError,
     SadUnknownCommandError,
@@ -139,6 +143,24 @@ def test_a_256_bit_key_has_eight_words_and_flags_follow_esn() -> None:
     assert written[0x17C] == 0x3C3D3E3F
 
 
+@pytest.mark.parametrize(("role", "flags"), [(Role.OPERATOR, 1), (Role.ADMINISTRATOR, 9)])
+def test_the_role_goes_in_with_the_flags(role: Role, flags: int) -> None:
+    nic = FakeNic()
+    driver(nic).stage_sa(staged(role=role))
+    assert dict(nic.writes)[0x10C] == flags
+
+
+def test_what_the_firmware_is_asked_for() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.boot_request() is None
+    # The octets 000011be 01 0203 2008 0607 of DSP0136 3.2.4.1, as docs/rmcp.md places them.
+    nic.values |= {0x060: 0x80020301, 0x064: 0x06072008, 0x068: 4542}
+    assert d.boot_request() == BootRequest(4542, 1, 0x0203, 0x2008, 0x0607)
+    d.boot_taken()
+    assert nic.writes == [(0x06C, int.from_bytes(b"BOOT", "big"))]
+
+
 def limits(contexts: int, banks: int, window: int) -> int:
     return contexts | banks << 8 | window << 12 | 1 << 24
 
@@ -171,6 +193,7 @@ REFUSALS = [
     (SadResult.INCOMPLETE, SadIncompleteError),
     (SadResult.UNSUPPORTED, SadUnsupportedError),
     (SadResult.BAD_SPI, SadBadSpiError),
+    (SadResult.FORBIDDEN, SadForbiddenError),
     (SadResult.UNKNOWN, SadUnknownCommandError),
     (SadResult.NONE, SadError),
     (99, SadError),
@@ -276,6 +299,52 @@ def test_policy_can_only_be_tightened() -> None:
         with pytest.raises(CapabilityError, match="tightened"):
             d.set_policy(looser)
     assert nic.values[address("POLICY")] == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        (ClearPortSetting(ClearPort.NOTHING), 0x00000000),
+        (ClearPortSetting(), 0x00000001),
+        (ClearPortSetting(ClearPort.EVERYTHING, 300), 0x012C0102),
+    ],
+)
+def test_clear_port(setting: ClearPortSetting, word: int) -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    d.set_clear_port(setting)
+    assert nic.writes == [(0x070, word)]
+    assert d.clear_port == setting
+
+
+def test_a_clear_port_of_another_kind_answers_nothing() -> None:
+    nic = FakeNic()
+    nic.values[0x070] = 0x00050003
+    assert driver(nic).clear_port == ClearPortSetting(ClearPort.NOTHING)
+    for seconds in (-1, 65536):
+        with pytest.raises(ValueError, match="0 to 65535"):
+            ClearPortSetting(after_s=seconds)
+
+
+def test_locked_settings_are_left_as_they_are() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    mac, ip = bytes.fromhex("020000000010"), IPv4Address("192.0.2.10")
+    d.set_host_address(mac, ip)
+    d.set_enterprise(4711)
+    d.set_policy(Policy(settings_locked=True))
+    nic.writes.clear()
+    d.set_host_address(mac, ip)
+    d.set_enterprise(4711)
+    d.set_clear_port(ClearPortSetting(ClearPort.NOTHING))
+    for change in (
+        lambda: d.set_host_address(mac, IPv4Address("192.0.2.11")),
+        lambda: d.set_enterprise(4712),
+        lambda: d.set_clear_port(ClearPortSetting()),
+    ):
+        with pytest.raises(CapabilityError, match="locked"):
+            change()
+    assert nic.writes == []
 
 
 def test_enterprise() -> None:

@@ -44,6 +44,8 @@ BODIES = st.one_of(
     st.builds(rmcp.Commit, U32),
     st.builds(rmcp.Committed, U32, st.sampled_from(CommitResult)),
     st.just(rmcp.SaStatusRequest()),
+    st.just(rmcp.Zeroise()),
+    st.just(rmcp.Zeroising()),
     st.builds(
         rmcp.SaStatusResponse,
         st.sampled_from(BankState),
@@ -66,7 +68,7 @@ LITERAL = [
     ),
     ("06 00 07 06 000011be 81 02 00 00", RmcpMessage(7, 2, rmcp.CapabilitiesRequest())),
     (
-        "06 00 ff 06 000011be 41 02 00 10 000011be 00000000 0000 f0 00000000 00",
+        "06 00 ff 06 000011be 41 02 00 10 000011be 00000000 001f 0f 67f80000 00",
         RmcpMessage(255, 2, rmcp.CapabilitiesResponse()),
     ),
     ("06 00 08 06 000011be 82 03 00 00", RmcpMessage(8, 3, rmcp.SystemStateRequest())),
@@ -109,6 +111,8 @@ LITERAL = [
             ),
         ),
     ),
+    ("06 00 0f 06 00007ed9 82 0a 00 00", RmcpMessage(15, 10, rmcp.Zeroise())),
+    ("06 00 ff 06 00007ed9 42 0a 00 00", RmcpMessage(255, 10, rmcp.Zeroising())),
 ]
 
 

@@ -202,6 +202,17 @@ def test_each_line_gets_one_answer(play, lines: list[bytes]) -> None:
         (b'{"op": "show"}', "it lacks 'host'"),
         (b'{"op": "power", "host": "host"}', "it lacks 'action'"),
         (b'{"op": "power", "host": "host", "action": "explode"}', "no such power command"),
+        (b'{"op": "power", "host": "host", "action": "off", "boot": {}}', "boots nothing"),
+        (b'{"op": "power", "host": "host", "action": "on", "boot": 1}', "are among"),
+        (b'{"op": "power", "host": "host", "action": "on", "boot": {"x": 1}}', "are among"),
+        (
+            b'{"op": "power", "host": "host", "action": "on", "boot": {"special_command": 256}}',
+            "special_command is no number of 8 bits",
+        ),
+        (
+            b'{"op": "power", "host": "host", "action": "on", "boot": {"boot_options": true}}',
+            "boot_options is no number of 16 bits",
+        ),
         (b'{"op": "show", "host": "nobody"}', "there is no host nobody"),
         (b'{"op": "remove", "host": "nobody"}', "there is no host nobody"),
         (b'{"op": "add", "host": "a", "psk_file": "/nowhere"}', "/nowhere"),

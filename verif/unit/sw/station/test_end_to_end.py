@@ -11,7 +11,7 @@ from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP, UDP
 from spec.host import HostState
 from spec.sa import BankState
 from sw.station.commit_words import Phase
-from sw.station.control import ControlError, power
+from sw.station.control import ControlError, power, zeroise
 from sw.station.database import Database
 from verif.unit.sw.station.scene import PATIENCE_S, World, play_scene
 
@@ -92,6 +92,41 @@ def test_a_restarted_station_resets_a_hung_host_without_any_exchange(play):
         assert result["acknowledged"]
         assert world.session.host.refresh_count == 1
         assert any(pin.name == "reset" for pin in world.lan.pins)
+
+    play(scene)
+
+
+def test_an_administrator_boots_from_the_net_and_zeroises(play):
+    async def scene(world: World) -> None:
+        await world.boot()
+        await world.start_station(refresh_period_s=0.5)
+        await world.proven(1)
+        with pytest.raises(ControlError, match="no answer"):  # an operator's
+            await zeroise(world.station, "host", print)
+        assert BankState.PROVEN in world.banks().values()
+        assert world.agent is not None
+        await world.agent.stop()
+        world.lan.nic.set_pins(zeroise=True)
+        world.lan.nic.set_pins(zeroise=False)
+        await world.boot(role="administrator")
+        await world.until(lambda: BankState.PROVEN in world.banks().values())
+        await world.until(lambda: world.session.machine.phase is Phase.STEADY)
+        old = world.proven_sa
+        boot = {"special_command": 1, "special_parameter": 0x203, "boot_options": 0x2008}
+        result = await power(world.station, "host", "reset", print, boot)
+        assert result["acknowledged"]
+        read = world.lan.nic.bus_read
+        assert read("BOOT_COMMAND") == 0x80020301
+        assert read("BOOT_OPTIONS") == 0x2008
+        assert read("BOOT_ENTERPRISE") == 4542
+        result = await zeroise(world.station, "host", print)
+        assert result["acknowledged"]
+        assert read("BOOT_COMMAND") == 0
+        assert result["spi"] == f"0x{old.spi:08x}"
+        assert old.spi not in world.banks()
+        await world.until(lambda: BankState.PROVEN in world.banks().values())
+        await world.until(lambda: world.session.machine.phase is Phase.STEADY)
+        assert world.proven_sa.generation > old.generation
 
     play(scene)
 
