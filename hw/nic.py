@@ -1,7 +1,7 @@
 """The NIC: everything between the two MACs, the register bus and the pins, without a board."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -19,6 +19,7 @@ from hw.host.silence import StationSilence
 from hw.ipsec.engine_share import EngineShare
 from hw.ipsec.inbound import InboundPath
 from hw.ipsec.layouts import BankView, Reply, ReplyKind, TakenMeta
+from hw.ipsec.layouts import Protocol as SuiteProtocol
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.mgmt.alerts import AlertSender
 from hw.mgmt.command_engine import CommandEngine
@@ -26,10 +27,12 @@ from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
 from hw.net.records import ARP_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
+from hw.store.keeper import STATUS, StoreKeeper
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from hw.word_queue import WordQueue
 from spec import host, sa, suites
 from spec.counters import Counter
+from spec.registers import ADDRESS_BITS
 from spec.suites import SUITES, Hash, Protocol, Suite
 
 __all__ = ["Nic"]
@@ -39,6 +42,8 @@ _TAKEN_BUFFER = 4096
 _TAKEN_PACKETS = 16
 _SEND_BUFFER = 512
 _SEND_FRAME_MAX = 320
+_FLASH_HZ_MAX = 20_000_000
+"""Clock of the flash at most: far below what READ allows, for a board's long traces."""
 
 
 class Nic(wiring.Component):
@@ -64,6 +69,9 @@ class Nic(wiring.Component):
         HMACs of one packet are not built in.
     hmac_sha_1 : bool
         Build in the suites with HMAC-SHA-1-96, for old peers.
+    flash_base : int or None
+        Octet address of the non-volatile store in a serial flash; None: no store, and what the NIC
+        knows goes with its power.
 
     Attributes
     ----------
@@ -71,6 +79,8 @@ class Nic(wiring.Component):
         To the host's reset and power button, active high.
     pin_host_reset, pin_host_sleep, pin_host_off, pin_zeroise : Signal, in
         From the host and from the board's own button; active high, not synchronised.
+    flash_sck, flash_cs_n, flash_mosi : Signal, out; flash_miso : Signal, in
+        To the flash, with a store only.
     tap : PacketSignature, out
         Messages as the command engine reads them, for observation in simulation; no backpressure.
 
@@ -87,6 +97,7 @@ class Nic(wiring.Component):
         replay_window: int = sa.REPLAY_WINDOW,
         sha_lanes: int = 3,
         hmac_sha_1: bool = False,
+        flash_base: int | None = None,
     ):
         if clock_hz < 1000:
             raise ValueError(f"clock_hz must be at least 1000, not {clock_hz}")
@@ -99,6 +110,13 @@ class Nic(wiring.Component):
         self._replay_window = replay_window
         self._sha_lanes = sha_lanes
         self._hmac_sha_1 = hmac_sha_1
+        self._flash_base = flash_base
+        flash_pins = {
+            "flash_sck": Out(1),
+            "flash_cs_n": Out(1, init=1),
+            "flash_mosi": Out(1),
+            "flash_miso": In(1),
+        }
         super().__init__(
             {
                 "wire_rx": In(PacketSignature()),
@@ -112,6 +130,7 @@ class Nic(wiring.Component):
                 "pin_host_sleep": In(1),
                 "pin_host_off": In(1),
                 "pin_zeroise": In(1),
+                **({} if flash_base is None else flash_pins),
                 "tap": Out(PacketSignature()),
             }
         )
@@ -135,6 +154,11 @@ class Nic(wiring.Component):
     def sha_lanes(self) -> int:
         """HMAC messages that are computed at once."""
         return self._sha_lanes
+
+    @property
+    def flash_base(self) -> int | None:
+        """Octet address of the store in the flash; None without a store."""
+        return self._flash_base
 
     @property
     def suites(self) -> tuple[Suite, ...]:
@@ -189,7 +213,9 @@ class Nic(wiring.Component):
         m.submodules.taken_buffer = taken_buffer = PacketFifo(
             depth=_TAKEN_BUFFER, carries_err=False
         )
-        m.submodules.inbound = inbound = InboundPath(replay_window=self._replay_window)
+        m.submodules.inbound = inbound = InboundPath(
+            replay_window=self._replay_window, reserves=self._flash_base is not None
+        )
         m.submodules.engine = engine = CommandEngine()
         m.submodules.builder = builder = ReplyBuilder()
         m.submodules.send_buffer = send_buffer = PacketFifo(depth=_SEND_BUFFER)
@@ -293,6 +319,16 @@ class Nic(wiring.Component):
 
         self._engines(m, sad, cipher, hmac, share, inbound, builder)
         self._records(m, parser, classifier, records, inbound, builder)
+        base = self._flash_base
+        if base is None:
+            self._bus_to_sad(m, control, sad)
+            m.d.comb += [
+                sad.send_stb.eq(builder.send_stb),
+                builder.send_exhausted.eq(sad.send_exhausted),
+                builder.send_done.eq(sad.send_done),
+            ]
+        else:
+            self._store(m, base, control, sad, inbound, builder, pins, tick_ms)
 
         # Command engine, pins.
         m.d.comb += [
@@ -338,12 +374,9 @@ class Nic(wiring.Component):
             builder.epoch.eq(inbound.epoch),
             *(
                 getattr(sad, name).eq(getattr(builder, name))
-                for name in ("send_stb", "send_bank", "send_takes")
+                for name in ("send_bank", "send_takes")
             ),
-            *(
-                getattr(builder, name).eq(getattr(sad, name))
-                for name in ("sends", "send_exhausted", "send_done")
-            ),
+            builder.sends.eq(sad.sends),
         ]
         # A cycle late, which is long before the builder has a frame in it.
         m.d.sync += builder.room.eq(send_buffer.level <= _SEND_BUFFER - _SEND_FRAME_MAX)
@@ -419,16 +452,9 @@ class Nic(wiring.Component):
             status.power_out.eq(power_pins.power),
             control.sa_states.eq(sad.states),
             control.sa_busy.eq(sad.busy),
-            sad.context.eq(control.context),
-            control.sa_result.eq(sad.result),
             *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.ALL_BANKS)),
             control.zeroise.eq(pins["zeroise"]),
             sad.station_authorised.eq(control.station_authorised),
-            sad.stage_stb.eq(control.stage_stb),
-            sad.stage_address.eq(control.address),
-            sad.stage_data.eq(control.data),
-            sad.command_stb.eq(control.command_stb),
-            sad.command.eq(control.data),
             sad.tick_ms.eq(tick_ms),
             sad.zeroise_all.eq(pins["zeroise"]),
             monitor.window_ms.eq(control.window_ms),
@@ -494,6 +520,81 @@ class Nic(wiring.Component):
             builder.alert_data.eq(alerts.data),
             builder.alert_ticks.eq(alerts.ticks_octets),
         ]
+
+    @staticmethod
+    def _bus_to_sad(m, control, sad):
+        """The host's bus to the SAD, where no store is between."""
+        m.d.comb += [
+            sad.stage_stb.eq(control.stage_stb),
+            sad.stage_address.eq(control.address),
+            sad.stage_data.eq(control.data),
+            sad.command_stb.eq(control.command_stb),
+            sad.command.eq(control.data),
+            sad.context.eq(control.context),
+            control.sa_result.eq(sad.result),
+        ]
+
+    def _store(self, m, base, control, sad, inbound, builder, pins, tick_ms):
+        """The store between them: first it has the SAD alone, and numbers go by its leave."""
+        m.submodules.keeper = keeper = StoreKeeper(
+            half_cycles=max(2, -(-self._clock_hz // (2 * _FLASH_HZ_MAX))), base=base
+        )
+        restoring = Signal()
+        held = Signal(data.StructLayout({"address": ADDRESS_BITS, "data": 32}))
+        m.d.comb += [
+            restoring.eq(keeper.restoring),
+            self.flash_sck.eq(keeper.sck),
+            self.flash_cs_n.eq(keeper.cs_n),
+            self.flash_mosi.eq(keeper.mosi),
+            keeper.miso.eq(self.flash_miso),
+            keeper.tick_ms.eq(tick_ms),
+            keeper.zeroise.eq(pins["zeroise"]),
+            keeper.keeps.eq(control.keeps_sa),
+            *(keeper.states[n].eq(sad.states[n]) for n in range(sa.ALL_BANKS)),
+            keeper.wipe.eq(sad.wipe),
+            keeper.sad_busy.eq(sad.busy),
+            keeper.result.eq(sad.result),
+            sad.images_busy.eq(keeper.images_busy),
+            sad.restored.eq(restoring),
+            inbound.load_full.eq(restoring),
+            sad.stage_stb.eq(Mux(restoring, keeper.stage_stb, control.stage_stb)),
+            sad.stage_address.eq(Mux(restoring, keeper.stage_address, control.address)),
+            sad.stage_data.eq(Mux(restoring, keeper.stage_data, control.data)),
+            sad.command_stb.eq(Mux(restoring, keeper.command_stb, control.command_stb)),
+            sad.command.eq(Mux(restoring, keeper.command, control.data)),
+            sad.context.eq(Mux(restoring, keeper.context, control.context)),
+            control.sa_result.eq(Mux(restoring, sa.SadResult.BUSY, sad.result)),
+            keeper.held_stb.eq(sad.held_stb),
+            keeper.held_bank.eq(sad.held_bank),
+            keeper.held_address.eq(held.address),
+            keeper.held_data.eq(held.data),
+            keeper.config_save_stb.eq(control.store_save_stb),
+            control.config_index.eq(keeper.config_index),
+            keeper.config_word.eq(control.config_word),
+            control.config_stb.eq(keeper.config_stb),
+            control.config_data.eq(keeper.config_data),
+            *(
+                getattr(control.store_status, name).eq(getattr(keeper.status, name))
+                for name, _ in STATUS
+            ),
+            inbound.hopeless.eq(keeper.hopeless),
+            *(
+                getattr(keeper, name).eq(getattr(inbound, name))
+                for name in ("ask_stb", "ask_bank", "ask_outer", "ask_number")
+            ),
+            inbound.ask_done.eq(keeper.ask_done),
+            keeper.send_stb.eq(builder.send_stb),
+            keeper.send_bank.eq(builder.send_bank),
+            sad.send_stb.eq(keeper.send_go),
+            keeper.sent_stb.eq(sad.send_done),
+            keeper.sent_taken.eq(~sad.send_exhausted),
+            keeper.sent_both.eq(sad.sends.suite.protocol == SuiteProtocol.BOTH),
+            keeper.sent_number.eq(sad.sends.tx_sequence),
+            keeper.sent_outer_number.eq(sad.sends.ah_tx_sequence),
+            builder.send_done.eq(sad.send_done | keeper.send_refused),
+            builder.send_exhausted.eq(sad.send_exhausted | keeper.send_refused),
+        ]
+        m.d.sync += [held.address.eq(sad.stage_address), held.data.eq(sad.stage_data)]
 
     def _engines(self, m, sad, cipher, hmac, share, inbound, builder):
         """Keys to the stores, and the engines to both directions."""

@@ -16,6 +16,8 @@ BOOT_TAKEN_MAGIC = 0x424F4F54
 """'BOOT' in ASCII."""
 VERSION = 0x0003_0000
 ADDRESS_BITS = 12
+STORE_SAVE_CONFIG = 0x53415645
+"""Written to STORE_COMMAND; 'SAVE' in ASCII. Other values do nothing."""
 
 REGISTERS: tuple[Register, ...] = (
     Register("ID", 0x000, Access.RO, "ID_MAGIC of this family."),
@@ -105,6 +107,13 @@ REGISTERS: tuple[Register, ...] = (
                 "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE, CLEAR_PORT and ALERTS take no write, but "
                 "for ALERTS.enabled.",
             ),
+            BitField(
+                "keeps_sa",
+                3,
+                1,
+                "Where there is a store: the proven SA of each context is kept in its flash, and "
+                "comes back at power-on, if the configuration that was saved has this bit.",
+            ),
         ),
     ),
     Register(
@@ -166,6 +175,24 @@ REGISTERS: tuple[Register, ...] = (
     Register("SA_COMMAND", 0x080, Access.WO, "A spec.sa.SadCommand, for the context SA_CONTEXT."),
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
     Register("SA_CONTEXT", 0x088, Access.RW, "Context that SA_COMMAND is for; bits 1:0."),
+    Register(
+        "STORE_STATUS",
+        0x090,
+        Access.RO,
+        "The non-volatile store; 0 where none is built in.",
+        (
+            BitField("present", 0, 1, "A flash answers."),
+            BitField("restoring", 1, 1, "After power-on, SA_COMMAND does nothing and says BUSY."),
+            BitField("failing", 2, 1, "The flash did not take what was due; it is tried again."),
+            BitField("config_due", 3, 1, "The configuration waits to be saved."),
+            BitField("records", 8, 5, "Bit n: pair n of spec.store has a record."),
+            BitField(
+                "refused", 16, 8, "Records and entries with a wrong check value; stops at 255."
+            ),
+            BitField("failed", 24, 8, "Operations that the flash did not do; stops at 255."),
+        ),
+    ),
+    Register("STORE_COMMAND", 0x094, Access.WO, "STORE_SAVE_CONFIG: save the configuration."),
     Register(
         "SA_STATUS",
         0x0A0,

@@ -11,6 +11,7 @@ from hw.ipsec.layouts import BootRequest
 from spec import headers, host, pet, registers, sa
 from spec.counters import COUNTER_COUNT
 from spec.registers import ADDRESS_BITS, BOOT_TAKEN_MAGIC, BY_NAME
+from spec.store import CONFIG_WORDS
 from spec.suites import Suite
 
 __all__ = ["ControlRegisters"]
@@ -37,6 +38,14 @@ class ControlRegisters(wiring.Component):
         Of the SAD, states and SPIs of each bank.
     context : Signal, out
         SA_CONTEXT.
+    store_status : struct, in
+        Fields of STORE_STATUS.
+    store_save_stb : Signal, out
+        A write of STORE_SAVE_CONFIG.
+    config_index : Signal, in; config_word : Signal, out
+        A word of spec.store.CONFIG_WORDS.
+    config_stb, config_data : Signal, in
+        That word comes back from the store, which is like a write of the bus.
     zeroise : Signal, in
         Empties POLICY and the BOOT registers as long as it is 1.
     boot_stb, boot_valid, boot : Signal, in
@@ -44,7 +53,7 @@ class ControlRegisters(wiring.Component):
         `boot` is still there in the cycle after the strobe.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
-    station_authorised : Signal, out
+    station_authorised, keeps_sa : Signal, out
         Policy.
     clear_off : Signal, out
         POLICY says that nothing leaves in clear.
@@ -94,6 +103,12 @@ class ControlRegisters(wiring.Component):
                 "sa_result": In(4),
                 "sa_spi_in": In(data.ArrayLayout(32, sa.ALL_BANKS)),
                 "context": Out(range(sa.CONTEXTS)),
+                "store_status": In(_fields_of("STORE_STATUS")),
+                "store_save_stb": Out(1),
+                "config_index": In(range(len(CONFIG_WORDS))),
+                "config_word": Out(32),
+                "config_stb": In(1),
+                "config_data": In(32),
                 "zeroise": In(1),
                 "boot_stb": In(1),
                 "boot_valid": In(1),
@@ -105,6 +120,7 @@ class ControlRegisters(wiring.Component):
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
                 "clear_off": Out(1),
+                "keeps_sa": Out(1),
                 "clear_port": Out(_fields_of("CLEAR_PORT")),
                 "alive_stb": Out(1),
                 "firmware_stb": Out(1),
@@ -157,6 +173,7 @@ class ControlRegisters(wiring.Component):
             target = values.limits[0][field.lsb : field.lsb + field.width]
             m.d.comb += target.eq(limits[field.name])
         fields("HOST_STATUS", self.host_status)
+        fields("STORE_STATUS", self.store_status)
         busy = Signal()
         m.d.sync += busy.eq(self.sa_busy)
         at = {field.name: field.lsb for field in BY_NAME["SA_STATUS"].fields}
@@ -180,20 +197,28 @@ class ControlRegisters(wiring.Component):
             bank.counter_value.eq(self.counter_value),
         ]
 
+        restores = {
+            where: self.config_stb & (self.config_index == number)
+            for number, where in enumerate(CONFIG_WORDS)
+        }
+
         # Policy only tightens, until everything is zeroised.
         policy = Signal(sum(field.width for field in BY_NAME["POLICY"].fields))
-        station_authorised, clear_off, locked = policy
+        station_authorised, clear_off, locked, keeps_sa = policy
+        comes_back = restores["POLICY", 0]
         with m.If(self.zeroise):
             m.d.sync += policy.eq(0)
-        with m.Elif(stb.policy):
-            m.d.sync += policy.eq(policy | bank.data)
+        with m.Elif(stb.policy | comes_back):
+            written, kept = Mux(stb.policy, bank.data, 0), Mux(comes_back, self.config_data, 0)
+            m.d.sync += policy.eq(policy | written | kept)
         m.d.comb += [
             values.policy[0].eq(policy),
             self.station_authorised.eq(station_authorised),
             self.clear_off.eq(clear_off),
+            self.keeps_sa.eq(keeps_sa),
         ]
 
-        # `SEC: HOST.SETTINGS_LOCK`
+        # `SEC: HOST.SETTINGS_LOCK`; the lock comes back with the rest, which it does not bar.
         stored = {}
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
             register = BY_NAME[name]
@@ -202,6 +227,8 @@ class ControlRegisters(wiring.Component):
                 stored[name, n] = word
                 with m.If(stb[name.lower()][n] & ~locked):
                     m.d.sync += word.eq(bank.data)
+                with m.If(restores[name, n]):
+                    m.d.sync += word.eq(self.config_data)
                 m.d.comb += values[name.lower()][n].eq(word)
         m.d.comb += [
             values.host_mac_hi[0][16:].eq(0),
@@ -221,6 +248,8 @@ class ControlRegisters(wiring.Component):
             there = slice(field.lsb, field.lsb + field.width)
             with m.If(self.zeroise):
                 m.d.sync += part.eq(first)
+            with m.Elif(restores["CLEAR_PORT", 0]):
+                m.d.sync += part.eq(self.config_data[there])
             with m.Elif(stb.clear_port & ~locked):
                 m.d.sync += part.eq(bank.data[there])
             is_off = clear_off if field.name == "what" else 0
@@ -228,6 +257,19 @@ class ControlRegisters(wiring.Component):
                 values.clear_port[0][there].eq(part),
                 self.clear_port[field.name].eq(Mux(is_off, 0, part)),
             ]
+
+        with m.Switch(self.config_index):
+            for number, (name, n) in enumerate(CONFIG_WORDS):
+                with m.Case(number):
+                    m.d.comb += self.config_word.eq(values[name.lower()][n])
+        saves = Signal(4)
+        store_command = Signal()
+        octets = registers.STORE_SAVE_CONFIG.to_bytes(4, "little")
+        m.d.sync += [
+            store_command.eq(stb.store_command),
+            saves.eq(Cat(bank.data.word_select(n, 8) == octet for n, octet in enumerate(octets))),
+        ]
+        m.d.comb += self.store_save_stb.eq(store_command & saves.all())
 
         window_ms = Signal(20, init=host.HEARTBEAT_MS_DEFAULT)
         is_new, is_below, is_above = Signal(), Signal(), Signal()

@@ -9,7 +9,7 @@ from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteVi
 from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
 
-__all__ = ["BankRecords"]
+__all__ = ["WALK", "BankRecords"]
 
 _WORD_BITS = (BANK_WORDS - 1).bit_length()
 _BANK = range(ALL_BANKS)
@@ -37,7 +37,7 @@ _Item = data.StructLayout(dict.fromkeys(("OWN", "OTHERS", "PEER", "WINDOWS"), 1)
 them with those of another bank; give the station's address to the classifier, and the right edges
 to the windows."""
 _FIRST_STATE = {"OWN": "OWN", "OTHERS": "OTHER", "PEER": "PEER", "WINDOWS": "EDGE_HIGH"}
-_WALK = data.StructLayout(
+WALK = data.StructLayout(
     dict.fromkeys(
         (
             *("IDLE", "PAUSE", "WIPE", "SEND", "TAKEN", "TAKE"),
@@ -46,6 +46,7 @@ _WALK = data.StructLayout(
         1,
     )
 )
+"""What the walker does, one flip-flop for each."""
 
 
 class BankRecords(wiring.Component):
@@ -220,7 +221,7 @@ class BankRecords(wiring.Component):
         ]
 
         # One flip-flop for each state, and sums of what each has to say about the next word.
-        walk = Signal(_WALK, init={"IDLE": 1})
+        walk = Signal(WALK, init={"IDLE": 1})
 
         def goto(here, there):
             m.d.sync += [walk[here].eq(0), walk[there].eq(1)]

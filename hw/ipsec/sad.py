@@ -46,6 +46,14 @@ class SecurityAssociationDatabase(wiring.Component):
 
     Attributes
     ----------
+    restored : Signal, in
+        What is made READY was PROVEN before a loss of power.
+    images_busy : Signal, in
+        Whoever keeps what was staged is at work: no bank can be staged.
+    held_stb, held_bank : Signal, out
+        The write to a STAGE register a cycle ago was taken, for this bank.
+    wipe : Signal, out
+        For each bank, strobe: it was emptied.
     stage_stb, stage_address, stage_data : Signal, in
         A bus write (octet address), of which those to STAGE registers count.
     context : Signal, in
@@ -54,7 +62,8 @@ class SecurityAssociationDatabase(wiring.Component):
         A bus write to SA_COMMAND; `result` is SA_RESULT.
     station_authorised : Signal, in
         Policy: where a bank is proven, nothing but Commit makes the other one receive, and none
-        becomes an administrator's but where the proven one is (`SEC: SAD.ROLE_INHERITED`).
+        becomes an administrator's but where the proven one is (`SEC: SAD.ROLE_INHERITED`) or it was
+        `restored`.
     zeroise_all : Signal, in
         Strobe or level: empties all banks.
     prove_stb, prove_bank : Signal, in
@@ -98,6 +107,11 @@ class SecurityAssociationDatabase(wiring.Component):
                 "command_stb": In(1),
                 "command": In(32),
                 "result": Out(4),
+                "restored": In(1),
+                "images_busy": In(1),
+                "held_stb": Out(1),
+                "held_bank": Out(_BANK),
+                "wipe": Out(ALL_BANKS),
                 "station_authorised": In(1),
                 "zeroise_all": In(1),
                 "states": Out(data.ArrayLayout(STATE_BITS, ALL_BANKS)),
@@ -189,7 +203,10 @@ class SecurityAssociationDatabase(wiring.Component):
         expanding = Signal()
         any_dirty, wiping = Signal(init=1), Signal()
         still_dirty = (dirty & ~work.cleaned) | wipe
-        m.d.comb += self.busy.eq(expanding | any_dirty | wipe.any() | wiping)
+        m.d.comb += [
+            self.busy.eq(expanding | any_dirty | wipe.any() | wiping | self.images_busy),
+            self.wipe.eq(wipe),
+        ]
         m.d.sync += [
             wiping.eq(records.wiping.any() | records.wipe.any()),
             dirty.eq(still_dirty),
@@ -309,6 +326,14 @@ class SecurityAssociationDatabase(wiring.Component):
         m.d.sync += spoils.eq(
             records.lost | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
         )
+        last = BY_NAME["STAGE_AH_AUTH_OUT"]
+        is_held_word = (self.stage_address >= BY_NAME["STAGE_SPI_IN"].address) & (
+            self.stage_address < last.address + 4 * last.count
+        )
+        m.d.sync += [
+            self.held_stb.eq(self.stage_stb & stage.open & is_held_word),
+            self.held_bank.eq(stage.bank),
+        ]
         with m.If(begins):
             m.d.sync += spoilt.eq(0)
         with m.Elif(spoils):
@@ -320,6 +345,7 @@ class SecurityAssociationDatabase(wiring.Component):
         is_staged_bank = Cat(self.states[n] == BankState.STAGED for n in built)
         m.d.sync += forbidden.eq(
             self.station_authorised
+            & ~self.restored
             & proven.any()
             & (is_staged_bank & stage.administrators & ~heirs).any()
         )
@@ -416,6 +442,7 @@ class SecurityAssociationDatabase(wiring.Component):
                 context.tick_ms.eq(self.tick_ms),
                 context.busy.eq(self.busy),
                 context.station_authorised.eq(self.station_authorised),
+                context.restored.eq(self.restored),
                 context.zeroise_all.eq(self.zeroise_all),
                 context.stage_stb.eq(does_stage & is_chosen[number]),
                 context.unstage_stb.eq(does_stage & ~is_chosen[number]),

@@ -32,6 +32,8 @@ class SadContext(wiring.Component):
         Where `may_stage`, the bank `free` becomes STAGED, anew if it was.
     unstage_stb, ready_stb, abort_stb : Signal, in
         The STAGED bank is emptied; is complete and expanded; every unproven bank is emptied.
+    restored : Signal, in
+        What is `ready` was PROVEN before a loss of power, and is so again if the other bank is not.
     station_authorised : Signal, in
         Where a bank is PROVEN, nothing but a commit makes the other one receive.
     zeroise_all : Signal, in
@@ -71,6 +73,7 @@ class SadContext(wiring.Component):
                 "unstage_stb": In(1),
                 "ready_stb": In(1),
                 "abort_stb": In(1),
+                "restored": In(1),
                 "station_authorised": In(1),
                 "zeroise_all": In(1),
                 "prove_stb": In(1),
@@ -166,9 +169,11 @@ class SadContext(wiring.Component):
 
         with m.If(self.ready_stb):
             for n in range(BANKS):
+                comes_back = self.restored & among(1 - n, "EMPTY")
                 with m.If(among(n, "STAGED")):
-                    m.d.sync += state[n].eq(BankState.READY)
-            m.d.sync += start("ack")
+                    m.d.sync += state[n].eq(Mux(comes_back, BankState.PROVEN, BankState.READY))
+                    with m.If(~comes_back):
+                        m.d.sync += start("ack")
 
         # What a packet does to the banks comes first; a tick is then skipped, a command waits.
         proving, committing = Signal(), Signal()

@@ -32,7 +32,8 @@ class ReplayWindow(wiring.Component):
     `load_stb` begins the window `load_index` anew: `load_edge` is its right edge T and counts as
     seen, and nothing else does. It may be raised in any cycle, and for several windows one after
     the other; `busy` is up until they are clear. An update of that window that is under way comes
-    to nothing.
+    to nothing. With `load_full`, which stays until `busy` falls, all numbers left of the edge count
+    as seen as well; then the edge must be the last number of a block.
 
     A number w places left of T is in the window for 0 <= w < `window`: exactly that many, although
     blocks are cleared as a whole, because the ring of blocks is twice as long. The high half that
@@ -101,6 +102,7 @@ class ReplayWindow(wiring.Component):
                 "load_stb": In(1),
                 "load_index": In(range(windows)),
                 "load_edge": In(2 * half_bits),
+                "load_full": In(1),
             }
         )
 
@@ -211,7 +213,7 @@ class ReplayWindow(wiring.Component):
         # A load only leaves its edge and a bit; the blocks are cleared when no operation is.
         pending, loads = Signal(self._windows), Signal()
         free = Signal(init=1)
-        clears, moves = Signal(), Signal()
+        clears, moves, full = Signal(), Signal(), Signal()
         place = Signal(bit_bits + ring_bits)
         pointer, stop = Signal(ring_bits), Signal(ring_bits)
         edge_block = edge_low[bit_bits : bit_bits + ring_bits]
@@ -255,6 +257,7 @@ class ReplayWindow(wiring.Component):
                     stop.eq(self.blocks - 1),
                     moves.eq(0),
                     clears.eq(1),
+                    full.eq(self.load_full),
                     loads.eq(pending.any()),
                 ]
                 m.next = "CLEAR"
@@ -268,6 +271,7 @@ class ReplayWindow(wiring.Component):
                     stop.eq(Mux(is_far, edge_block, number_block)),
                     place.eq(sequence),
                     moves.eq(~is_inside),
+                    full.eq(0),
                     clears.eq(leaves_block),
                 ]
                 with m.If(~is_update | self.old):
@@ -281,6 +285,7 @@ class ReplayWindow(wiring.Component):
                 m.d.comb += [
                     seen_write.en.eq(1),
                     seen_write.addr.eq(Cat(pointer, index)),
+                    seen_write.data.eq(full.replicate(self._block)),
                 ]
                 m.d.sync += pointer.eq(pointer + 1)
                 with m.If(pointer == stop):
@@ -289,7 +294,8 @@ class ReplayWindow(wiring.Component):
                 # The one port that writes edges is the load's first. With what is loaded by now
                 # this number has nothing to do.
                 m.d.comb += seen_write.data.eq(
-                    Mux(clears, 0, word) | (1 << place[:bit_bits])[: self._block]
+                    Mux(clears, full.replicate(self._block), word)
+                    | (1 << place[:bit_bits])[: self._block]
                 )
                 with m.If(~self.load_stb):
                     with m.If(~void):

@@ -13,6 +13,7 @@ from typing import Any
 
 from amaranth.hdl import (
     Assert,
+    Cat,
     ClockDomain,
     Const,
     Fragment,
@@ -23,7 +24,7 @@ from amaranth.hdl import (
     ValueCastable,
 )
 from amaranth.hdl._ast import AnyConst, AnySeq
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 __all__ = ["Inside", "Platform", "Wrapper", "past", "same_state"]
 
@@ -165,6 +166,11 @@ class Inside:
         for state in states or tuple(codes):
             is_so |= signal == codes[state]
         return is_so
+
+    def flag(self, name: str, layout: data.StructLayout, *flags: str) -> Value:
+        """Whether one of `flags` is set of the signal `name`, a struct of one bit each."""
+        signal = self[name]
+        return Cat(signal[layout[which].offset] for which in flags).any()
 
 
 class Wrapper(wiring.Elaboratable):

@@ -105,11 +105,15 @@ PROOFS = [
         depth=3,
         mutant=Mutant(
             "hw.net.classifier",
-            "with m.If(self.host_lost):\n                            m.d.comb += "
-            "count(Counter.DROP_HOST_FULL)",
-            "with m.If(self.host_lost):\n                            m.d.comb += "
-            "count(Counter.DROP_FRAME)\n                            m.d.comb += "
-            "count(Counter.DROP_HOST_FULL)",
+            "with m.If(self.host_lost):\n                        m.d.comb += "
+            "count(Counter.DROP_HOST_FULL)\n                    with m.Else():\n"
+            "                        m.d.comb += count(Counter.PASSED)\n"
+            "                with m.Case(Counter.DELIVERED):",
+            "with m.If(self.host_lost):\n                        m.d.comb += "
+            "count(Counter.DROP_FRAME)\n                        m.d.comb += "
+            "count(Counter.DROP_HOST_FULL)\n                    with m.Else():\n"
+            "                        m.d.comb += count(Counter.PASSED)\n"
+            "                with m.Case(Counter.DELIVERED):",
             "a frame without room is counted twice",
         ),
         cover_depth=24,

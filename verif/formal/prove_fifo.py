@@ -140,7 +140,7 @@ class OrderWrapper(FifoWrapper):
             with m.If(under_way[1] & (in_flight == 0)):
                 m.d.comb += Assert(is_stored(inside["word"]))
             with m.Else():
-                m.d.comb += Assert(is_stored(inside["frame_memory_0.read__data"]))
+                m.d.comb += Assert(is_stored(inside["frame_memory_0.$signature__data"]))
         with m.Elif(place < in_fifo):
             m.d.comb += Assert(is_stored(rows[(left + place)[:4]]))
         came = inside["begins"] | inside["follows"]

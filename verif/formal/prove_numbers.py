@@ -8,8 +8,7 @@ whatever else is read is a free value (`verif.formal.harness.Platform`). What en
 is a write to the record of that bank, or a wipe: then it is another SA's, with other keys. That
 neither happens to a bank in use is `sad.keys_rest`.
 
-The flash that reserves numbers over a loss of power does not exist yet; nothing of an SA survives
-one, so no number comes again under its key.
+What a loss of power does is the business of `reserve.strictly_increasing`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from typing import Any
 
 from amaranth.hdl import Assert, Cat, Const, Cover, Module, Signal, Value
 
-from hw.ipsec.bank_records import BankRecords
+from hw.ipsec.bank_records import WALK, BankRecords
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
 from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
-from verif.formal.harness import Platform, Wrapper
+from verif.formal.harness import Inside, Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -55,9 +54,14 @@ def sent() -> dict[int, dict[str, int]]:
     return script | dict.fromkeys(range(len(words), _SCRIPT_CYCLES), asks)
 
 
-_READING = ("send", "own", "other", "peer", "edge high", "edge low")
+_READING = ("SEND", "OWN", "OTHER", "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker in which it waits for a word."""
 _WATCHED = ("SUITE", "FLAGS", *_NUMBERS)
+
+
+def _walks(inside: Inside, *states: str) -> Value:
+    """Whether the walker is in one of these states."""
+    return inside.flag("walk", WALK, *states)
 
 
 class NumbersWrapper(Wrapper):
@@ -89,8 +93,7 @@ class NumbersWrapper(Wrapper):
             | (waiting.stb & (waiting.bank == which))
             | wiped
         )
-        state = inside.state
-        idle = state("walker_state", "idle")
+        idle = _walks(inside, "IDLE")
         calm = Signal(name="calm")  # since this question began
         with m.If(disturbed):
             m.d.sync += calm.eq(0)
@@ -141,10 +144,10 @@ class NumbersWrapper(Wrapper):
 
         # For the induction: where the walker is, and what it has read.
         self._walker(m, inside, rows, (which, asked, takes, calm, disturbed, sends, numbers))
-        send = state("walker_state", "send")
-        answers_now = state("walker_state", "taken", "take", "sent")
+        send = _walks(inside, "SEND")
+        answers_now = _walks(inside, "TAKEN", "TAKE") | dut.send_done
         with m.If(has_last & ~disturbed & ~given):
-            in_take = state("walker_state", "take") & (asked == which)
+            in_take = _walks(inside, "TAKE") & (asked == which)
             at = inside["at"]
             for n, (one, number) in enumerate(zip(last, numbers, strict=True)):
                 fresh = [Cat(answers[n][:32], one[32:]), answers[n]]
@@ -157,32 +160,39 @@ class NumbersWrapper(Wrapper):
                     m.d.comb += Assert(number == fresh[0])
                 with m.Else():
                     m.d.comb += Assert(number == fresh[1])
-        m.d.comb += Assert(~dut.send_done | state("walker_state", "sent"))
+        m.d.comb += Assert(~dut.send_done | _walks(inside, "PAUSE"))
         m.d.comb += Assert(~has_last | calm)
         m.d.comb += Assert(~(send | answers_now) | (takes == inside["takes"]))
 
     def _walker(self, m: Module, inside: Any, rows: Any, of: Any) -> None:
         which, asked, takes, calm, disturbed, sends, numbers = of
-        state = inside.state
-        send, sent = state("walker_state", "send"), state("walker_state", "sent")
-        taken, take = state("walker_state", "taken"), state("walker_state", "take")
+        order = (*_SENDS, *_NUMBERS)
+        send, sent = _walks(inside, "SEND"), inside["send_done"]
+        taken, take = _walks(inside, "TAKEN"), _walks(inside, "TAKE")
         at, place = inside["at"], inside["place"]
-        steps = Cat(inside["asks"], inside["on_its_way"], inside["came"])
+        walk, sending, wiping = inside["walk"], inside["sending"], inside["wiping"]
+        compared = inside["compared"] & _walks(inside, "OTHER")
+        steps = Cat(inside["asks"], inside["on_its_way"], inside["came"], compared)
+        step = Signal(range(len(order)), name="step")  # as a number, while `send`
+        for n in range(len(order)):
+            with m.If(sending[n]):
+                m.d.comb += step.eq(n)
         exhausted, word = inside["exhausted"], inside["word"]
         m.d.comb += [
-            Assert(state("walker_state")),
-            Assert((steps & (steps - 1)) == 0),
+            *(Assert((flags & (flags - 1))[: len(flags)] == 0) for flags in (walk, steps, sending)),
+            Assert(walk.any()),
+            Assert(sending.any() == send),
             Assert(~(send | taken | take | sent) | (inside["bank"] == asked)),
-            Assert(steps.any() == state("walker_state", *_READING)),
-            Assert(~send | (at < len(_SENDS) + len(_NUMBERS))),
-            Assert(~take | (at < len(_NUMBERS))),
-            Assert(~taken | (at == 0)),
+            Assert(steps.any() == _walks(inside, *_READING)),
+            Assert(~(send | taken) | (at == 0)),
             Assert(~take | (takes & ~exhausted)),
-            Assert(~state("walker_state", "wipe") | inside["wiping"].bit_select(inside["bank"], 1)),
+            Assert(~_walks(inside, "WIPE") | wiping.bit_select(inside["bank"], 1)),
+            Assert(
+                ~(_walks(inside, "IDLE") & inside["wipes"]) | wiping.bit_select(inside["wiped"], 1)
+            ),
         ]
-        order = (*_SENDS, *_NUMBERS)
         for n, name in enumerate(order):
-            with m.If(send & (at == n)):
+            with m.If(send & (step == n)):
                 m.d.comb += Assert(place == getattr(BankWord, name))
         for n, name in enumerate(_NUMBERS):
             with m.If((take | taken) & (at == n)):
@@ -195,11 +205,11 @@ class NumbersWrapper(Wrapper):
         with m.If(send & ours):
             for n, name in enumerate(order):
                 if name in rows:
-                    with m.If((at == n) & inside["came"]):
+                    with m.If((step == n) & inside["came"]):
                         m.d.comb += Assert(word == rows[name])
-                    with m.If((at == n) & inside["on_its_way"]):
-                        m.d.comb += Assert(inside["memory.read__data"] == rows[name])
-            self._read(m, at, order, inside, rows, sends, numbers, esn)
+                    with m.If((step == n) & inside["on_its_way"]):
+                        m.d.comb += Assert(inside["latch"] == rows[name])
+            self._read(m, step, order, inside, rows, sends, numbers, esn)
         with m.If(take & ours):
             for n, name in enumerate(_NUMBERS):
                 answer = (sends.tx_sequence, sends.ah_tx_sequence)[n // 2]

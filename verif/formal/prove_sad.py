@@ -17,6 +17,7 @@ from typing import Any
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
 
+from hw.ipsec.bank_records import WALK
 from hw.ipsec.layouts import BANK_WORDS, BankWord
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_context import SadContext
@@ -51,8 +52,10 @@ _NUMBERS = (
     BankWord.AH_TX_SEQ_HI,
     BankWord.AH_TX_SEQ_LO,
 )
-_LOADING = ("own", "other", "peer", "octets", "edge high", "edge low", "loaded")
-"""States of the walker on its way with a complete bank."""
+_LOADING = ("OWN", "OTHER", "PEER", "OCTETS", "EDGE_HIGH", "EDGE_LOW", "LOADED")
+_READING = ("SEND", "OWN", "OTHER", "PEER", "EDGE_HIGH", "EDGE_LOW")
+"""States of the walker on its way with a complete bank, and in which it waits for a word."""
+_CLEARING = ("zeroise", "zeroise given", "zeroise started", "zeroising")
 
 
 def staged(*, until: int, suite: Suite = Suite.ESP_AES_GCM_16_128) -> dict[int, dict[str, int]]:
@@ -135,6 +138,7 @@ class InhibitWrapper(Wrapper):
 
         started = past(m, Const(1, 1), "started")
         zeroised = past(m, dut.zeroise_all, "zeroised")
+        restored = past(m, dut.restored, "was_restored")
         m.d.comb += Assert(dut.by_packet | ~(inside["proving"] | inside["committing"]))
         for n, state in enumerate(states):
             other = states[1 - n]
@@ -159,12 +163,17 @@ class InhibitWrapper(Wrapper):
                     "STAGED": ("EMPTY",),
                     "READY": ("STAGED",),
                     "ACTIVE": ("READY",),
-                    "PROVEN": ("READY", "ACTIVE"),
+                    "PROVEN": ("STAGED", "READY", "ACTIVE"),
                     "RETIRING": ("PROVEN",),
                 }
                 for name, before in ways.items():
                     with m.If(_is(state, name)):
                         m.d.comb += Assert(_is(was, *before), "a way that there is not")
+            with m.If(started & _is(state, "PROVEN") & _is(was, "STAGED")):
+                m.d.comb += Assert(
+                    restored & _is(other_was, "EMPTY"),
+                    "a bank is proven by nobody",
+                )
             # Keys and record of a bank are cleared only after it was emptied, and then always.
             with m.If(dut.wipe[n]):
                 m.d.comb += [
@@ -239,7 +248,7 @@ class KeysRestWrapper(Wrapper):
         )
         started = past(m, Const(1, 1), "started")
         enable, address = inside["records.$signature__en"], inside["records.$signature__addr"]
-        takes = inside.state("records.walker_state", "take")
+        takes = inside.flag("records.walk", WALK, "TAKE")
         is_number = Cat(address[:_WORD_BITS] == which for which in _NUMBERS).any()
         # Since the last write that is not of an outbound number.
         which = self.constant(m, range(self._contexts * BANKS), "which")
@@ -301,13 +310,17 @@ class KeysRestWrapper(Wrapper):
             Assert(~expanding | ((soiled & is_staged) == 0)),
         ]
         # The key stores: clearing for a dirty bank, expanding for the staged one.
-        clearing = inside.state("work.work_state", "zeroise", "zeroise started", "zeroising")
-        idle = inside.state("work.work_state", "idle")
+        clearing = inside.state("work.work_state", *_CLEARING)
+        idle = inside.state("work.work_state", "idle", "cleaned")
         at_work = ~clearing & ~idle
         works_on = inside["work.bank"]
         m.d.comb += [
             Assert(inside.state("work.work_state")),
             Assert(~clearing | dirty.bit_select(works_on, 1)),
+            Assert(
+                ~(inside.state("work.work_state", "idle") & inside["work.unclean"])
+                | dirty.bit_select(inside["work.dirty_bank"], 1)
+            ),
             Assert(~(settled & ~has_record) | ~at_work),
             Assert(~has_record | ~expanding | (since == _SETTLED)),
             Assert(~(at_work & expanding & has_record) | is_staged.bit_select(works_on, 1)),
@@ -330,28 +343,37 @@ class KeysRestWrapper(Wrapper):
             with m.If(inside.state("work.work_state", "done")):
                 m.d.comb += Assert(left == _REST_CYCLES)
         # The walker: at work for the staged bank, or it will go by an emptied bank first.
-        walker = "records.walker_state"
-        busy = inside.state(walker, *_LOADING)
+        walk = inside["records.walk"]
+
+        def walks(*names: str) -> Value:
+            return inside.flag("records.walk", WALK, *names)
+
+        busy = walks(*_LOADING)
+        sending = inside["records.sending"]
+        compared = inside["records.compared"] & walks("OTHER")
         item, at = inside["records.item"], inside["records.at"]
-        steps = Cat(*(inside[f"records.{name}"] for name in ("asks", "on_its_way", "came")))
-        reading = inside.state(walker, "send", "own", "other", "peer", "edge high", "edge low")
+        ways = (inside[f"records.{name}"] for name in ("asks", "on_its_way", "came"))
+        steps = Cat(*ways, compared)
         starts = expanding & ~has_record
         m.d.comb += [
-            Assert(inside.state(walker)),
-            Assert((steps & (steps - 1)) == 0),
-            Assert(steps.any() == reading),
-            Assert(~inside.state(walker, "send") | (at < 9)),
-            Assert(~inside.state(walker, "own", "other") | (at < 3)),
-            Assert(~inside.state(walker, "peer", "octets", "take") | (at < 4)),
+            *(Assert((flags & (flags - 1))[: len(flags)] == 0) for flags in (walk, steps, sending)),
+            Assert(walk.any()),
+            Assert(steps.any() == walks(*_READING)),
+            Assert(sending.any() == walks("SEND")),
+            Assert(~walks("OWN", "OTHER") | (at < 3)),
             Assert(~busy | starts | wipe.any() | late_wipe.any() | wiping.any()),
             Assert(~(starts & (item != 0)) | settled),
             Assert(
-                ~(starts & inside.state(walker, "other", "peer", "octets", "loaded", "edge high"))
+                ~(starts & walks("OTHER", "PEER", "OCTETS", "LOADED", "EDGE_HIGH"))
                 | settled
                 | wiping.any()
                 | late_wipe.any()
             ),
-            Assert(~inside.state(walker, "wipe") | wiping.bit_select(inside["records.bank"], 1)),
+            Assert(~walks("WIPE") | wiping.bit_select(inside["records.bank"], 1)),
+            Assert(
+                ~(walks("IDLE") & inside["records.wipes"])
+                | wiping.bit_select(inside["records.wiped"], 1)
+            ),
         ]
         # Words on their way go to the staged bank, and there are none once it is expanded.
         takes, writes = inside["stage.takes"], RecordWrite(inside["stage.record_write"])
@@ -396,7 +418,7 @@ PROOFS = [
         depth=12,
         mutant=Mutant(
             "hw.ipsec.sad",
-            "stage.open.eq(opened | (begins & ~waits)),",
+            "stage.open.eq(opened),",
             "stage.open.eq(1),",
             "what is written while no bank is staged goes to one in use",
         ),

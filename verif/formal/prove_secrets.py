@@ -26,6 +26,7 @@ from hw.host.control import ControlRegisters
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
+from hw.ipsec.bank_records import WALK
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_stage import RecordWrite
@@ -46,8 +47,8 @@ _STAGED_CYCLES = 124
 """From power-on until the SAD has cleared all, and staged a bank."""
 _SALTS = (BankWord.SALT_IN, BankWord.SALT_OUT)
 _WORD_BITS = (BANK_WORDS - 1).bit_length()
-_CHECKING = ("own", "other")
-_READING = ("send", *_CHECKING, "peer", "edge high", "edge low")
+_CHECKING = ("OWN", "OTHER")
+_READING = ("SEND", *_CHECKING, "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker of the records in which it waits for a word."""
 _SLOTS = 2
 _CLEARED_CYCLES = 36
@@ -104,6 +105,7 @@ class _HostSide(Elaboratable):
         m.submodules.power = self.power
         parts = (self.control, self.sad, self.monitor, self.power)
         Nic._host_side(self.nic, m, *parts, self.pins, self.tick_ms)
+        Nic._bus_to_sad(m, self.control, self.sad)
         return m
 
 
@@ -164,7 +166,9 @@ class BusWrapper(Wrapper):
         records = self._records(m, insides, memories)
         ways = (
             *("control.bank.data", "sad.stage.word", "sad.stage.late", "sad.stage.high"),
-            *("control.alive", "control.begins", "control.stop", "sad.is_large"),
+            *("control.alive", "control.begins", "control.stop", "control.taken"),
+            *("control.saves", "control.given", "control.is_below", "control.is_above"),
+            *("sad.is_large",),
             *("sad.stage.key_write", "sad.stage.auth_write"),
         )
         same_state(m, one, other, but=(*ways, *records))
@@ -205,54 +209,60 @@ class BusWrapper(Wrapper):
         address = one[f"{place}read__addr"]
         at_1 = past(m, address, "read_at")
         at_2 = past(m, at_1, "word_at")
-        word, data = pair("word"), pair("memory.read__data")
+        at_3 = past(m, at_2, "compared_at")
+        word, data = pair("word"), pair("latch")
+        compares = ("is_spi", "is_ah_spi", "protocol")
         m.d.comb += [
             Assert((data[0] == data[1]) | _is_salt(at_1)),
             Assert((word[0] == word[1]) | _is_salt(at_2)),
+            *(Assert((a == b) | _is_salt(at_3)) for a, b in map(pair, compares)),
         ]
         sends = pair("sends", OutboundSa)
         for name, _ in OutboundSa:
             if name != "salt_out":
                 m.d.comb += Assert(Value.cast(sends[0][name]) == Value.cast(sends[1][name]))
         # The walker: what it waits for is what it asked for, and no salt where it uses it.
-        state = one.state
-        walker = f"{place}walker_state"
+        walk = one[f"{place}walk"]
+
+        def state(*names: str) -> Value:
+            return one.flag(f"{place}walk", WALK, *names)
+
+        compared, sending = one[f"{place}compared"] & state("OTHER"), one[f"{place}sending"]
         at, wanted, bank = (one[place + name] for name in ("at", "place", "bank"))
-        steps = Cat(*(one[place + name] for name in ("asks", "on_its_way", "came")))
+        steps = Cat(*(one[place + name] for name in ("asks", "on_its_way", "came")), compared)
         m.d.comb += [
-            Assert(state(walker)),
-            Assert((steps & (steps - 1)) == 0),
-            Assert(steps.any() == state(walker, *_READING)),
+            *(Assert((flags & (flags - 1))[: len(flags)] == 0) for flags in (walk, steps, sending)),
+            Assert(walk.any()),
+            Assert(steps.any() == state(*_READING)),
+            Assert(sending.any() == state("SEND")),
+            Assert(~compared | ~_is_salt(at_3)),
             Assert(~one[f"{place}on_its_way"] | (at_1 == Cat(wanted, bank))),
             Assert(~one[f"{place}came"] | (at_2 == Cat(wanted, bank))),
-            Assert(~state(walker, "own", "other") | (at < 3)),
-            Assert(~state(walker, "peer", "octets") | (at < 4)),
+            Assert(~state(*_CHECKING) | (at < 3)),
             Assert(
-                ~state(walker, "peer", "octets")
+                ~state("PEER", "OCTETS")
                 | (wanted == BankWord.PEER_IP + at)
                 | (wanted == BankWord.PEER_IP6 + at)
             ),
-            Assert(
-                ~state(walker, "edge high", "edge low") | (wanted[3:] == BankWord.RX_SEQ_HI >> 3)
-            ),
-            Assert(~state(walker, "edge high") | ~wanted[0]),
+            Assert(~state("EDGE_HIGH", "EDGE_LOW") | (wanted[3:] == BankWord.RX_SEQ_HI >> 3)),
+            Assert(~state("EDGE_HIGH") | ~wanted[0]),
         ]
         order = (
             *("SUITE", "FLAGS", "SPI_OUT", "AH_SPI_OUT", "SALT_OUT"),
             *("TX_SEQ_LO", "TX_SEQ_HI", "AH_TX_SEQ_LO", "AH_TX_SEQ_HI"),
         )
-        for names, states in ((order, ("send",)), (("SUITE", "SPI_IN", "AH_SPI_IN"), _CHECKING)):
-            for n, name in enumerate(names):
-                with m.If(state(walker, *states) & (at == n)):
-                    m.d.comb += Assert(wanted == getattr(BankWord, name))
-        m.d.comb += Assert(~state(walker, "send") | (at < len(order)))
+        for n, name in enumerate(order):
+            m.d.comb += Assert(~sending[n] | (wanted == getattr(BankWord, name)))
+        for n, name in enumerate(("SUITE", "SPI_IN", "AH_SPI_IN")):
+            with m.If(state(*_CHECKING) & ~compared & (at == n)):
+                m.d.comb += Assert(wanted == getattr(BankWord, name))
         salts = [
             name
             for name, register in one.registers()
             for n in range(len(rows[0]))
             if n % BANK_WORDS in _SALTS and register is rows[0][n]
         ]
-        ways = ("word", "memory.read__data", "waiting", "sends")
+        ways = ("word", "latch", *compares, "waiting", "sends")
         return [*salts, "sad.stage.record_write", *(place + name for name in ways)]
 
 

@@ -43,7 +43,7 @@ class WindowWrapper(Wrapper):
         self.dut = dut = ReplayWindow(**self.parameters)
         self.memories = Platform()
         self.inside = inside = self.hold(m, dut, platform=self.memories)
-        self.free_inputs(m, dut)
+        self.free_inputs(m, dut, "load_full")
         self.half = len(dut.sequence)
         strobes = (dut.check_stb, dut.recheck_stb, dut.update_stb)
         for n, one in enumerate(strobes):

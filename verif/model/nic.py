@@ -38,6 +38,7 @@ from verif.model.pins import PinSequencer
 from verif.model.registers import Bus, address_of
 from verif.model.reply import Replier, ethernet
 from verif.model.sad import Sad
+from verif.model.store import Store
 
 WINDOW_MIN, WINDOW_MAX = 32, 1024
 
@@ -55,6 +56,8 @@ class NicModel:
         What is built in; others are UNSUPPORTED.
     contexts : int
         Contexts of the SAD.
+    has_store : bool
+        There is a non-volatile store.
 
     Attributes
     ----------
@@ -77,6 +80,7 @@ class NicModel:
         replay_window: int = REPLAY_WINDOW,
         suites: tuple[Suite, ...] | None = None,
         contexts: int = CONTEXTS,
+        has_store: bool = False,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -84,16 +88,22 @@ class NicModel:
             raise ValueError(
                 f"the window must be {WINDOW_MIN} to {WINDOW_MAX}, not {replay_window}"
             )
-        self.sad = Sad(
+        self._contexts = contexts
+        self._sad_options = (
             ack_ms,
             grace_ms,
             replay_window,
             built_in() if suites is None else suites,
             contexts,
         )
+        self._power_on()
+        self.store = Store(self) if has_store else None
+
+    def _power_on(self) -> None:
+        self.sad = Sad(*self._sad_options)
         self.host = HostMonitor()
         self.log = EventLog()
-        self.alerts = AlertSender(contexts)
+        self.alerts = AlertSender(self._contexts)
         self.pins = PinSequencer(self.host)
         self.engine = CommandEngine(self.sad, self.host, self.pins)
         self.bus = Bus(self)
@@ -104,6 +114,16 @@ class NicModel:
         self._shown = dict(self.pins.levels)
         self._alerts: list[Output] = []
         self._told = 0
+
+    def power_cut(self) -> None:
+        """Power is lost, and returns: what the store has comes back."""
+        self._power_on()
+        if self.store is not None:
+            self.store.restore()
+
+    def _settle(self) -> None:
+        if self.store is not None:
+            self.store.settle()
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -135,6 +155,7 @@ class NicModel:
         self._count(verdict)
         if verdict is Counter.DROP_ICV:
             self.log.wrong_icv(self.host.progress[1])
+        self._settle()
         self._observe()
         return outputs + self._pin_events() + self._take_alerts()
 
@@ -195,6 +216,8 @@ class NicModel:
         self.sad.zeroise_all()
         self.bus.clear_policy()
         self.engine.boot = None
+        if self.store is not None:
+            self.store.void()
 
     def _view(self) -> View:
         state = self.host_state
@@ -222,6 +245,7 @@ class NicModel:
     def bus_write(self, register: int | str, value: int, index: int = 0) -> None:
         """Writes a register, by octet address or by name and index."""
         self.bus.write(self._address(register, index), value)
+        self._settle()
         self._observe()
 
     def bus_read(self, register: int | str, index: int = 0) -> int:
@@ -255,6 +279,7 @@ class NicModel:
         for _ in range(ms):
             self.now_ms += 1
             self.sad.tick()
+            self._settle()
             self.host.tick()
             self.log.tick()
             self.alerts.tick()

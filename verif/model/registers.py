@@ -11,6 +11,7 @@ from spec.host import ClearPort
 from spec.layout import Access, Register
 from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, CONTEXTS
+from spec.store import CONFIG_PAIR
 
 if TYPE_CHECKING:
     from verif.model.nic import NicModel
@@ -106,11 +107,14 @@ class Bus:
                 self.stored["SA_CONTEXT", 0] = nic.sad.context = value & (CONTEXTS - 1)
             case "SA_COMMAND":
                 nic.sad.command(value)
+            case "STORE_COMMAND":
+                if nic.store is not None and value == facts.STORE_SAVE_CONFIG:
+                    nic.store.save_config()
             case name if name.startswith("STAGE_"):
                 nic.sad.write(name, index, value)
             case name:
                 self.stored[name, index] = value
-        self._mirror()
+        self.mirror()
 
     def read(self, address: int) -> int:
         """A read of 32 bits."""
@@ -141,7 +145,7 @@ class Bus:
         """What zeroise-all does here."""
         self.stored["POLICY", 0] = 0
         self.stored["CLEAR_PORT", 0] = facts.BY_NAME["CLEAR_PORT"].reset
-        self._mirror()
+        self.mirror()
 
     def stored_word(self, name: str, index: int = 0) -> int:
         """What a register that can be read and written holds."""
@@ -165,7 +169,8 @@ class Bus:
         word = self.stored["CLEAR_PORT", 0]
         return word >> 16 if word & 0x100 else 0
 
-    def _mirror(self) -> None:
+    def mirror(self) -> None:
+        """Tells the others what was written."""
         self.nic.sad.station_authorised = self.policy("station_authorised")
         self.nic.engine.enterprise = self.stored["ENTERPRISE", 0]
         self.nic.engine.clear_everything = self.clear_port == ClearPort.EVERYTHING
@@ -206,6 +211,12 @@ class Bus:
                     reset_out=nic.pins.levels["reset"],
                     power_out=nic.pins.levels["power"],
                 )
+            case "STORE_STATUS":
+                if nic.store is None:
+                    return 0
+                records = sum(1 << pair for pair in nic.store.records)
+                records |= (nic.store.config is not None) << CONFIG_PAIR
+                return pack_fields(name, present=1, records=records)
             case "BOOT_COMMAND" | "BOOT_OPTIONS" | "BOOT_ENTERPRISE":
                 return self._boot(name)
             case "EVENTS":

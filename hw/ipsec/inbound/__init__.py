@@ -36,9 +36,16 @@ class InboundPath(wiring.Component):
     ----------
     replay_window : int
         Width of the anti-replay windows in packets.
+    reserves : bool
+        A number is accepted only once it is reserved in non-volatile memory; until then its packet
+        waits, and those behind it.
 
     Attributes
     ----------
+    ask_stb, ask_bank, ask_outer, ask_number : Signal, out; ask_done : Signal, in
+        With `reserves`: an authenticated packet has this number; strobe: it is reserved.
+    hopeless : Signal, in
+        With `reserves`, for each bank: numbers cannot be reserved, and its packets are dropped.
     meta, i : streams, in
         Of taken packets, and these themselves, from their IP header on; `i` has at least the octets
         that `meta` says, and `last` with the last of a packet.
@@ -48,7 +55,7 @@ class InboundPath(wiring.Component):
         Where a packet in a tunnel must go to.
     job, cipher, cipher_o, cipher_tag; main_auth_*, outer_auth_*
         To the engines, through their share.
-    load_stb, load_index, load_edge : Signal, in
+    load_stb, load_index, load_edge, load_full : Signal, in
         Begin a window anew; index Cat(outer, bank).
     prove_stb, prove_bank : Signal, out
     keep, keep_token : Signal, out; keep_ready, kept : Signal, in
@@ -63,8 +70,9 @@ class InboundPath(wiring.Component):
     Source: RFC 4303 3.4, RFC 4302 3.4, docs/packet_walk.md.
     """
 
-    def __init__(self, *, replay_window: int = REPLAY_WINDOW):
+    def __init__(self, *, replay_window: int = REPLAY_WINDOW, reserves: bool = False):
         self._replay_window = replay_window
+        self._reserves = reserves
         auth_job = stream.Signature(auth_job_layout(slots=4 * ALL_BANKS))
         auth_octet = stream.Signature(auth_octet_layout())
         tag = OctetSignature()
@@ -92,6 +100,13 @@ class InboundPath(wiring.Component):
                 "load_stb": In(1),
                 "load_index": In(range(2 * ALL_BANKS)),
                 "load_edge": In(64),
+                "load_full": In(1),
+                "ask_stb": Out(1),
+                "ask_bank": Out(range(ALL_BANKS)),
+                "ask_outer": Out(1),
+                "ask_number": Out(64),
+                "ask_done": In(1),
+                "hopeless": In(ALL_BANKS),
                 "prove_stb": Out(1),
                 "prove_bank": Out(range(ALL_BANKS)),
                 "inner_stb": Out(1),
@@ -112,6 +127,11 @@ class InboundPath(wiring.Component):
     def replay_window(self) -> int:
         """Width of the anti-replay windows in packets."""
         return self._replay_window
+
+    @property
+    def reserves(self) -> bool:
+        """A number is accepted only once it is reserved."""
+        return self._reserves
 
     def elaborate(self, platform):
         m = Module()
@@ -159,7 +179,10 @@ class InboundPath(wiring.Component):
             self.read_stb.eq(front.read_stb),
             self.read_address.eq(front.read_address),
             front.read_data.eq(self.read_data),
-            *(verdict.banks[n].receives.eq(self.receives[n]) for n in range(ALL_BANKS)),
+            *(
+                verdict.banks[n].receives.eq(self.receives[n] & ~self.hopeless[n])
+                for n in range(ALL_BANKS)
+            ),
             *(verdict.banks[n].epoch.eq(self.epoch[n]) for n in range(ALL_BANKS)),
             self.keep.eq(feeder.keep),
             self.keep_token.eq(feeder.keep_token),
@@ -181,14 +204,27 @@ class InboundPath(wiring.Component):
         # window is given hangs on it.
         wants, turn = Signal(), Signal()
         of_verdict = Signal()
+        reserved = Signal(init=not self._reserves)
         m.d.sync += turn.eq(wants)
+        if self._reserves:
+            updates = verdict.window_update
+            m.d.comb += [
+                self.ask_stb.eq(updates & ~reserved),
+                self.ask_bank.eq(verdict.window_bank),
+                self.ask_outer.eq(verdict.window_outer),
+                self.ask_number.eq(Cat(verdict.window_sequence, verdict.window_high)),
+            ]
+            with m.If(self.ask_done):
+                m.d.sync += reserved.eq(1)
+            with m.If(~updates | verdict.window_taken):
+                m.d.sync += reserved.eq(0)
         m.d.comb += [
-            wants.eq(verdict.window_recheck | verdict.window_update),
+            wants.eq(verdict.window_recheck | (verdict.window_update & reserved)),
             window.recheck_stb.eq(verdict.window_recheck & turn),
-            window.update_stb.eq(verdict.window_update & turn),
+            window.update_stb.eq(verdict.window_update & turn & reserved),
             window.check_stb.eq(front.window_stb & ~turn),
             window.given_high.eq(verdict.window_high),
-            verdict.window_taken.eq(turn & ~window.busy),
+            verdict.window_taken.eq(turn & ~window.busy & (reserved | verdict.window_recheck)),
             front.window_taken.eq(~turn & ~window.busy),
             front.window_done.eq(window.done & ~of_verdict),
             verdict.window_done.eq(window.done & of_verdict),
@@ -196,6 +232,7 @@ class InboundPath(wiring.Component):
             window.load_stb.eq(self.load_stb),
             window.load_index.eq(self.load_index),
             window.load_edge.eq(self.load_edge),
+            window.load_full.eq(self.load_full),
         ]
         for user in (front, verdict):
             m.d.comb += [

@@ -37,14 +37,16 @@ def test_unmapped_and_write_only_read_as_zero_and_read_only_stays() -> None:
 
 def test_policy_is_set_but_never_cleared_by_the_bus() -> None:
     model = nic()
-    model.bus_write("POLICY", 0xFFFFFFF9)
+    model.bus_write("POLICY", 0xFFFFFFF1)
     assert model.bus_read("POLICY") == 1
     model.bus_write("POLICY", 2)
     assert model.bus_read("POLICY") == 3
     model.bus_write("POLICY", 4)
     assert model.bus_read("POLICY") == 7
+    model.bus_write("POLICY", 8)
+    assert model.bus_read("POLICY") == 15
     model.bus_write("POLICY", 0)
-    assert model.bus_read("POLICY") == 7
+    assert model.bus_read("POLICY") == 15
 
 
 def test_settings_that_are_locked_take_no_write() -> None:

@@ -1,0 +1,1 @@
+"""What outlives a loss of power: records in a serial NOR flash, and numbers reserved there."""

@@ -1,0 +1,1 @@
+"""Unit tests of the cipher cores' software models and parameter checks."""
