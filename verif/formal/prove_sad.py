@@ -360,9 +360,16 @@ class KeysRestWrapper(Wrapper):
             Assert(walk.any()),
             Assert(steps.any() == walks(*_READING)),
             Assert(sending.any() == walks("SEND")),
+            Assert(inside["records.puts"] == walks("TAKE", "WIPE")),
             Assert(~walks("OWN", "OTHER") | (at < 3)),
             Assert(~busy | starts | wipe.any() | late_wipe.any() | wiping.any()),
-            Assert(~(starts & (item != 0)) | settled),
+            Assert(~(starts & (item[1:] != 0)) | settled),
+            *(
+                Assert((flags & (flags - 1))[: len(flags)] == 0)
+                for flags in (item, inside["records.wanted"])
+            ),
+            # As `numbers.once` assumes.
+            Assert(~(starts & (since == 0)) | ~busy),
             Assert(
                 ~(starts & walks("OTHER", "PEER", "OCTETS", "LOADED", "EDGE_HIGH"))
                 | settled
