@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Cat, Const, Cover, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
 
 from hw.ipsec.bank_records import WALK, BankRecords
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
 from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
-from verif.formal.harness import Inside, Platform, Wrapper
+from verif.formal.harness import Inside, Platform, Wrapper, past
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -56,6 +56,9 @@ def sent() -> dict[int, dict[str, int]]:
 
 _READING = ("SEND", "OWN", "OTHER", "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker in which it waits for a word."""
+_OF_ITEM = (("OWN",), ("OTHER",), ("PEER", "OCTETS"), ("EDGE_HIGH", "EDGE_LOW", "LOADED"))
+"""Those in which it works on each part of a complete bank."""
+_LOADING = tuple(state for states in _OF_ITEM for state in states)
 _WATCHED = ("SUITE", "FLAGS", *_NUMBERS)
 
 
@@ -142,8 +145,13 @@ class NumbersWrapper(Wrapper):
             Cover(dut.send_done & dut.send_exhausted & has_last & (asked == which) & both),
         ]
 
+        # That a bank begins only once the walker has left the one before is `sad.keys_rest`.
+        started = past(m, dut.start, "started")
+        m.d.comb += Assume(~dut.start | started | ~_walks(inside, *_LOADING))
         # For the induction: where the walker is, and what it has read.
-        self._walker(m, inside, rows, (which, asked, takes, calm, disturbed, sends, numbers))
+        self._walker(
+            m, inside, rows, (which, asked, takes, calm, disturbed, sends, numbers, dut.start)
+        )
         send = _walks(inside, "SEND")
         answers_now = _walks(inside, "TAKEN", "TAKE") | dut.send_done
         with m.If(has_last & ~disturbed & ~given):
@@ -165,7 +173,7 @@ class NumbersWrapper(Wrapper):
         m.d.comb += Assert(~(send | answers_now) | (takes == inside["takes"]))
 
     def _walker(self, m: Module, inside: Any, rows: Any, of: Any) -> None:
-        which, asked, takes, calm, disturbed, sends, numbers = of
+        which, asked, takes, calm, disturbed, sends, numbers, start = of
         order = (*_SENDS, *_NUMBERS)
         send, sent = _walks(inside, "SEND"), inside["send_done"]
         taken, take = _walks(inside, "TAKEN"), _walks(inside, "TAKE")
@@ -181,7 +189,17 @@ class NumbersWrapper(Wrapper):
         m.d.comb += [
             *(Assert((flags & (flags - 1))[: len(flags)] == 0) for flags in (walk, steps, sending)),
             Assert(walk.any()),
+            *(
+                Assert((flags & (flags - 1))[: len(flags)] == 0)
+                for flags in (inside["item"], inside["wanted"])
+            ),
+            Assert(~_walks(inside, "IDLE") | ~start | ((inside["wanted"] & ~inside["item"]) == 0)),
+            *(
+                Assert(~start | ~_walks(inside, *states) | inside["item"][n])
+                for n, states in enumerate(_OF_ITEM)
+            ),
             Assert(sending.any() == send),
+            Assert(inside["puts"] == _walks(inside, "TAKE", "WIPE")),
             Assert(~(send | taken | take | sent) | (inside["bank"] == asked)),
             Assert(steps.any() == _walks(inside, *_READING)),
             Assert(~(send | taken) | (at == 0)),

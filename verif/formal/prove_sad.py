@@ -325,6 +325,16 @@ class KeysRestWrapper(Wrapper):
             Assert(~has_record | ~expanding | (since == _SETTLED)),
             Assert(~(at_work & expanding & has_record) | is_staged.bit_select(works_on, 1)),
         ]
+        # An order comes a cycle late, and is of the bank that is worked on, which is not in use.
+        for way, low in (("key", 1), ("auth", 2)):
+            for what, given in (("zeroise", "zeroise given"), ("expand", "expand given")):
+                order = getattr(dut, f"{way}_{what}")
+                m.d.comb += Assert(
+                    ~order.stb
+                    | (inside.state("work.work_state", given) & (order.slot[low:] == works_on))
+                )
+                with m.If(order.stb):
+                    m.d.comb += [Assert(~keep | (works_on != n)) for n, keep in enumerate(keeps)]
         # So long is a complete record left alone before its bank is READY.
         which, rests = self.which, self.rests
         left = Signal(range(_REST_CYCLES + 1), name="left_alone")
@@ -360,9 +370,16 @@ class KeysRestWrapper(Wrapper):
             Assert(walk.any()),
             Assert(steps.any() == walks(*_READING)),
             Assert(sending.any() == walks("SEND")),
+            Assert(inside["records.puts"] == walks("TAKE", "WIPE")),
             Assert(~walks("OWN", "OTHER") | (at < 3)),
             Assert(~busy | starts | wipe.any() | late_wipe.any() | wiping.any()),
-            Assert(~(starts & (item != 0)) | settled),
+            Assert(~(starts & (item[1:] != 0)) | settled),
+            *(
+                Assert((flags & (flags - 1))[: len(flags)] == 0)
+                for flags in (item, inside["records.wanted"])
+            ),
+            # As `numbers.once` assumes.
+            Assert(~(starts & (since == 0)) | ~busy),
             Assert(
                 ~(starts & walks("OTHER", "PEER", "OCTETS", "LOADED", "EDGE_HIGH"))
                 | settled
