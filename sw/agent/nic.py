@@ -133,8 +133,9 @@ class AgentNic:
     def _configure(self, driver: NicDriver) -> None:
         config = self._config
         # The lock comes last, once there is something to lock.
-        locked = driver.policy.settings_locked
-        wanted = Policy(config.station_authorised, config.clear_off, locked)
+        found = driver.policy
+        locked = found.settings_locked
+        wanted = Policy(config.station_authorised, config.clear_off, locked, found.keeps_sa)
         try:
             driver.set_policy(wanted)
         except CapabilityError as error:
@@ -145,6 +146,7 @@ class AgentNic:
                     wanted.station_authorised or now.station_authorised,
                     wanted.clear_off or now.clear_off,
                     locked,
+                    now.keeps_sa,
                 )
             )
         driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))

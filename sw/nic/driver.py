@@ -193,6 +193,8 @@ class Policy:
     clear_off: bool = False
     settings_locked: bool = False
     """Addresses, enterprise number, ClearPortSetting and Alerts stay as they are."""
+    keeps_sa: bool = False
+    """Where the NIC has a store: the proven SA of each context outlives a loss of power."""
 
 
 @dataclass(frozen=True, slots=True)
