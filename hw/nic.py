@@ -95,7 +95,7 @@ class Nic(wiring.Component):
         grace_ms: int = sa.GRACE_MS_DEFAULT,
         contexts: int = sa.CONTEXTS,
         replay_window: int = sa.REPLAY_WINDOW,
-        sha_lanes: int = 3,
+        sha_lanes: int = 2,
         hmac_sha_1: bool = False,
         flash_base: int | None = None,
     ):
