@@ -226,6 +226,11 @@ class BankRecords(wiring.Component):
         def goto(here, there):
             m.d.sync += [walk[here].eq(0), walk[there].eq(1)]
 
+        # A part that was given up by `start` ends, and changes nothing of the next one.
+        def done_with(part, following):
+            with m.If(item[part]):
+                m.d.sync += [item[part].eq(0), item[following].eq(1)]
+
         # What is wanted is known a cycle late, so all ways back to IDLE go through PAUSE.
         begins, wanted = Signal(_Item), Signal(_Item)
         for which in _FIRST_STATE:
@@ -307,7 +312,8 @@ class BankRecords(wiring.Component):
                 with m.Case(1):
                     m.d.sync += own.spi_in.eq(word)
                 with m.Default():
-                    m.d.sync += [own.ah_spi_in.eq(word), item.OWN.eq(0), item.OTHERS.eq(1)]
+                    m.d.sync += own.ah_spi_in.eq(word)
+                    done_with("OWN", "OTHERS")
                     goto("OWN", "PAUSE")
 
         own_ah, own_both = (own.protocol == what for what in (Protocol.AH, Protocol.BOTH))
@@ -327,11 +333,13 @@ class BankRecords(wiring.Component):
                 with m.Case(1):
                     m.d.sync += [same_spi.eq(is_spi), spi_is_outer.eq(is_ah_spi)]
                 with m.Default():
-                    with m.If(clashes & (other != self.bank) & self.nonempty.bit_select(other, 1)):
-                        m.d.sync += self.is_free.eq(0)
-                    m.d.sync += other.eq(other + 1)
+                    with m.If(item.OTHERS):
+                        meets = (other != self.bank) & self.nonempty.bit_select(other, 1)
+                        with m.If(clashes & meets):
+                            m.d.sync += self.is_free.eq(0)
+                        m.d.sync += other.eq(other + 1)
                     with m.If(other == ALL_BANKS - 1):
-                        m.d.sync += [item.OTHERS.eq(0), item.PEER.eq(1)]
+                        done_with("OTHERS", "PEER")
                     goto("OTHER", "PAUSE")
 
         with m.If(walk.PEER & came):
@@ -350,19 +358,18 @@ class BankRecords(wiring.Component):
                 with m.If(followed):
                     goto("OCTETS", "PEER")
                 with m.Else():
-                    m.d.sync += [item.PEER.eq(0), item.WINDOWS.eq(1)]
+                    done_with("PEER", "WINDOWS")
                     goto("OCTETS", "PAUSE")
 
         with m.If(walk.EDGE_HIGH & came):
             m.d.sync += self.load_edge[32:].eq(word)
             goto("EDGE_HIGH", "EDGE_LOW")
         with m.If(walk.EDGE_LOW & came):
-            m.d.sync += [self.load_edge[:32].eq(word), self.load_stb.eq(self.start)]
+            m.d.sync += [self.load_edge[:32].eq(word), self.load_stb.eq(self.start & item.WINDOWS)]
             goto("EDGE_LOW", "LOADED")
         with m.If(walk.LOADED):
-            m.d.sync += half.eq(1)
-            with m.If(half | ~self.outer):
-                m.d.sync += self.finished.eq(self.start)
+            with m.If(item.WINDOWS):
+                m.d.sync += [half.eq(1), self.finished.eq(self.start & (half | ~self.outer))]
             goto("LOADED", "PAUSE")
 
         # What protects a reply, as its words come.

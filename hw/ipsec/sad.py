@@ -302,7 +302,7 @@ class SecurityAssociationDatabase(wiring.Component):
         # until the banks are as they were two cycles ago, which is what is told of them here.
         by_packet, moved, was_moved, was_zeroised, decided = (Signal() for _ in range(5))
         chosen = Signal(_CONTEXT)
-        is_chosen = Signal(CONTEXTS)  # the same, one flip-flop for each
+        is_chosen = Signal(CONTEXTS, init=1)  # the same, one flip-flop for each
         may_stage, is_staged_here, may_expand = (Signal() for _ in range(3))
         refusal = Signal.like(self.result)
         m.d.comb += [

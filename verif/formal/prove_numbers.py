@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Value
+from amaranth.hdl import Assert, Cat, Const, Cover, Module, Signal, Value
 
 from hw.ipsec.bank_records import WALK, BankRecords
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
 from hw.ipsec.sad_stage import RecordWrite
 from spec.sa import ALL_BANKS, SaFlag
-from verif.formal.harness import Inside, Platform, Wrapper, past
+from verif.formal.harness import Inside, Platform, Wrapper
 from verif.formal.runner import Method, Mutant, Proof
 
 __all__ = ["PROOFS"]
@@ -56,9 +56,6 @@ def sent() -> dict[int, dict[str, int]]:
 
 _READING = ("SEND", "OWN", "OTHER", "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker in which it waits for a word."""
-_OF_ITEM = (("OWN",), ("OTHER",), ("PEER", "OCTETS"), ("EDGE_HIGH", "EDGE_LOW", "LOADED"))
-"""Those in which it works on each part of a complete bank."""
-_LOADING = tuple(state for states in _OF_ITEM for state in states)
 _WATCHED = ("SUITE", "FLAGS", *_NUMBERS)
 
 
@@ -145,9 +142,6 @@ class NumbersWrapper(Wrapper):
             Cover(dut.send_done & dut.send_exhausted & has_last & (asked == which) & both),
         ]
 
-        # That a bank begins only once the walker has left the one before is `sad.keys_rest`.
-        started = past(m, dut.start, "started")
-        m.d.comb += Assume(~dut.start | started | ~_walks(inside, *_LOADING))
         # For the induction: where the walker is, and what it has read.
         self._walker(
             m, inside, rows, (which, asked, takes, calm, disturbed, sends, numbers, dut.start)
@@ -194,10 +188,6 @@ class NumbersWrapper(Wrapper):
                 for flags in (inside["item"], inside["wanted"])
             ),
             Assert(~_walks(inside, "IDLE") | ~start | ((inside["wanted"] & ~inside["item"]) == 0)),
-            *(
-                Assert(~start | ~_walks(inside, *states) | inside["item"][n])
-                for n, states in enumerate(_OF_ITEM)
-            ),
             Assert(sending.any() == send),
             Assert(inside["puts"] == _walks(inside, "TAKE", "WIPE")),
             Assert(~(send | taken | take | sent) | (inside["bank"] == asked)),

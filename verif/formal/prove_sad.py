@@ -290,6 +290,7 @@ class KeysRestWrapper(Wrapper):
         m.d.comb += [
             Assert((is_staged & (is_staged - 1))[: len(states)] == 0, "two banks are staged"),
             Assert(~expanding | is_staged.any()),
+            Assert(inside["is_chosen"] == (1 << inside["chosen"])[:CONTEXTS]),
         ]
         since = Signal(range(_SETTLED + 1), name="since")
         with m.If(~expanding):
@@ -378,8 +379,6 @@ class KeysRestWrapper(Wrapper):
                 Assert((flags & (flags - 1))[: len(flags)] == 0)
                 for flags in (item, inside["records.wanted"])
             ),
-            # As `numbers.once` assumes.
-            Assert(~(starts & (since == 0)) | ~busy),
             Assert(
                 ~(starts & walks("OTHER", "PEER", "OCTETS", "LOADED", "EDGE_HIGH"))
                 | settled

@@ -18,7 +18,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Cat, Const, Cover, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from hw.crypto.key_store import KeyStore
@@ -50,9 +50,6 @@ _WORD_BITS = (BANK_WORDS - 1).bit_length()
 _CHECKING = ("OWN", "OTHER")
 _READING = ("SEND", *_CHECKING, "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker of the records in which it waits for a word."""
-_OF_ITEM = (("OWN",), ("OTHER",), ("PEER", "OCTETS"), ("EDGE_HIGH", "EDGE_LOW", "LOADED"))
-"""Those in which it works on each part of a complete bank."""
-_LOADING = tuple(state for states in _OF_ITEM for state in states)
 _SLOTS = 2
 _CLEARED_CYCLES = 36
 """From power-on until the store has cleared them."""
@@ -240,9 +237,6 @@ class BusWrapper(Wrapper):
             Assert(walk.any()),
             *(Assert((flags & (flags - 1))[: len(flags)] == 0) for flags in (item, wanted_item)),
             Assert(~state("IDLE") | ~start | ((wanted_item & ~item) == 0)),
-            *(Assert(~start | ~state(*names) | item[n]) for n, names in enumerate(_OF_ITEM)),
-            # That a bank begins only once the walker has left the one before is `sad.keys_rest`.
-            Assume(~start | past(m, start, "started") | ~state(*_LOADING)),
             Assert(steps.any() == state(*_READING)),
             Assert(sending.any() == state("SEND")),
             Assert(one[f"{place}puts"] == state("TAKE", "WIPE")),
