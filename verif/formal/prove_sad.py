@@ -37,8 +37,8 @@ _SCALARS = tuple(
         *(f"{way}_SEQ_{half}" for way in ("RX", "TX") for half in ("HI", "LO")),
     )
 )
-_CLEARED_CYCLES = 56
-_READY_CYCLES = 226
+_CLEARED_CYCLES = 74
+_READY_CYCLES = 280
 """Of the script until all is cleared after power-on, and until a bank is READY."""
 _IN_USE = ("READY", "ACTIVE", "PROVEN", "RETIRING")
 _REST_CYCLES = 8

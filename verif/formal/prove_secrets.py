@@ -43,7 +43,7 @@ _SECRETS = (
     *("STAGE_KEY_IN", "STAGE_KEY_OUT", "STAGE_SALT_IN", "STAGE_SALT_OUT"),
     *("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_OUT"),
 )
-_STAGED_CYCLES = 124
+_STAGED_CYCLES = 160
 """From power-on until the SAD has cleared all, and staged a bank."""
 _SALTS = (BankWord.SALT_IN, BankWord.SALT_OUT)
 _WORD_BITS = (BANK_WORDS - 1).bit_length()
@@ -51,7 +51,7 @@ _CHECKING = ("OWN", "OTHER")
 _READING = ("SEND", *_CHECKING, "PEER", "EDGE_HIGH", "EDGE_LOW")
 """States of the walker of the records in which it waits for a word."""
 _SLOTS = 2
-_CLEARED_CYCLES = 36
+_CLEARED_CYCLES = 40
 """From power-on until the store has cleared them."""
 _OTHERS = (
     *("prove_stb", "prove_bank", "asked_bank", "commit_stb", "commit_spi"),
@@ -300,7 +300,7 @@ class StoreWrapper(Wrapper):
             *insides,
             but=(
                 *("aes_latch", "aes_word", "side_latch", "side_word"),
-                *("expansion.substituted", "expansion.temp"),
+                *("expansion.substituted", "expansion.chosen", "expansion.temp"),
             ),
         )
         m.d.comb += Cover(
