@@ -173,10 +173,11 @@ class AlertSender(wiring.Component):
                 event.eq(what),
                 sequence.eq(sequence + 1),
                 spacing.eq(ALERT_SPACING_MS),
+                message.begin.eq(1),
             ]
-            m.d.comb += message.begin.eq(1)
             m.next = "settle"
 
+        m.d.sync += message.begin.eq(0)
         beat = Signal(EventWord)
         m.d.comb += [
             beat.kind.eq(HostEvent.PRESENT),
