@@ -53,7 +53,14 @@ def _row_2(look: Look) -> Sight:
 
     report.say("row 2: a power cycle, with the OS up")
     seen = look.sight()
-    before = look.until(lambda s: s.answering and not s.reason.startswith("an exchange"))
+    # Just after a refresh, so that the next one is not due before the command.
+    before = look.until(
+        lambda s: (
+            s.refreshes > seen.refreshes
+            and s.answering
+            and not s.reason.startswith("an exchange")
+        )
+    )
     look.command(
         2,
         "cycle",
