@@ -6,7 +6,7 @@ import cocotb
 
 from verif.cocotb.drivers import Bench, bench_parameters
 
-COUNTERS = 25
+COUNTERS = 26
 ROUND = 32
 
 
