@@ -192,6 +192,7 @@ def _subject(work: Callable[..., Any]) -> tuple[str, int]:
 
 
 CONFIG = AgentConfig(
+    alerts=False,  # they decide nothing
     identity="host.example",
     station_identity="station.example",
     psk_file="psk",
