@@ -56,9 +56,7 @@ def _row_2(look: Look) -> Sight:
     # Just after a refresh, so that the next one is not due before the command.
     before = look.until(
         lambda s: (
-            s.refreshes > seen.refreshes
-            and s.answering
-            and not s.reason.startswith("an exchange")
+            s.refreshes > seen.refreshes and s.answering and not s.reason.startswith("an exchange")
         )
     )
     look.command(
