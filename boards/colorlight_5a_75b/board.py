@@ -10,7 +10,7 @@ from hw.nic import Nic
 __all__ = ["CLOCKS", "DEVICE", "NEXTPNR_OPTIONS", "SEED", "design", "platform"]
 
 DEVICE = "LFE5U-25F-6BG256C"
-SEED = 2
+SEED = 4
 CLOCKS = (
     Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
     Clock("pll", r"pll_clk$", PACKET_HZ / 1e6),
