@@ -126,7 +126,8 @@ class BankRecords(wiring.Component):
             shape=32,
             depth=_DEPTH,
             init=[],
-            # A word that is read as it is written is of a bank that is not to receive.
+            # What is read of a word as it is written is not used, or is of a bank that is not to
+            # receive.
             attrs={"ram_style": "block", "no_rw_check": 1},
         )
         write, read = memory.write_port(), memory.read_port(domain="comb")

@@ -28,7 +28,7 @@ LIMIT_CYCLES = 60_000
 STEP_CYCLES = 12
 FRAME_MIN_OCTETS = 60
 PULSE_TOLERANCE_MS = 2
-ZEROISE_CYCLES = 2000
+ZEROISE_CYCLES = 1100
 """Within so many cycles the keys of all banks are gone."""
 INPUTS = {"reset": "pin_host_reset", "sleep": "pin_host_sleep", "off": "pin_host_off"}
 
