@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.layouts import BANK_WORDS, BankWord, OutboundSa, Protocol, SuiteView
 from hw.ipsec.sad_stage import RecordWrite
+from hw.lowest_set import lowest_set
 from spec.sa import ALL_BANKS, SaFlag
 
 __all__ = ["WALK", "BankRecords"]
@@ -177,11 +178,7 @@ class BankRecords(wiring.Component):
             with m.If(waiting.stb):
                 m.d.sync += waiting.eq(self.write)
         m.d.sync += self.wiping.eq(self.wiping | self.wipe)
-        wipes, wiped = Signal(), Signal(_BANK)  # as `wiping` was a cycle ago
-        m.d.sync += wipes.eq(self.wiping.any())
-        for n in reversed(_BANK):
-            with m.If(self.wiping[n]):
-                m.d.sync += wiped.eq(n)
+        wipes, wiped = lowest_set(m, self.wiping)
 
         # What protects a reply.
         sends = self.sends

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.layouts import auth_slot, key_slot
 from hw.ipsec.sad_stage import StageNeeds
+from hw.lowest_set import lowest_set
 from spec.sa import ALL_BANKS
 
 __all__ = ["ORDERS", "KeyWork"]
@@ -78,11 +79,7 @@ class KeyWork(wiring.Component):
             self.auth_expand.sha_1.eq(needs.sha_1 & ~outer),
             self.auth_zeroise.slot.eq(auth_slot(bank, outbound, outer)),
         ]
-        unclean, dirty_bank = Signal(), Signal.like(bank)  # as `dirty` was a cycle ago
-        m.d.sync += unclean.eq(self.dirty.any())
-        for n in reversed(range(ALL_BANKS)):
-            with m.If(self.dirty[n]):
-                m.d.sync += dirty_bank.eq(n)
+        unclean, dirty_bank = lowest_set(m, self.dirty)
         with m.FSM(name="work"):
             with m.State("idle"):
                 m.d.sync += [step.eq(0), bank.eq(Mux(unclean, dirty_bank, self.bank))]

@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.lowest_set import lowest_set
+
 __all__ = ["ReplayWindow"]
 
 BLOCK = 16
@@ -235,11 +237,7 @@ class ReplayWindow(wiring.Component):
         ]
         m.d.comb += leaves_block.eq(~is_inside & (is_far | (number_block != edge_block)))
         m.d.comb += seen_write.addr.eq(Cat(place[bit_bits:], index))
-        due, next_load = Signal(), Signal.like(index)  # as `pending` was a cycle ago
-        m.d.sync += due.eq(pending.any())
-        for number in reversed(range(self._windows)):
-            with m.If(pending[number]):
-                m.d.sync += next_load.eq(number)
+        due, next_load = lowest_set(m, pending)
         with m.FSM(name="operation"):
             with m.State("IDLE"):
                 with m.If(loads):
