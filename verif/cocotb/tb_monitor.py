@@ -20,7 +20,8 @@ from verif.model.host import EventLog, HostMonitor
 
 COLD_BOOT, PRE_BOOT, OS_UP, OS_HUNG, SUSPEND, SOFT_OFF = HostState
 WINDOW_MS = 100
-STEPS = 10_000
+STEPS, MAX_STEPS = 10_000, 200_000
+"""Of the random walk: it goes on until every transition was seen."""
 TRANSITIONS = {
     COLD_BOOT: {PRE_BOOT, OS_UP, OS_HUNG, SUSPEND, SOFT_OFF},
     PRE_BOOT: {COLD_BOOT, OS_UP, SUSPEND, SOFT_OFF},
@@ -151,9 +152,12 @@ async def every_transition(dut: Any) -> None:
     rng = pair.bench.rng
     await pair.start()
     await pair.compare_log()
+    every = {(before, after) for before, all_ in TRANSITIONS.items() for after in all_}
     seen: set[tuple[HostState, HostState]] = set()
     kinds: set[HostEvent] = set()
-    for _ in range(STEPS):
+    step = 0
+    while step < STEPS or (seen != every and step < MAX_STEPS):
+        step += 1
         already = pair.log.next
         match rng.randrange(9):
             case 0 | 1:
@@ -181,7 +185,7 @@ async def every_transition(dut: Any) -> None:
             await pair.compare_log()
     await pair.compare_log()
     assert pair.log.next > 256, "the numbers have not gone round"
-    assert seen == {(before, after) for before, all_ in TRANSITIONS.items() for after in all_}
+    assert seen == every, f"after {step} steps"
     assert kinds == set(HostEvent) - {HostEvent.TAMPER, HostEvent.PRESENT}
     await pair.bench.finish()
 
