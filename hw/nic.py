@@ -69,6 +69,8 @@ class Nic(wiring.Component):
         HMACs of one packet are not built in.
     hmac_sha_1 : bool
         Build in the suites with HMAC-SHA-1-96, for old peers.
+    alerts : bool
+        Build in alerts; without them the register ALERTS cannot be enabled.
     flash_base : int or None
         Octet address of the non-volatile store in a serial flash; None: no store, and what the NIC
         knows goes with its power.
@@ -97,6 +99,7 @@ class Nic(wiring.Component):
         replay_window: int = sa.REPLAY_WINDOW,
         sha_lanes: int = 2,
         hmac_sha_1: bool = False,
+        alerts: bool = True,
         flash_base: int | None = None,
     ):
         if clock_hz < 1000:
@@ -110,6 +113,7 @@ class Nic(wiring.Component):
         self._replay_window = replay_window
         self._sha_lanes = sha_lanes
         self._hmac_sha_1 = hmac_sha_1
+        self._has_alerts = alerts
         self._flash_base = flash_base
         flash_pins = {
             "flash_sck": Out(1),
@@ -194,6 +198,7 @@ class Nic(wiring.Component):
             grace_ms=self._grace_ms,
             replay_window=self._replay_window,
             contexts=self._contexts,
+            alerts=self._has_alerts,
         )
         m.submodules.sad = sad = SecurityAssociationDatabase(
             contexts=self._contexts,
@@ -222,7 +227,6 @@ class Nic(wiring.Component):
         m.submodules.arbiter = arbiter = FrameArbiter()
         m.submodules.monitor = monitor = HostMonitor()
         m.submodules.log = log = EventLog()
-        m.submodules.alerts = alerts = AlertSender()
         m.submodules.power_pins = power_pins = PowerPins()
 
         zeroise = Signal()
@@ -230,7 +234,16 @@ class Nic(wiring.Component):
         pins["zeroise"] = zeroise
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
         self._events(m, control, monitor, log, inbound, pins, tick_ms)
-        self._alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms)
+        alert = Signal(Reply)
+        alert_valid, alert_ready = Signal(), Signal()
+        if self._has_alerts:
+            m.submodules.alerts = alerts = AlertSender()
+            m.d.comb += [
+                alert.eq(alerts.reply.payload),
+                alert_valid.eq(alerts.reply.valid),
+                alerts.reply.ready.eq(alert_ready),
+            ]
+            self._alerts(m, control, monitor, log, sad, inbound, records, builder, alerts, tick_ms)
 
         # The clear port, some cycles after what it depends on.
         m.submodules.silence = silence = StationSilence()
@@ -387,7 +400,7 @@ class Nic(wiring.Component):
         ]
         # Alerts come last: whoever asked does not wait for more than one of them. That it is an
         # alert's turn is known a cycle late, which at worst is a turn that nobody uses.
-        m.d.sync += alert_is_next.eq(alerts.reply.valid & ~engine.reply.valid & ~asked)
+        m.d.sync += alert_is_next.eq(alert_valid & ~engine.reply.valid & ~asked)
         m.d.comb += [
             turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready)),
             turn_is_alert.eq(Mux(in_turn, turn_was_alert, alert_is_next)),
@@ -404,13 +417,13 @@ class Nic(wiring.Component):
                 m.d.sync += asked.eq(0)
         with m.Elif(turn_is_alert):
             m.d.comb += [
-                builder.reply.valid.eq(alerts.reply.valid),
+                builder.reply.valid.eq(alert_valid),
                 *(
-                    builder.reply.payload[name].eq(alerts.reply.payload[name])
+                    builder.reply.payload[name].eq(alert[name])
                     for name, _ in Reply
                     if name != "payload"
                 ),
-                alerts.reply.ready.eq(builder.reply.ready),
+                alert_ready.eq(builder.reply.ready),
             ]
         with m.Else():
             m.d.comb += [

@@ -26,6 +26,8 @@ class ControlRegisters(wiring.Component):
         What is built in.
     ack_ms, grace_ms, replay_window, contexts : int
         As of the SAD and the windows; only told here.
+    alerts : bool
+        They are built in; else ALERTS stays 0.
 
     Attributes
     ----------
@@ -79,9 +81,11 @@ class ControlRegisters(wiring.Component):
         grace_ms: int,
         replay_window: int,
         contexts: int = sa.CONTEXTS,
+        alerts: bool = True,
     ):
         self._suites = suites
         self._contexts = contexts
+        self._alerts = alerts
         self._constants = {
             "id": registers.ID_MAGIC,
             "map_hash": registers.MAP_HASH,
@@ -168,6 +172,7 @@ class ControlRegisters(wiring.Component):
             "banks": sa.BANKS,
             "window": self._replay_window,
             "lanes": 1,
+            "alerts": int(self._alerts),
         }
         for field in BY_NAME["LIMITS"].fields:
             target = values.limits[0][field.lsb : field.lsb + field.width]
@@ -327,16 +332,8 @@ class ControlRegisters(wiring.Component):
             self.told.eq(bank.data[: BootWord.size]),
             values.boot_progress[0].eq(self.progress.as_value()),
         ]
-        with m.If(stb.alerts):
-            m.d.sync += self.alerts_enabled.eq(self.alerts_enabled | bank.data[0])
-        with m.If(stb.alerts & ~locked):
-            heartbeat_s = bank.data[16:26]
-            m.d.sync += [
-                self.alerts_clear.eq(bank.data[1]),
-                self.alerts_heartbeat_s.eq(
-                    Mux(heartbeat_s > pet.HEARTBEAT_S_MAX, pet.HEARTBEAT_S_MAX, heartbeat_s)
-                ),
-            ]
+        if self._alerts:
+            self._alert_settings(m, bank, stb, locked)
         event = Signal(EventWord)
         m.d.sync += event.eq(self.event)
         m.d.comb += [
@@ -358,6 +355,19 @@ class ControlRegisters(wiring.Component):
             self.data.eq(bank.data),
         ]
         return m
+
+    def _alert_settings(self, m, bank, stb, locked):
+        """A write of ALERTS."""
+        with m.If(stb.alerts):
+            m.d.sync += self.alerts_enabled.eq(self.alerts_enabled | bank.data[0])
+        with m.If(stb.alerts & ~locked):
+            heartbeat_s = bank.data[16:26]
+            m.d.sync += [
+                self.alerts_clear.eq(bank.data[1]),
+                self.alerts_heartbeat_s.eq(
+                    Mux(heartbeat_s > pet.HEARTBEAT_S_MAX, pet.HEARTBEAT_S_MAX, heartbeat_s)
+                ),
+            ]
 
 
 def _fields_of(name: str) -> data.StructLayout:

@@ -106,7 +106,7 @@ class AgentNic:
             policy.station_authorised >= config.station_authorised
             and policy.clear_off >= config.clear_off
             and policy.settings_locked >= config.lock_settings
-            and driver.alerts().enabled >= config.alerts
+            and driver.alerts().enabled >= self._alerts(driver).enabled
             and (
                 policy.settings_locked  # then they are as somebody wanted them
                 or (
@@ -127,6 +127,8 @@ class AgentNic:
     def _alerts(self, driver: NicDriver) -> Alerts:
         """What the NIC shall do of alerts: as configured, as far as it can be."""
         config = self._config
+        if not driver.has_alerts:
+            return Alerts(enabled=False, clear=False, heartbeat_s=0)
         enabled = config.alerts or driver.alerts().enabled
         return Alerts(enabled, config.alerts_clear, config.alert_heartbeat_s)
 
@@ -149,6 +151,8 @@ class AgentNic:
                     now.keeps_sa,
                 )
             )
+        if config.alerts and not driver.has_alerts:
+            LOG.warning("this build of the NIC has no alerts, which `alerts` asks for")
         driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))
         try:
             driver.set_enterprise(config.enterprise)

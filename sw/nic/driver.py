@@ -437,6 +437,11 @@ class NicDriver:
         fields = self._read_fields("ALERTS")
         return Alerts(bool(fields["enabled"]), bool(fields["clear"]), fields["heartbeat_s"])
 
+    @property
+    def has_alerts(self) -> bool:
+        """Whether this build sends alerts."""
+        return bool(self._read_fields("LIMITS")["alerts"])
+
     def set_alerts(self, alerts: Alerts) -> None:
         """Say whether and how alerts are sent. Once enabled they stay so until power-on.
 
@@ -445,13 +450,18 @@ class NicDriver:
         ValueError
             The period is none.
         CapabilityError
-            They are enabled and are not to be, or are locked otherwise: nothing was written.
+            They are enabled and are not to be, or are locked otherwise, or are to be enabled in a
+            build that has none: nothing was written.
         """
         if not 0 <= alerts.heartbeat_s <= HEARTBEAT_S_MAX:
             raise ValueError(
                 f"a heartbeat of alerts every {alerts.heartbeat_s} s is not in "
                 f"0 to {HEARTBEAT_S_MAX}"
             )
+        if not self.has_alerts:
+            if alerts.enabled:
+                raise CapabilityError("this build of the NIC has no alerts")
+            return
         now = self.alerts()
         if now.enabled and not alerts.enabled:
             raise CapabilityError("the NIC sends alerts until its power is off")

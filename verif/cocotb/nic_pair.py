@@ -47,10 +47,20 @@ class NicPair:
         As cocotb hands it to the test.
     idle, backpressure
         Names of patterns, of both sources and of both sinks.
+    has_alerts : bool
+        As of the NIC.
     """
 
-    def __init__(self, dut: Any, *, idle: str = "none", backpressure: str = "none") -> None:
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        idle: str = "none",
+        backpressure: str = "none",
+        has_alerts: bool = True,
+    ) -> None:
         self.dut = dut
+        self._has_alerts = has_alerts
         self.bench = bench = Bench(dut)
         self.rng = bench.rng
         self.wire_rx = WireSource(bench, idle=none())
@@ -71,7 +81,7 @@ class NicPair:
             sink.backpressure = pattern(backpressure, self.rng)
 
     def _forget(self) -> None:
-        self.model = NicModel()
+        self.model = NicModel(has_alerts=self._has_alerts)
         self.to_wire: list[ToWire] = []
         self.to_host: list[bytes] = []
         self.messages: list[bytes] = []

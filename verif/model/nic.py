@@ -58,6 +58,8 @@ class NicModel:
         Contexts of the SAD.
     has_store : bool
         There is a non-volatile store.
+    has_alerts : bool
+        Alerts are built in.
 
     Attributes
     ----------
@@ -81,6 +83,7 @@ class NicModel:
         suites: tuple[Suite, ...] | None = None,
         contexts: int = CONTEXTS,
         has_store: bool = False,
+        has_alerts: bool = True,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -96,6 +99,7 @@ class NicModel:
             built_in() if suites is None else suites,
             contexts,
         )
+        self.has_alerts = has_alerts
         self._power_on()
         self.store = Store(self) if has_store else None
 

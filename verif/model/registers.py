@@ -86,7 +86,7 @@ class Bus:
                 self.stored["CLEAR_PORT", 0] = value & CLEAR_PORT_BITS
             case "BOOT_PROGRESS":
                 nic.host.tell(value >> 8 & 3, value & 0xFF)
-            case "ALERTS":
+            case "ALERTS" if nic.has_alerts:
                 fields = unpack_fields("ALERTS", value)
                 nic.alerts.enabled |= bool(fields["enabled"])
                 if not self.policy("settings_locked"):
@@ -98,6 +98,8 @@ class Bus:
                     clear=nic.alerts.clear,
                     heartbeat_s=nic.alerts.heartbeat_s,
                 )
+            case "ALERTS":
+                return
             case "HOST_MAC_HI":
                 self.stored["HOST_MAC_HI", 0] = value & 0xFFFF
             case "POLICY":  # set only, so that a compromised OS cannot loosen it
@@ -193,6 +195,7 @@ class Bus:
                     banks=BANKS,
                     window=nic.sad.window,
                     lanes=LANES,
+                    alerts=nic.has_alerts,
                 )
             case "PACKET_MAX":
                 return IP_MAX_OCTETS

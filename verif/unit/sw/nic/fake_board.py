@@ -37,7 +37,7 @@ class FakeNic:
             address("MAP_HASH"): facts.MAP_HASH,
             address("VERSION"): facts.VERSION,
             address("SUITES"): 0b110,
-            address("LIMITS"): 1 | 2 << 8 | 64 << 12 | 1 << 24,
+            address("LIMITS"): 1 | 2 << 8 | 64 << 12 | 1 << 24 | 1 << 28,
             address("PACKET_MAX"): 1500,
             address("ACK_MS"): 10_000,
             address("GRACE_MS"): 2_000,

@@ -300,6 +300,17 @@ def test_alerts() -> None:
     assert len(nic.writes) == 1
 
 
+def test_a_build_without_alerts() -> None:
+    nic = FakeNic()
+    nic.values[address("LIMITS")] &= ~(1 << 28)
+    d = driver(nic)
+    assert not d.has_alerts
+    d.set_alerts(Alerts(clear=True, heartbeat_s=60))
+    with pytest.raises(CapabilityError, match="has no alerts"):
+        d.set_alerts(Alerts(enabled=True))
+    assert nic.writes == []
+
+
 def test_events_oldest_first() -> None:
     nic = FakeNic()
     assert driver(nic).events() == ()
