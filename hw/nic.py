@@ -377,8 +377,7 @@ class Nic(wiring.Component):
         m.d.comb += classifier.arp_room.eq(~asked)
         with m.If(classifier.arp_stb):
             m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
-        turn_is_arp, turn_was_arp, in_turn = Signal(), Signal(), Signal()
-        turn_is_alert, turn_was_alert, alert_is_next = Signal(), Signal(), Signal()
+        turn_is_arp, turn_is_alert = Signal(), Signal()
         m.d.comb += [
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
@@ -393,18 +392,13 @@ class Nic(wiring.Component):
         ]
         # A cycle late, which is long before the builder has a frame in it.
         m.d.sync += builder.room.eq(send_buffer.level <= _SEND_BUFFER - _SEND_FRAME_MAX)
-        m.d.sync += [
-            in_turn.eq(builder.reply.valid & ~builder.reply.ready),
-            turn_was_arp.eq(turn_is_arp),
-            turn_was_alert.eq(turn_is_alert),
-        ]
-        # Alerts come last: whoever asked does not wait for more than one of them. That it is an
-        # alert's turn is known a cycle late, which at worst is a turn that nobody uses.
-        m.d.sync += alert_is_next.eq(alert_valid & ~engine.reply.valid & ~asked)
-        m.d.comb += [
-            turn_is_arp.eq(Mux(in_turn, turn_was_arp, asked & records.keep_ready)),
-            turn_is_alert.eq(Mux(in_turn, turn_was_alert, alert_is_next)),
-        ]
+        # Whose turn it is, a cycle before it is used. Who waits for the builder keeps it; alerts
+        # come last: whoever asked does not wait for more than one of them.
+        with m.If(~builder.reply.valid | builder.reply.ready):
+            m.d.sync += [
+                turn_is_arp.eq(asked & records.keep_ready & ~turn_is_arp),
+                turn_is_alert.eq(alert_valid & ~engine.reply.valid & ~asked & ~turn_is_alert),
+            ]
         m.d.comb += builder.reply.payload.eq(engine.reply.payload)
         with m.If(turn_is_arp):
             m.d.comb += [
@@ -454,6 +448,8 @@ class Nic(wiring.Component):
     def _host_side(self, m, control, sad, monitor, power_pins, pins, tick_ms):
         """Registers, host state and pins."""
         wiring.connect(m, wiring.flipped(self.bus), control.bus)
+        # A flip-flop of its own, for it goes to all banks.
+        m.d.sync += sad.zeroise_all.eq(pins["zeroise"])
         status = control.host_status
         m.d.comb += [
             status.state.eq(monitor.state),
@@ -469,7 +465,6 @@ class Nic(wiring.Component):
             control.zeroise.eq(pins["zeroise"]),
             sad.station_authorised.eq(control.station_authorised),
             sad.tick_ms.eq(tick_ms),
-            sad.zeroise_all.eq(pins["zeroise"]),
             monitor.window_ms.eq(control.window_ms),
             monitor.alive_stb.eq(control.alive_stb),
             monitor.firmware_stb.eq(control.firmware_stb),

@@ -113,7 +113,6 @@ class _BlockFifo(wiring.Component):
         latch = Signal(WORD_BITS + 1, reset_less=True)
         out = Signal(WORD_BITS + 1, reset_less=True)
         write_at, read_at = Signal(bits), Signal(bits)
-        used = Signal(bits)
         room = Signal()
         blocks = Signal(range(self._depth // BLOCK_WORDS + 1))
         taken = Signal()
@@ -138,14 +137,15 @@ class _BlockFifo(wiring.Component):
         with m.If(stb):
             m.d.sync += write_at.eq(write_at + 1)
         m.d.sync += [
-            used.eq(write_at - read_at),
-            room.eq(used < self._depth - 8),
+            # Beside the whole blocks there is one that is being written, and one being read.
+            room.eq(blocks < self._depth // BLOCK_WORDS - 2),
             taken.eq(self.take),
             blocks.eq(blocks + ends - taken),
             self.any.eq(blocks != 0),
         ]
 
-        octets = Signal(COUNT_BITS)  # of the message
+        # Of the message, and of the block of the key before it.
+        octets = Signal(COUNT_BITS, init=BLOCK_OCTETS)
         lane = Signal(2)
         mark = Signal()  # the octet 80h is still to come
         step, zero, octet = Signal(), Signal(), Signal(8)
@@ -175,14 +175,11 @@ class _BlockFifo(wiring.Component):
                         with m.If((write_at + stb)[:4] == BLOCK_WORDS - 2):
                             m.next = "LENGTH"
             with m.State("LENGTH"):
-                # The block of the key counts as well.
-                length = Signal(COUNT_BITS)
-                m.d.comb += length.eq(octets + BLOCK_OCTETS)
                 m.d.sync += [
                     stb.eq(1),
                     last.eq(1),
-                    word.eq(length << 3),
-                    octets.eq(0),
+                    word.eq(octets << 3),
+                    octets.eq(BLOCK_OCTETS),
                 ]
                 m.next = "DATA"
         with m.If(zero):

@@ -264,18 +264,19 @@ class Sha256Core(wiring.Component):
 
         What `written` pushed is `first` of the chain now.
         """
+        shares = name == "upper"  # its digest is read when the words of a step are in
         words = memory.Memory(
             shape=WORD_BITS, depth=16, init=[], attrs={"ram_style": "distributed"}
         )
         m.submodules[f"{name}_words"] = words
         write = words.write_port()
         read = words.read_port(domain="comb")
-        digest = words.read_port(domain="comb")
+        digest = read if shares else words.read_port(domain="comb")
+        digest_at = Cat(~self.digest_index[:2], Const(Region.DIGEST, 2))
         setattr(self, f"_{name}_digest", digest.data)
         load = self.load
         m.d.comb += [
-            read.addr.eq(Cat(step.place, step.fresh, Const(0, 1))),
-            digest.addr.eq(Cat(~self.digest_index[:2], Const(Region.DIGEST, 2))),
+            digest.addr.eq(digest_at),
             write.en.eq(
                 written.push | (load.stb & (load.both | (load.upper == (name == "upper"))))
             ),
@@ -288,4 +289,6 @@ class Sha256Core(wiring.Component):
             ),
             write.data.eq(Mux(written.push, first, load.data)),
         ]
+        step_at = Cat(step.place, step.fresh, Const(0, 1))
+        m.d.comb += read.addr.eq(Mux(step.push, step_at, digest_at) if shares else step_at)
         return read.data

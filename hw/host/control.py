@@ -52,7 +52,7 @@ class ControlRegisters(wiring.Component):
         Empties POLICY and the BOOT registers as long as it is 1.
     boot_stb, boot_valid, boot : Signal, in
         What a power command asks of the firmware: the BOOT registers, or that they be emptied.
-        `boot` is still there in the cycle after the strobe.
+        `boot_valid` and `boot` are still there in the cycle after the strobe.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
     station_authorised, keeps_sa : Signal, out
@@ -193,11 +193,8 @@ class ControlRegisters(wiring.Component):
         sa_result = Signal(4)
         m.d.sync += sa_result.eq(self.sa_result)
         m.d.comb += values.sa_result[0].eq(sa_result)
-        for n in range(sa.ALL_BANKS):
-            spi_in = Signal(32, name=f"sa_spi_in_{n}")
-            m.d.sync += spi_in.eq(self.sa_spi_in[n])
-            m.d.comb += values.sa_spi_in[n].eq(spi_in)
         m.d.comb += [
+            *(values.sa_spi_in[n].eq(self.sa_spi_in[n]) for n in range(sa.ALL_BANKS)),
             self.counter.eq(bank.counter),
             bank.counter_value.eq(self.counter_value),
         ]
@@ -310,15 +307,12 @@ class ControlRegisters(wiring.Component):
         boot = Signal(BootRequest)
         valid = Signal()
         sets, empties = Signal(), Signal()
-        m.d.sync += [
-            sets.eq(self.boot_stb),
-            empties.eq(
-                self.zeroise | Mux(self.boot_stb, ~self.boot_valid, boots & taken.all()),
-            ),
-        ]
-        with m.If(sets):
-            m.d.sync += [boot.eq(self.boot), valid.eq(1)]
+        m.d.sync += [sets.eq(self.boot_stb & ~self.zeroise), empties.eq(boots & taken.all())]
         with m.If(empties):
+            m.d.sync += [boot.eq(0), valid.eq(0)]
+        with m.If(sets):
+            m.d.sync += [boot.eq(Mux(self.boot_valid, self.boot.as_value(), 0)), valid.eq(self.boot_valid)]
+        with m.If(self.zeroise):
             m.d.sync += [boot.eq(0), valid.eq(0)]
         parts = {name: boot[name] for name, _ in BootRequest} | {"valid": valid}
         for name in ("BOOT_COMMAND", "BOOT_OPTIONS"):
@@ -327,9 +321,11 @@ class ControlRegisters(wiring.Component):
                 m.d.comb += target.eq(parts[field.name])
         m.d.comb += values.boot_enterprise[0].eq(boot.enterprise)
 
-        m.d.comb += [
+        m.d.sync += [
             self.told_stb.eq(stb.boot_progress),
             self.told.eq(bank.data[: BootWord.size]),
+        ]
+        m.d.comb += [
             values.boot_progress[0].eq(self.progress.as_value()),
         ]
         if self._alerts:

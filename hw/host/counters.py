@@ -1,11 +1,10 @@
-"""The counters of `spec.counters`, in small memories that one adder goes round."""
+"""The counters of `spec.counters`, in a small memory that one adder goes round."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.eth.fifo import COLLISION_FREE_MEMORY
 from spec.counters import COUNTER_COUNT
 
 __all__ = ["CounterFile"]
@@ -60,12 +59,12 @@ class CounterFile(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The adder's own copy in block RAM, with what it had seen of `noted`; another to be read.
-        words = Memory(shape=_WORD, depth=self._depth, init=[], attrs={"ram_style": "block"})
-        m.submodules[COLLISION_FREE_MEMORY] = words
-        m.submodules.shown = shown = Memory(shape=32, depth=self._depth, init=[])
-        read, write = words.read_port(transparent_for=()), words.write_port()
-        look, show = shown.read_port(domain="comb"), shown.write_port()
+        # With what the adder had seen of `noted`.
+        m.submodules.words = words = Memory(
+            shape=_WORD, depth=self._depth, init=[], attrs={"ram_style": "distributed"}
+        )
+        write = words.write_port()
+        read, look = words.read_port(domain="comb"), words.read_port(domain="comb")
 
         # Strobes are counted without end; the adder adds what has come since its last visit.
         noted = Signal(data.ArrayLayout(_PENDING_BITS, self._depth))
@@ -95,12 +94,13 @@ class CounterFile(wiring.Component):
             with m.If(at[2:] != n):
                 m.d.sync += part[n].eq(0)
             either = either | part[n]
-        found = Signal(_WORD, reset_less=True)  # as the output register of block RAM is
+        latch, found = Signal(_WORD), Signal(_WORD)
         now, before, seen, more = (Signal(_PENDING_BITS) for _ in range(4))
         word, total = Signal(32), Signal(32)
         m.d.comb += read.addr.eq(at)
         m.d.sync += [
-            found.eq(read.data),
+            latch.eq(read.data),
+            found.eq(latch),
             now.eq(either),
             word.eq(found.word),
             more.eq(now - Mux(clearing[2], 0, found.seen)),
@@ -115,12 +115,9 @@ class CounterFile(wiring.Component):
             write.addr.eq(ats[3]),
             write.data.word.eq(total),
             write.data.seen.eq(seen),
-            show.en.eq(1),
-            show.addr.eq(ats[3]),
-            show.data.eq(total),
             look.addr.eq(self.index),
         ]
-        m.d.sync += self.value.eq(look.data)
+        m.d.sync += self.value.eq(look.data.word)
         with m.If(clearing[4]):
             m.d.sync += self.value.eq(0)
         return m

@@ -24,7 +24,7 @@ EventWord = _word()
 class EventLog(wiring.Component):
     """Notes each event in a ring of EVENTS words; a newer one takes the place of the oldest.
 
-    A change of the host's state is noted in the cycle in which it shows, so none is missed. What
+    A change of the host's state is noted as it shows, so none is missed. What
     else happens waits for that, and is noted before the change that it causes. An event that comes
     again while it waits, for some cycles at most, is noted once.
 
@@ -99,34 +99,41 @@ class EventLog(wiring.Component):
         noted = Signal(len(strobes))
         m.d.sync += waiting.eq((waiting & ~noted) | Cat(strobes.values()))
 
+        # Noted in one cycle, written in the next.
         before = Signal(HOST_STATE_BITS)
-        event = Signal(EventWord)
+        late = Signal(EventWord)
+        kind = Signal.like(late.kind)
         notes = Signal()
-        m.d.sync += before.eq(self.state)
-        m.d.comb += [
-            event.state.eq(self.state),
-            event.before.eq(before),
-            event.code.eq(self.code),
-            event.number.eq(self.number),
+        m.d.sync += [
+            before.eq(self.state),
+            late.state.eq(self.state),
+            late.before.eq(before),
+            late.code.eq(self.code),
+            late.kind.eq(kind),
         ]
         with m.If(self.state != before):
-            m.d.comb += [event.kind.eq(HostEvent.STATE), notes.eq(1)]
-        for n, kind in enumerate(strobes):
+            m.d.comb += [kind.eq(HostEvent.STATE), notes.eq(1)]
+        for n, which in enumerate(strobes):
             with m.Elif(waiting[n]):
-                m.d.comb += [event.kind.eq(kind), notes.eq(1), noted[n].eq(1)]
+                m.d.comb += [kind.eq(which), notes.eq(1), noted[n].eq(1)]
+        writes = Signal()
+        event = Signal(EventWord)
+        m.d.sync += writes.eq(notes)
         m.d.comb += [
-            write.en.eq(notes),
+            event.eq(late),
+            event.number.eq(self.number),
+            write.en.eq(writes),
             write.addr.eq(self.number),
             write.data.eq(event.as_value()),
             look.addr.eq(self.select),
             taker.addr.eq(self.take),
             self.taken.eq(taker.data),
         ]
-        with m.If(notes):
+        with m.If(writes):
             m.d.sync += self.number.eq(self.number + 1)
         # The ring is not cleared by a reset of the clock domain.
         filled = Signal()
-        with m.If(self.number[: (EVENTS - 1).bit_length()].all() & notes):
+        with m.If(self.number[: (EVENTS - 1).bit_length()].all() & writes):
             m.d.sync += filled.eq(1)
         with m.If(filled | (self.select < self.number)):
             m.d.comb += self.selected.eq(look.data)

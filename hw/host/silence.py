@@ -32,12 +32,16 @@ class StationSilence(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         left_ms = Signal(range(_MS_PER_S), init=_MS_PER_S - 1)
+        is_last = Signal()  # of the second
         seconds = Signal(_SECONDS_BITS)
+        is_full = Signal()
+        m.d.sync += [is_last.eq(left_ms == 0), is_full.eq(seconds.all())]
         with m.If(self.tick_ms):
             m.d.sync += left_ms.eq(left_ms - 1)
-            with m.If(left_ms == 0):
-                m.d.sync += [left_ms.eq(_MS_PER_S - 1), seconds.eq(seconds + ~seconds.all())]
+            with m.If(is_last):
+                m.d.sync += [left_ms.eq(_MS_PER_S - 1), is_last.eq(0)]
+                m.d.sync += seconds.eq(seconds + ~is_full)
         with m.If(self.heard_stb):
-            m.d.sync += [left_ms.eq(_MS_PER_S - 1), seconds.eq(0)]
+            m.d.sync += [left_ms.eq(_MS_PER_S - 1), is_last.eq(0), seconds.eq(0)]
         m.d.sync += self.silent.eq((self.after_s != 0) & (seconds >= self.after_s))
         return m

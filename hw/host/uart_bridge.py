@@ -71,8 +71,9 @@ class UartReceiver(wiring.Component):
         line = Signal(init=1)
         m.submodules.line = cdc.FFSynchronizer(self.rx, line, init=1)
         timer = Signal(range(self._bit_cycles))
+        is_due = Signal()  # the timer is 0
         count = Signal(range(10))
-        m.d.sync += [self.valid.eq(0), self.error.eq(0)]
+        m.d.sync += [self.valid.eq(0), self.error.eq(0), is_due.eq(timer == 1)]
         with m.FSM(name="uart_receiver"):
             with m.State("IDLE"):
                 m.d.sync += [timer.eq(self._bit_cycles // 2 - 1), count.eq(0)]
@@ -80,7 +81,7 @@ class UartReceiver(wiring.Component):
                     m.next = "BITS"
             with m.State("BITS"):
                 m.d.sync += timer.eq(timer - 1)
-                with m.If(timer == 0):
+                with m.If(is_due):
                     m.d.sync += [timer.eq(self._bit_cycles - 1), count.eq(count + 1)]
                     with m.If(count == 0):
                         with m.If(line):
@@ -120,15 +121,16 @@ class UartSender(wiring.Component):
         bits = Signal(10, init=1)
         left = Signal(range(11))
         timer = Signal(range(self._bit_cycles))
+        is_due = Signal()  # the timer is 0
         m.d.comb += self.ready.eq(left == 0)
-        m.d.sync += self.tx.eq(bits[0])
+        m.d.sync += [self.tx.eq(bits[0]), is_due.eq(timer == 1)]
         with m.If(self.ready):
             with m.If(self.valid):
                 m.d.sync += [bits.eq(Cat(0, self.data, 1)), left.eq(10)]
                 m.d.sync += timer.eq(self._bit_cycles - 1)
         with m.Else():
             m.d.sync += timer.eq(timer - 1)
-            with m.If(timer == 0):
+            with m.If(is_due):
                 m.d.sync += [
                     timer.eq(self._bit_cycles - 1),
                     bits.eq(Cat(bits[1:], 1)),

@@ -261,7 +261,6 @@ class SecurityAssociationDatabase(wiring.Component):
             records.bank.eq(staged),
             records.peer_v6.eq(stage.peer_v6),
             records.outer.eq(stage.needs.outer),
-            records.nonempty.eq(Cat(self.states[n] != 0 for n in built)),
             *(
                 getattr(self, name).eq(getattr(part, name))
                 for part, names in (
@@ -283,7 +282,11 @@ class SecurityAssociationDatabase(wiring.Component):
                 for name in ("read_stb", "read_address", "send_stb", "send_bank", "send_takes")
             ),
         ]
-        m.d.sync += finished_stage.eq(work.expanded & expanding)
+        m.d.sync += [
+            # A cycle late: no other bank begins while the record of one is checked.
+            records.nonempty.eq(Cat(self.states[n] != 0 for n in built)),
+            finished_stage.eq(work.expanded & expanding),
+        ]
         with m.If(records.finished & expanding):
             m.d.sync += has_record.eq(records.is_free)
             with m.If(~records.is_free):

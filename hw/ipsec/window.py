@@ -4,14 +4,15 @@ from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.lowest_set import lowest_set
 
 __all__ = ["ReplayWindow"]
 
 BLOCK = 16
 WINDOW_MAX = 1024
-# Above so many bits the blocks go to block RAM, if Yosys likes.
-_SMALL_BITS = 2048
+# Above so many bits the blocks go to block RAM.
+_SMALL_BITS = 1024
 
 
 class ReplayWindow(wiring.Component):
@@ -136,13 +137,15 @@ class ReplayWindow(wiring.Component):
         edge_write, edge_read = edges.write_port(), edges.read_port(domain="comb")
         depth = self._windows * self.blocks
         small = depth * self._block <= _SMALL_BITS
-        m.submodules.seen = seen = memory.Memory(
+        seen = memory.Memory(
             shape=self._block,
             depth=depth,
             init=[],
-            attrs={"ram_style": "distributed"} if small else {},
+            attrs={"ram_style": "distributed" if small else "block"},
         )
-        seen_write, seen_read = seen.write_port(), seen.read_port()
+        # What is read while an operation writes is not used.
+        m.submodules[COLLISION_FREE_MEMORY] = seen
+        seen_write, seen_read = seen.write_port(), seen.read_port(transparent_for=())
 
         # What was taken.
         index = Signal.like(self.index)

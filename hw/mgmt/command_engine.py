@@ -313,7 +313,9 @@ class CommandEngine(wiring.Component):
             ),
             (OemType.ZEROISE, OemType.ZEROISING, []),
         ]
-        responds = Cat(types[request.name] for request, _, _ in answers).any()
+        responds = registered(
+            "responds", Cat(types[request.name] for request, _, _ in answers).any()
+        )
         # Chosen in one cycle, offered from the next on, and the same until it is taken.
         reply = Signal.like(self.reply.payload)
         with m.If(~self.reply.valid):
