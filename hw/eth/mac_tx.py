@@ -61,11 +61,11 @@ class MacTx(wiring.Component):
         octet, last, err = fifo.r_data[:8], fifo.r_data[8], fifo.r_data[9]
 
         index = Signal(range(GAP_OCTETS))
+        ends_preamble, ends_fcs, ends_gap = Signal(), Signal(), Signal()  # by `index`
         shorter = Signal()  # than MIN_FRAME_OCTETS without its FCS, the octet under way included
         count = Signal(range(MIN_FRAME_OCTETS))
         spoilt = Signal()
         flush = Signal()
-        m.d.comb += shorter.eq(count < MIN_FRAME_OCTETS - FCS_OCTETS - 1)
         # What is sent is chosen in one cycle; in the next it goes through the FCS and out.
         sent = Signal(8)
         starts, sends, covered, ends, spoils = (Signal() for _ in range(5))
@@ -79,6 +79,9 @@ class MacTx(wiring.Component):
             place.eq(index),
             self.underrun_stb.eq(0),
             index.eq(index + 1),
+            ends_preamble.eq(index == PREAMBLE_OCTETS - 1),
+            ends_fcs.eq(index == FCS_OCTETS - 2),
+            ends_gap.eq(index == GAP_OCTETS - 2),
         ]
         m.d.comb += [fcs.start.eq(starts), fcs.data.eq(sent), fcs.valid.eq(covered)]
         m.d.sync += [
@@ -94,6 +97,10 @@ class MacTx(wiring.Component):
             m.d.sync += index.eq(0)
             m.next = state
 
+        def grow():
+            m.d.sync += count.eq(count + 1)
+            m.d.sync += shorter.eq(count < MIN_FRAME_OCTETS - FCS_OCTETS - 2)
+
         def send(octet):
             m.d.sync += [sent.eq(octet), sends.eq(1)]
 
@@ -105,23 +112,24 @@ class MacTx(wiring.Component):
         with m.FSM(name="mac_tx"):
             with m.State("IDLE"):
                 m.d.sync += [starts.eq(1), index.eq(0), count.eq(0), spoilt.eq(0)]
+                m.d.sync += shorter.eq(1)
                 with m.If(fifo.r_rdy & ~flush):
                     send(PREAMBLE)
                     m.d.sync += index.eq(1)
                     m.next = "PREAMBLE"
             with m.State("PREAMBLE"):
                 send(PREAMBLE)
-                with m.If(index == PREAMBLE_OCTETS):
+                with m.If(ends_preamble):
                     send(SFD)
                     m.d.sync += reads.eq(1)
                     goto("DATA")
             with m.State("DATA"):
                 send(octet)
-                m.d.sync += covered.eq(1)
+                m.d.sync += [covered.eq(1), index.eq(0)]
                 with m.If(~fifo.r_rdy | last):
                     m.d.sync += reads.eq(0)
                 with m.If(shorter):
-                    m.d.sync += count.eq(count + 1)
+                    grow()
                 with m.If(~fifo.r_rdy):
                     m.d.sync += [
                         spoils.eq(1),
@@ -138,14 +146,15 @@ class MacTx(wiring.Component):
                         goto("FCS")
             with m.State("PAD"):
                 send(0)
-                m.d.sync += [covered.eq(1), count.eq(count + 1)]
+                m.d.sync += [covered.eq(1), index.eq(0)]
+                grow()
                 with m.If(~shorter):
                     goto("FCS")
             with m.State("FCS"):
                 m.d.sync += [sends.eq(1), ends.eq(1)]
-                with m.If(index == FCS_OCTETS - 1):
+                with m.If(ends_fcs):
                     goto("GAP")
             with m.State("GAP"):
-                with m.If(index == GAP_OCTETS - 1):
+                with m.If(ends_gap):
                     m.next = "IDLE"
         return m

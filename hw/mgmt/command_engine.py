@@ -41,7 +41,7 @@ class CommandEngine(wiring.Component):
     power_stb, power_action : out
         A command for the pins.
     boot_stb, boot_valid, boot : out
-        With a command that boots the host: what it asks of the firmware, if anything.
+        A cycle after a command that boots the host: what it asks of the firmware, if anything.
     asked_bank, bank_states, bank_spis, commit_* : Signal
         To and from the SAD: the bank that the message came under, and what its context has.
     clear_everything : Signal, in
@@ -227,10 +227,10 @@ class CommandEngine(wiring.Component):
         m.d.sync += recalled.eq(recall.data)
         acted_before = registered("acted_before", recalled == Cat(asf.tag, Const(1, 1)))
 
+        m.d.sync += self.boot_stb.eq(self.power_stb & has_options)
         m.d.comb += [
             self.power_action.eq(asf.type[:2]),
             self.commit_spi.eq(commit_spi),
-            self.boot_stb.eq(self.power_stb & has_options),
             self.boot_valid.eq(asf.data_octets != 0),
             *(self.boot[name].eq(getattr(power, name)) for name, _ in BootRequest),
             self.asked_bank.eq(meta.bank),

@@ -334,7 +334,7 @@ class FrameLayout(wiring.Component):
         # The part under way.
         runs, fresh, goes, is_last = (Signal() for _ in range(4))
         source = Signal(Source)
-        at_field = Signal(7)
+        at_field, next_field = Signal(7), Signal(7)  # the latter has less to drive
         left = Signal(5)
         place = Signal(Place)
         sums = Signal(Sum)
@@ -363,7 +363,8 @@ class FrameLayout(wiring.Component):
         ]
         m.d.sync += fresh.eq(0)
         with m.If(goes):
-            m.d.sync += [left.eq(left - 1), is_last.eq(left == 2), at_field.eq(at_field + 1)]
+            m.d.sync += [left.eq(left - 1), is_last.eq(left == 2)]
+            m.d.sync += [at_field.eq(next_field), next_field.eq(next_field + 1)]
             with m.If(stb):
                 m.d.sync += at.eq(at + 1)
         with m.If(advance):
@@ -386,6 +387,7 @@ class FrameLayout(wiring.Component):
                 left.eq(coming_octets),
                 source.eq(comes.source),
                 at_field.eq(comes.start),
+                next_field.eq(comes.start + 1),
                 place.eq(comes.place),
                 sums.eq(comes.sums),
                 is_end.eq(comes.end),
