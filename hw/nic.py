@@ -1,6 +1,6 @@
 """The NIC: everything between the two MACs, the register bus and the pins, without a board."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -69,6 +69,8 @@ class Nic(wiring.Component):
         HMACs of one packet are not built in.
     hmac_sha_1 : bool
         Build in the suites with HMAC-SHA-1-96, for old peers.
+    lifetimes : bool
+        Count packets and octets of each SA, and mind their limits.
     alerts : bool
         Build in alerts; without them the register ALERTS cannot be enabled.
     flash_base : int or None
@@ -100,6 +102,7 @@ class Nic(wiring.Component):
         sha_lanes: int = 2,
         hmac_sha_1: bool = False,
         alerts: bool = True,
+        lifetimes: bool = True,
         flash_base: int | None = None,
     ):
         if clock_hz < 1000:
@@ -114,6 +117,7 @@ class Nic(wiring.Component):
         self._sha_lanes = sha_lanes
         self._hmac_sha_1 = hmac_sha_1
         self._has_alerts = alerts
+        self._has_lifetimes = lifetimes
         self._flash_base = flash_base
         flash_pins = {
             "flash_sck": Out(1),
@@ -160,6 +164,11 @@ class Nic(wiring.Component):
         return self._sha_lanes
 
     @property
+    def lifetimes(self) -> bool:
+        """Packets and octets of each SA are counted."""
+        return self._has_lifetimes
+
+    @property
     def flash_base(self) -> int | None:
         """Octet address of the store in the flash; None without a store."""
         return self._flash_base
@@ -199,12 +208,14 @@ class Nic(wiring.Component):
             replay_window=self._replay_window,
             contexts=self._contexts,
             alerts=self._has_alerts,
+            lifetimes=self._has_lifetimes,
         )
         m.submodules.sad = sad = SecurityAssociationDatabase(
             contexts=self._contexts,
             ack_ms=self._ack_ms,
             grace_ms=self._grace_ms,
             suites=self.suites,
+            lifetimes=self._has_lifetimes,
         )
         m.submodules.cipher = cipher = CipherUnit(slots=2 * sa.ALL_BANKS)
         m.submodules.hmac = hmac = HmacUnit(
@@ -233,7 +244,7 @@ class Nic(wiring.Component):
         m.d.sync += zeroise.eq(pins["zeroise"] | engine.zeroise_stb)
         pins["zeroise"] = zeroise
         self._host_side(m, control, sad, monitor, power_pins, pins, tick_ms)
-        self._events(m, control, monitor, log, inbound, pins, tick_ms)
+        self._events(m, control, monitor, log, sad, inbound, pins, tick_ms)
         alert = Signal(Reply)
         alert_valid, alert_ready = Signal(), Signal()
         if self._has_alerts:
@@ -321,6 +332,10 @@ class Nic(wiring.Component):
             inbound.host_ip6.eq(control.host_ip6),
             sad.prove_stb.eq(inbound.prove_stb),
             sad.prove_bank.eq(inbound.prove_bank),
+            sad.prove_octets.eq(inbound.prove_octets),
+            sad.sent_stb.eq(builder.sent_stb),
+            sad.sent_bank.eq(builder.sent_bank),
+            sad.sent_octets.eq(builder.sent_octets),
             inbound.load_stb.eq(sad.load_stb),
             inbound.load_index.eq(sad.load_index),
             inbound.load_edge.eq(sad.load_edge),
@@ -462,6 +477,12 @@ class Nic(wiring.Component):
             control.sa_states.eq(sad.states),
             control.sa_busy.eq(sad.busy),
             *(control.sa_spi_in[n].eq(sad.banks[n].spi_in) for n in range(sa.ALL_BANKS)),
+            control.sa_soft.eq(sad.soft),
+            control.sa_hard.eq(sad.hard),
+            sad.lifetime_stb.eq(control.lifetime_stb),
+            sad.lifetime_select.eq(control.lifetime_select),
+            control.lifetime.eq(sad.lifetime),
+            control.lifetime_asked.eq(sad.lifetime_asked),
             control.zeroise.eq(pins["zeroise"]),
             sad.station_authorised.eq(control.station_authorised),
             sad.tick_ms.eq(tick_ms),
@@ -485,7 +506,7 @@ class Nic(wiring.Component):
         ]
 
     @staticmethod
-    def _events(m, control, monitor, log, inbound, pins, tick_ms):
+    def _events(m, control, monitor, log, sad, inbound, pins, tick_ms):
         """What is noted in the log of events."""
         m.d.comb += [
             log.tick_ms.eq(tick_ms),
@@ -496,6 +517,8 @@ class Nic(wiring.Component):
             log.code.eq(monitor.progress.code),
             log.icv_stb.eq(inbound.count[1][Counter.DROP_ICV]),
             log.zeroise.eq(pins["zeroise"]),
+            log.bank_stbs.eq(Cat(sad.soft_stb, sad.hard_stb)),
+            log.bank.eq(sad.told_bank),
             log.select.eq(control.event_select),
             control.event_number.eq(log.number),
             control.event.eq(log.selected),

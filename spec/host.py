@@ -48,8 +48,16 @@ class HostEvent(IntEnum):
     """TAMPER_FAILURES wrong ICVs within TAMPER_MS."""
     ZEROISED = 7
     """The board's button, or an administrator's Zeroise, emptied all banks."""
+    SOFT_LIMIT = 9
+    """An SA reached the soft limit of its lifetime: it is to be replaced."""
+    HARD_LIMIT = 10
+    """It reached the hard limit. A bank that is not PROVEN is given up, a PROVEN one goes on."""
     PRESENT = 8
     """Never in the log: the heartbeat among alerts."""
+
+
+BANK_EVENTS = (HostEvent.SOFT_LIMIT, HostEvent.HARD_LIMIT)
+"""Events whose code is the number of a bank."""
 
 
 class BootKind(IntEnum):

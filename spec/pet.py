@@ -100,6 +100,14 @@ BINDING_CONSTANTS = {
 sensor on a bus, no OEM fields. `manufacturer` is the enterprise number of our OEM messages."""
 
 
+DATA_1_FIRMWARE = 0x40
+"""Event data 1: event data 2 is firmware's code; DSP0136 3.1.5.2."""
+DATA_1_BANK = 0x80
+"""Event data 2, an OEM code, is the number of a bank; IPMI 2.0 table 29-6."""
+DATA_1_STATES = 0xA0
+"""Event data 2 and 3, OEM codes, are the HostState after the event and before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlertFacts:
     """How an event is told.
@@ -112,34 +120,36 @@ class AlertFacts:
         How bad it is.
     entity : Entity
         What it is about.
-    firmware : bool
-        Event data 2 is firmware's code. Else event data 2 and 3 are the HostState after it and
-        before it.
+    data_1 : int
+        What event data 2 and 3 are: DATA_1_STATES, or DATA_1_FIRMWARE or DATA_1_BANK.
     """
 
     sensor: int
     offset: int
     severity: Severity
     entity: Entity
-    firmware: bool = False
+    data_1: int = DATA_1_STATES
 
 
 ALERTS = {
     HostEvent.STATE: AlertFacts(0x22, 0, Severity.MONITOR, Entity.SYSTEM_CHASSIS),
     HostEvent.WATCHDOG: AlertFacts(0x20, 1, Severity.CRITICAL, Entity.OPERATING_SYSTEM),
-    HostEvent.BOOT_PROGRESS: AlertFacts(0x0F, 2, Severity.MONITOR, Entity.FIRMWARE, True),
-    HostEvent.BOOT_ERROR: AlertFacts(0x0F, 0, Severity.CRITICAL, Entity.FIRMWARE, True),
-    HostEvent.BOOT_HANG: AlertFacts(0x0F, 1, Severity.CRITICAL, Entity.FIRMWARE, True),
+    HostEvent.BOOT_PROGRESS: AlertFacts(0x0F, 2, Severity.MONITOR, Entity.FIRMWARE, DATA_1_FIRMWARE),
+    HostEvent.BOOT_ERROR: AlertFacts(0x0F, 0, Severity.CRITICAL, Entity.FIRMWARE, DATA_1_FIRMWARE),
+    HostEvent.BOOT_HANG: AlertFacts(0x0F, 1, Severity.CRITICAL, Entity.FIRMWARE, DATA_1_FIRMWARE),
     HostEvent.TAMPER: AlertFacts(0x06, 5, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE),
     HostEvent.ZEROISED: AlertFacts(0x28, 3, Severity.CRITICAL, Entity.MANAGEMENT_DEVICE),
+    HostEvent.SOFT_LIMIT: AlertFacts(
+        0xC0, 0, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
+    ),
+    HostEvent.HARD_LIMIT: AlertFacts(
+        0xC0, 1, Severity.CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
+    ),
     HostEvent.PRESENT: AlertFacts(0x25, 0, Severity.MONITOR, Entity.SYSTEM_CHASSIS),
 }
 """Sensor types: 22h system ACPI power state, 20h OS critical stop (offset 1: run-time stop), 0Fh
 system firmware (error, hang, progress), 06h platform security violation attempt (5: out-of-band
-access), 28h management subsystem health (3: management controller unavailable), 25h entity presence
+access), 28h management subsystem health (3: management controller unavailable), 25h entity presence, C0h of our own: lifetime of an SA
 (DSP0136 3.1.5 and A.8, IPMI 2.0 table 42-3)."""
 ACPI_OFFSETS = {HostState.SUSPEND: 0x08, HostState.SOFT_OFF: 0x06}
 """Offsets of sensor type 22h: sleeping, soft-off; 0, working, of every other state."""
-DATA_1_FIRMWARE = 0x40
-DATA_1_STATES = 0xA0
-"""Event data 1: what event data 2 (and 3) mean; DSP0136 3.1.5.2, IPMI 2.0 table 29-6."""

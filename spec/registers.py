@@ -35,6 +35,7 @@ REGISTERS: tuple[Register, ...] = (
             BitField("window", 12, 12, "Anti-replay window in packets."),
             BitField("lanes", 24, 4, "Octets per cycle."),
             BitField("alerts", 28, 1, "It sends alerts."),
+            BitField("lifetimes", 29, 1, "It counts packets and octets of each SA."),
         ),
     ),
     Register("PACKET_MAX", 0x014, Access.RO, "Longest protected IP packet taken, in octets."),
@@ -177,6 +178,19 @@ REGISTERS: tuple[Register, ...] = (
     Register("SA_RESULT", 0x084, Access.RO, "spec.sa.SadResult of the last SA_COMMAND."),
     Register("SA_CONTEXT", 0x088, Access.RW, "Context that SA_COMMAND is for; bits 1:0."),
     Register(
+        "SA_LIFETIME",
+        0x08C,
+        Access.RW,
+        "Which of the numbers that were counted SA_LIFETIME_HI and SA_LIFETIME_LO show, as it was "
+        "at one moment after the write.",
+        (
+            BitField("bank", 0, 3, "Bank, as in SA_SPI_IN."),
+            BitField("outbound", 8, 1, "What was sent under it; else what was received."),
+            BitField("octets", 9, 1, "Octets that the algorithm was applied to; else packets."),
+            BitField("busy", 31, 1, "They do not show it yet: read again. Not written."),
+        ),
+    ),
+    Register(
         "STORE_STATUS",
         0x090,
         Access.RO,
@@ -194,6 +208,8 @@ REGISTERS: tuple[Register, ...] = (
         ),
     ),
     Register("STORE_COMMAND", 0x094, Access.WO, "STORE_SAVE_CONFIG: save the configuration."),
+    Register("SA_LIFETIME_HI", 0x098, Access.RO, "Bits 63:32; 0 of an EMPTY bank."),
+    Register("SA_LIFETIME_LO", 0x09C, Access.RO, "Bits 31:0."),
     Register(
         "SA_STATUS",
         0x0A0,
@@ -203,6 +219,10 @@ REGISTERS: tuple[Register, ...] = (
             BitField("bank_a", 0, 4, "spec.sa.BankState of bank A."),
             BitField("bank_b", 4, 4, "spec.sa.BankState of bank B."),
             BitField("busy", 8, 1, "Keys of some context are being expanded or zeroised."),
+            BitField("soft_a", 9, 1, "The soft limit of bank A's lifetime is reached."),
+            BitField("soft_b", 10, 1, "The same of bank B."),
+            BitField("hard_a", 11, 1, "The hard limit of bank A's lifetime is reached."),
+            BitField("hard_b", 12, 1, "The same of bank B."),
         ),
         count=CONTEXTS,
     ),
@@ -272,6 +292,13 @@ REGISTERS: tuple[Register, ...] = (
         count=8,
     ),
     Register(
+        "STAGE_LIFETIME",
+        0x220,
+        Access.WO,
+        "Limits of its lifetime by spec.sa.LifetimeWord; may be left out: none.",
+        count=8,
+    ),
+    Register(
         "COUNTERS", 0x280, Access.RO, "Counters by spec.counters.Counter.", count=COUNTER_COUNT
     ),
     Register(
@@ -317,7 +344,12 @@ REGISTERS: tuple[Register, ...] = (
             BitField("kind", 0, 4, "spec.host.HostEvent."),
             BitField("state", 4, 4, "spec.host.HostState after it."),
             BitField("before", 8, 4, "The state before it."),
-            BitField("code", 16, 8, "BOOT_PROGRESS.code at that time."),
+            BitField(
+                "code",
+                16,
+                8,
+                "BOOT_PROGRESS.code at that time; of SOFT_LIMIT and HARD_LIMIT the bank.",
+            ),
             BitField("number", 24, 8, "Number of the event."),
         ),
         count=EVENTS,

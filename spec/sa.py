@@ -72,6 +72,20 @@ class SaFlag(IntFlag):
     operator."""
 
 
+class LifetimeWord(IntEnum):
+    """Index in STAGE_LIFETIME. A limit is 64 bits; 0: none. It is reached when as many packets, or
+    octets that the algorithm is applied to, were sent or received under the bank."""
+
+    SOFT_PACKETS_HI = 0
+    SOFT_PACKETS_LO = 1
+    SOFT_OCTETS_HI = 2
+    SOFT_OCTETS_LO = 3
+    HARD_PACKETS_HI = 4
+    HARD_PACKETS_LO = 5
+    HARD_OCTETS_HI = 6
+    HARD_OCTETS_LO = 7
+
+
 BANKS = 2
 """Banks of a context."""
 CONTEXTS = 4

@@ -14,6 +14,7 @@ from spec.pet import ACPI_OFFSETS, ALERTS, BINDING, BerTag
 
 _LONG_FORM = 0x80
 _STATE_SENSOR = ALERTS[HostEvent.STATE].sensor
+_CODED = (pet.DATA_1_FIRMWARE, pet.DATA_1_BANK)
 _KINDS = {(facts.sensor, facts.offset): kind for kind, facts in ALERTS.items()} | {
     (_STATE_SENSOR, offset): HostEvent.STATE for offset in ACPI_OFFSETS.values()
 }
@@ -40,7 +41,7 @@ class Alert:
     state, before : HostState or None
         The host's state after it and before it, where that is told.
     code : int or None
-        Firmware's code, where that is told.
+        Firmware's code, or the number of a bank, where that is told.
     uptime_s : float
         Time since the NIC got power.
     agent : IPv4Address
@@ -157,7 +158,7 @@ def _alert(fields: dict[str, int], specific: int, ticks: int, agent: IPv4Address
     known = event_type == pet.EVENT_TYPE and specific >> 24 == 0
     kind = _KINDS.get((sensor, offset)) if known else None
     states = fields["event_data_1"] == pet.DATA_1_STATES and kind is not None
-    firmware = fields["event_data_1"] == pet.DATA_1_FIRMWARE and kind is not None
+    coded = fields["event_data_1"] in _CODED and kind is not None
     return Alert(
         kind=kind,
         sensor=sensor,
@@ -168,7 +169,7 @@ def _alert(fields: dict[str, int], specific: int, ticks: int, agent: IPv4Address
         entity=fields["entity"],
         state=_state(fields["event_data_2"]) if states else None,
         before=_state(fields["event_data_3"]) if states else None,
-        code=fields["event_data_2"] if firmware else None,
+        code=fields["event_data_2"] if coded else None,
         uptime_s=ticks / 100,
         agent=agent,
         manufacturer=fields["manufacturer"],

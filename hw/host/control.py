@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.host.events import EventWord
 from hw.host.monitor import BootWord
 from hw.host.registers import BusSignature, RegisterBank
-from hw.ipsec.layouts import BootRequest
+from hw.ipsec.layouts import BootRequest, LifetimeSelect
 from spec import headers, host, pet, registers, sa
 from spec.counters import COUNTER_COUNT
 from spec.registers import ADDRESS_BITS, BOOT_TAKEN_MAGIC, BY_NAME
@@ -26,6 +26,8 @@ class ControlRegisters(wiring.Component):
         What is built in.
     ack_ms, grace_ms, replay_window, contexts : int
         As of the SAD and the windows; only told here.
+    lifetimes : bool
+        As of the SAD; only told here.
     alerts : bool
         They are built in; else ALERTS stays 0.
 
@@ -38,6 +40,10 @@ class ControlRegisters(wiring.Component):
         Fields of HOST_STATUS.
     sa_states, sa_busy, sa_result, sa_spi_in : Signal, in
         Of the SAD, states and SPIs of each bank.
+    sa_soft, sa_hard : Signal, in
+        Of each bank, that a limit of its lifetime is reached.
+    lifetime_stb, lifetime_select : out; lifetime, lifetime_asked : Signal, in
+        SA_LIFETIME: to the SAD and back, as in `BankLifetimes`.
     context : Signal, out
         SA_CONTEXT.
     store_status : struct, in
@@ -82,10 +88,12 @@ class ControlRegisters(wiring.Component):
         replay_window: int,
         contexts: int = sa.CONTEXTS,
         alerts: bool = True,
+        lifetimes: bool = True,
     ):
         self._suites = suites
         self._contexts = contexts
         self._alerts = alerts
+        self._lifetimes = lifetimes
         self._constants = {
             "id": registers.ID_MAGIC,
             "map_hash": registers.MAP_HASH,
@@ -106,6 +114,12 @@ class ControlRegisters(wiring.Component):
                 "sa_busy": In(1),
                 "sa_result": In(4),
                 "sa_spi_in": In(data.ArrayLayout(32, sa.ALL_BANKS)),
+                "sa_soft": In(sa.ALL_BANKS),
+                "sa_hard": In(sa.ALL_BANKS),
+                "lifetime_stb": Out(1),
+                "lifetime_select": Out(LifetimeSelect),
+                "lifetime": In(64),
+                "lifetime_asked": In(1),
                 "context": Out(range(sa.CONTEXTS)),
                 "store_status": In(_fields_of("STORE_STATUS")),
                 "store_save_stb": Out(1),
@@ -173,6 +187,7 @@ class ControlRegisters(wiring.Component):
             "window": self._replay_window,
             "lanes": 1,
             "alerts": int(self._alerts),
+            "lifetimes": int(self._lifetimes),
         }
         for field in BY_NAME["LIMITS"].fields:
             target = values.limits[0][field.lsb : field.lsb + field.width]
@@ -188,6 +203,10 @@ class ControlRegisters(wiring.Component):
                 told = Signal(3, name=f"sa_status_{number}_{name}")
                 m.d.sync += told.eq(self.sa_states[sa.BANKS * number + half])
                 m.d.comb += status[at[name] : at[name] + len(told)].eq(told)
+            for name, of_all in (("soft", self.sa_soft), ("hard", self.sa_hard)):
+                told = Signal(sa.BANKS, name=f"sa_status_{number}_{name}")
+                m.d.sync += told.eq(of_all.word_select(number, sa.BANKS))
+                m.d.comb += status[at[f"{name}_a"] :][: len(told)].eq(told)
             if number < self._contexts:
                 m.d.comb += status[at["busy"]].eq(busy)
         sa_result = Signal(4)
@@ -239,6 +258,28 @@ class ControlRegisters(wiring.Component):
             self.host_ip6.eq(Cat(stored["HOST_IP6", n] for n in reversed(range(4)))),
             self.enterprise.eq(stored["ENTERPRISE", 0]),
         ]
+
+        lifetime_stb = Signal()
+        which = self.lifetime_select
+        if self._lifetimes:
+            at = {field.name: field.lsb for field in BY_NAME["SA_LIFETIME"].fields}
+            m.d.sync += lifetime_stb.eq(stb.sa_lifetime)
+            with m.If(stb.sa_lifetime):
+                m.d.sync += [
+                    which.bank.eq(bank.data[at["bank"] :]),
+                    which.outbound.eq(bank.data[at["outbound"]]),
+                    which.octets.eq(bank.data[at["octets"]]),
+                ]
+            shown = values.sa_lifetime[0]
+            m.d.comb += [
+                self.lifetime_stb.eq(lifetime_stb),
+                shown[at["bank"] :][: len(which.bank)].eq(which.bank),
+                shown[at["outbound"]].eq(which.outbound),
+                shown[at["octets"]].eq(which.octets),
+                shown[at["busy"]].eq(lifetime_stb | self.lifetime_asked),
+                values.sa_lifetime_hi[0].eq(self.lifetime[32:]),
+                values.sa_lifetime_lo[0].eq(self.lifetime[:32]),
+            ]
 
         with m.If(stb.sa_context):
             m.d.sync += self.context.eq(bank.data)

@@ -6,8 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.host.monitor import HOST_STATE_BITS
-from spec.host import EVENTS, TAMPER_FAILURES, TAMPER_MS, BootKind, HostEvent
+from spec.host import BANK_EVENTS, EVENTS, TAMPER_FAILURES, TAMPER_MS, BootKind, HostEvent
 from spec.registers import BY_NAME
+from spec.sa import ALL_BANKS
 
 __all__ = ["EventLog", "EventWord"]
 
@@ -43,6 +44,8 @@ class EventLog(wiring.Component):
     zeroise : Signal, in
         All banks are emptied, as long as the board's button is pressed or for a cycle by a message;
         the beginning is an event.
+    bank_stbs, bank : Signal, in
+        An event of BANK_EVENTS, and of which bank, which stays for some cycles.
     number : Signal, out
         That the next event gets.
     select : Signal, in; selected : EventWord, out
@@ -59,6 +62,8 @@ class EventLog(wiring.Component):
     code: In(8)
     icv_stb: In(1)
     zeroise: In(1)
+    bank_stbs: In(len(BANK_EVENTS))
+    bank: In(range(ALL_BANKS))
     number: Out(8)
     select: In(range(EVENTS))
     selected: Out(EventWord)
@@ -94,6 +99,7 @@ class EventLog(wiring.Component):
             HostEvent.BOOT_HANG: self.boot_stbs[BootKind.HANG] | self.hang_stb,
             HostEvent.TAMPER: tampered,
             HostEvent.ZEROISED: self.zeroise & ~was_zeroised,
+            **dict(zip(BANK_EVENTS, self.bank_stbs, strict=True)),
         }
         waiting = Signal(len(strobes))
         noted = Signal(len(strobes))
@@ -116,6 +122,8 @@ class EventLog(wiring.Component):
         for n, which in enumerate(strobes):
             with m.Elif(waiting[n]):
                 m.d.comb += [kind.eq(which), notes.eq(1), noted[n].eq(1)]
+                if which in BANK_EVENTS:
+                    m.d.sync += late.code.eq(self.bank)
         writes = Signal()
         event = Signal(EventWord)
         m.d.sync += writes.eq(notes)

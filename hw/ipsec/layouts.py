@@ -7,6 +7,7 @@ from spec import rmcp, suites
 from spec.sa import ALL_BANKS
 
 __all__ = [
+    "APPLIED_BITS",
     "BANK_WORDS",
     "EPOCH_BITS",
     "PAYLOAD_OCTETS",
@@ -18,6 +19,8 @@ __all__ = [
     "Cipher",
     "InboundSa",
     "InnerOffset",
+    "LifetimeSelect",
+    "LimitWrite",
     "MessageMeta",
     "OutboundSa",
     "Protocol",
@@ -201,6 +204,16 @@ OutboundSa = data.StructLayout(
     }
 )
 """What of a bank's record protects a reply. `tx_sequence`, `ah_tx_sequence`: the numbers to use."""
+
+APPLIED_BITS = 11
+"""Of the octets of one packet that an algorithm is applied to (RFC 4301 4.4.2.1): of ESP what is
+encrypted, padding and trailer included; of AH alone all that its ICV covers."""
+
+LimitWrite = data.StructLayout({"stb": 1, "bank": range(ALL_BANKS), "index": 3, "data": 32})
+"""A word of the limits of a bank's lifetime, numbered as spec.sa.LifetimeWord."""
+
+LifetimeSelect = data.StructLayout({"bank": range(ALL_BANKS), "outbound": 1, "octets": 1})
+"""One of the numbers that are counted: of which bank and direction, octets or packets."""
 
 MessageMeta = data.StructLayout(
     {

@@ -8,7 +8,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.bank_records import BankRecords
-from hw.ipsec.layouts import BANK_WORDS, EPOCH_BITS, BankView, OutboundSa
+from hw.ipsec.layouts import (
+    APPLIED_BITS,
+    BANK_WORDS,
+    EPOCH_BITS,
+    BankView,
+    LifetimeSelect,
+    OutboundSa,
+)
+from hw.ipsec.lifetimes import BankLifetimes
 from hw.ipsec.sad_context import STATE_BITS, SadContext
 from hw.ipsec.sad_keys import ORDERS, KeyWork
 from hw.ipsec.sad_stage import StageRegisters, check_suites, key_write_layout
@@ -41,6 +49,8 @@ class SecurityAssociationDatabase(wiring.Component):
         Contexts built in, 1 to spec.sa.CONTEXTS; of others all is EMPTY for ever.
     suites : tuple of Suite
         What is built in; others are UNSUPPORTED.
+    lifetimes : bool
+        Count packets and octets of each bank, and mind their limits.
     ack_ms, grace_ms : int
         Acknowledge timer of a READY or ACTIVE bank, grace of a RETIRING one; milliseconds.
 
@@ -68,6 +78,9 @@ class SecurityAssociationDatabase(wiring.Component):
         Strobe or level: empties all banks.
     prove_stb, prove_bank : Signal, in
         A packet was authenticated under that bank; takes effect in the next cycle.
+    prove_octets, sent_stb, sent_bank, sent_octets; soft, hard, soft_stb, hard_stb, told_bank;
+    lifetime_stb, lifetime_select, lifetime, lifetime_asked
+        Of the lifetimes, as in `BankLifetimes`; 0 without them.
     asked_bank : Signal, in; asked_states, asked_spis, asked_epochs : array, out
         State, inbound SPI and epoch of the banks of that bank's context, two cycles later.
     commit_stb, commit_spi, commit_result, commit_bank : Signal
@@ -89,7 +102,13 @@ class SecurityAssociationDatabase(wiring.Component):
     """
 
     def __init__(
-        self, *, ack_ms: int, grace_ms: int, suites: tuple[Suite, ...], contexts: int = CONTEXTS
+        self,
+        *,
+        ack_ms: int,
+        grace_ms: int,
+        suites: tuple[Suite, ...],
+        contexts: int = CONTEXTS,
+        lifetimes: bool = True,
     ):
         if contexts not in range(1, CONTEXTS + 1):
             raise ValueError(f"contexts must be from 1 to {CONTEXTS}, not {contexts}")
@@ -97,6 +116,7 @@ class SecurityAssociationDatabase(wiring.Component):
         self._ack_ms = ack_ms
         self._grace_ms = grace_ms
         self._suites = check_suites(suites)
+        self._lifetimes = lifetimes
         super().__init__(
             {
                 "tick_ms": In(1),
@@ -120,6 +140,19 @@ class SecurityAssociationDatabase(wiring.Component):
                 "busy": Out(1),
                 "prove_stb": In(1),
                 "prove_bank": In(_BANK),
+                "prove_octets": In(APPLIED_BITS),
+                "sent_stb": In(1),
+                "sent_bank": In(_BANK),
+                "sent_octets": In(APPLIED_BITS),
+                "soft": Out(ALL_BANKS),
+                "hard": Out(ALL_BANKS),
+                "soft_stb": Out(1),
+                "hard_stb": Out(1),
+                "told_bank": Out(_BANK),
+                "lifetime_stb": In(1),
+                "lifetime_select": In(LifetimeSelect),
+                "lifetime": Out(64),
+                "lifetime_asked": Out(1),
                 "asked_bank": In(_BANK),
                 "asked_states": Out(data.ArrayLayout(STATE_BITS, BANKS)),
                 "asked_spis": Out(data.ArrayLayout(32, BANKS)),
@@ -162,6 +195,11 @@ class SecurityAssociationDatabase(wiring.Component):
     def suites(self) -> tuple[Suite, ...]:
         """What is built in."""
         return self._suites
+
+    @property
+    def lifetimes(self) -> bool:
+        """Whether packets and octets are counted."""
+        return self._lifetimes
 
     @property
     def ack_ms(self) -> int:
@@ -207,8 +245,9 @@ class SecurityAssociationDatabase(wiring.Component):
             self.busy.eq(expanding | any_dirty | wipe.any() | wiping | self.images_busy),
             self.wipe.eq(wipe),
         ]
+        limits_wiping, limit_lost = Signal(), Signal()
         m.d.sync += [
-            wiping.eq(records.wiping.any() | records.wipe.any()),
+            wiping.eq(records.wiping.any() | records.wipe.any() | limits_wiping),
             dirty.eq(still_dirty),
             any_dirty.eq(still_dirty.any()),
         ]
@@ -245,6 +284,30 @@ class SecurityAssociationDatabase(wiring.Component):
             records.write.eq(stage.record_write),
             records.wipe.eq(late_wipe),
         ]
+
+        if self._lifetimes:
+            m.submodules.lifetimes = lifetimes = BankLifetimes()
+            m.d.comb += [
+                lifetimes.write.eq(stage.limit_write),
+                lifetimes.wipe.eq(late_wipe),
+                limits_wiping.eq(lifetimes.wiping.any()),
+                limit_lost.eq(lifetimes.lost),
+                lifetimes.received_stb.eq(self.prove_stb),
+                lifetimes.received_bank.eq(self.prove_bank),
+                lifetimes.received_octets.eq(self.prove_octets),
+                lifetimes.select_stb.eq(self.lifetime_stb),
+                lifetimes.select.eq(self.lifetime_select),
+                self.lifetime.eq(lifetimes.value),
+                self.lifetime_asked.eq(lifetimes.asked),
+                *(
+                    getattr(lifetimes, name).eq(getattr(self, name))
+                    for name in ("sent_stb", "sent_bank", "sent_octets")
+                ),
+                *(
+                    getattr(self, name).eq(getattr(lifetimes, name))
+                    for name in ("soft", "hard", "soft_stb", "hard_stb", "told_bank")
+                ),
+            ]
 
         # First the record is checked, and windows and classifier are loaded; then the keys are
         # expanded. A dirty bank's slots are cleared before that.
@@ -325,9 +388,12 @@ class SecurityAssociationDatabase(wiring.Component):
             refusal.eq(SadResult.PENDING),
         ]
         spoils, spoilt = Signal(), Signal()  # a word was lost
-        is_staged_word = self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
+        limits = BY_NAME["STAGE_LIFETIME"]
+        is_staged_word = (
+            self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
+        ) | (self.stage_address[5:] == limits.address >> 5)
         m.d.sync += spoils.eq(
-            records.lost | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
+            records.lost | limit_lost | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
         )
         last = BY_NAME["STAGE_AH_AUTH_OUT"]
         is_held_word = (self.stage_address >= BY_NAME["STAGE_SPI_IN"].address) & (
@@ -453,6 +519,7 @@ class SecurityAssociationDatabase(wiring.Component):
                 context.ready_stb.eq(done & context.has_staged),
                 context.prove_stb.eq(self.prove_stb & (self.prove_bank[1:] == number)),
                 context.prove_bank.eq(self.prove_bank[0]),
+                context.spent.eq(self.hard.word_select(number, BANKS)),
                 context.same_spi.eq(same_spi),
                 context.commit_under.eq(under),
                 context.commit_stb.eq(self.commit_stb & (asked == number)),

@@ -40,6 +40,9 @@ class SadContext(wiring.Component):
         Empties both banks, and keeps them empty.
     prove_stb, prove_bank : Signal, in
         A packet was authenticated under that bank; takes effect in the next cycle.
+    spent : Signal, in
+        For each bank: the hard limit of its lifetime is reached. It does nothing to a PROVEN bank;
+        for any other it is as if the timer were over (`SEC: SAD.HARD_LIMIT`).
     same_spi, commit_under, commit_stb : Signal, in
         Banks that have the inbound SPI a Commit names, and the bank it came under; it takes effect
         in the cycle after `commit_stb`, for which the other two stay.
@@ -78,6 +81,7 @@ class SadContext(wiring.Component):
                 "zeroise_all": In(1),
                 "prove_stb": In(1),
                 "prove_bank": In(bank),
+                "spent": In(BANKS),
                 "same_spi": In(BANKS),
                 "commit_under": In(bank),
                 "commit_stb": In(1),
@@ -186,7 +190,10 @@ class SadContext(wiring.Component):
         ]
         expires = Signal()
         m.d.comb += self.expires.eq(expires)
-        m.d.sync += expires.eq(self.tick_ms & runs & ends)
+        is_spent = Cat(
+            self.spent[n] & among(n, "READY", "ACTIVE", "RETIRING") for n in range(BANKS)
+        ).any()
+        m.d.sync += expires.eq(runs & ((self.tick_ms & ends) | is_spent))
         with m.If(self.tick_ms & runs & ~ends & ~self.by_packet):
             m.d.sync += [timer.eq(timer - 1), ends.eq(timer == 2)]
         with m.If(expires & runs & ~self.by_packet):

@@ -4,7 +4,15 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.ipsec.layouts import BANK_WORDS, BankWord, Protocol, SuiteView, auth_slot, key_slot
+from hw.ipsec.layouts import (
+    BANK_WORDS,
+    BankWord,
+    LimitWrite,
+    Protocol,
+    SuiteView,
+    auth_slot,
+    key_slot,
+)
 from spec.headers import ESP_SPI_MIN
 from spec.registers import ADDRESS_BITS, BY_NAME
 from spec.sa import ALL_BANKS, SaFlag
@@ -47,6 +55,7 @@ _PEER_IP6 = tuple(("STAGE_PEER_IP6", n) for n in range(BY_NAME["STAGE_PEER_IP6"]
 """Written as well with SaFlag.IPV6."""
 _SCALARS = (*((name, 0) for name in (*_ALWAYS, *_OUTER)), *_PEER_IP6)
 _KEYS = ("STAGE_KEY_IN", "STAGE_KEY_OUT")
+_LIFETIME = "STAGE_LIFETIME"
 _AUTH = ("STAGE_AUTH_IN", "STAGE_AUTH_OUT", "STAGE_AH_AUTH_IN", "STAGE_AH_AUTH_OUT")
 _KEY_WORDS = 8
 _SUITE_BITS = 5
@@ -108,6 +117,8 @@ class StageRegisters(wiring.Component):
         To the stores.
     record_write : RecordWrite, out
         What of the layout is neither key nor address of a register here.
+    limit_write : LimitWrite, out
+        A word of the limits of its lifetime, which may be left out.
     peer_v6 : Signal, out
         The staged bank's station has an IPv6 address.
     administrators : Signal, out
@@ -133,6 +144,7 @@ class StageRegisters(wiring.Component):
                 "key_write": Out(key_write_layout(2 * ALL_BANKS)),
                 "auth_write": Out(key_write_layout(4 * ALL_BANKS)),
                 "record_write": Out(RecordWrite),
+                "limit_write": Out(LimitWrite),
                 "peer_v6": Out(1),
                 "administrators": Out(ALL_BANKS),
             }
@@ -168,11 +180,12 @@ class StageRegisters(wiring.Component):
 
         for (name, index), hit in hits.items():
             decode(hit, self.address == BY_NAME[name].address + 4 * index)
-        for name, hit in group_hits.items():
+        limit_hit = Signal()
+        for name, hit in (*group_hits.items(), (_LIFETIME, limit_hit)):
             decode(hit, self.address[5:] == BY_NAME[name].address >> 5)
 
         self._banks(m, bank, word, hits)
-        self._stores(m, bank, address, word, hits, group_hits)
+        self._stores(m, bank, address, word, limit_hit, group_hits)
         none, unknown = self._suite(m, word, high, hits)
         self._checks(m, address, word, high, hits, group_hits, none, unknown)
         return m
@@ -214,8 +227,8 @@ class StageRegisters(wiring.Component):
         with m.If(hits["STAGE_FLAGS", 0]):
             m.d.sync += self.peer_v6.eq((word & SaFlag.IPV6).any())
 
-    def _stores(self, m, bank, address, word, hits, group_hits):
-        """Keys and numbers go on a cycle later."""
+    def _stores(self, m, bank, address, word, limit_hit, group_hits):
+        """Keys and limits go on a cycle later."""
         index = address[2:5]
         key_out = group_hits["STAGE_KEY_OUT"]
         auth_hits = [group_hits[name] for name in _AUTH]
@@ -228,10 +241,15 @@ class StageRegisters(wiring.Component):
                 auth_slot(bank, auth_hits[1] | auth_hits[3], auth_hits[2] | auth_hits[3])
             ),
             self.auth_write.index.eq(index),
+            self.limit_write.stb.eq(limit_hit),
+            self.limit_write.bank.eq(bank),
+            self.limit_write.index.eq(index),
         ]
         late = Signal(32)
         m.d.sync += late.eq(word)
-        m.d.comb += [self.key_write.data.eq(late), self.auth_write.data.eq(late)]
+        m.d.comb += [
+            write.data.eq(late) for write in (self.key_write, self.auth_write, self.limit_write)
+        ]
 
     def _suite(self, m, word, high, hits):
         """What the staged suite has; returns whether it is 0, and whether spec.suites lacks it."""

@@ -148,18 +148,11 @@ class AlertMessage(wiring.Component):
                         severity.eq(facts.severity),
                         entity.eq(facts.entity),
                     ]
-                    if facts.firmware:
-                        m.d.sync += [
-                            data_1.eq(pet.DATA_1_FIRMWARE),
-                            data_2.eq(self.code),
-                            data_3.eq(0),
-                        ]
+                    m.d.sync += data_1.eq(facts.data_1)
+                    if facts.data_1 == pet.DATA_1_STATES:
+                        m.d.sync += [data_2.eq(self.state), data_3.eq(self.before)]
                     else:
-                        m.d.sync += [
-                            data_1.eq(pet.DATA_1_STATES),
-                            data_2.eq(self.state),
-                            data_3.eq(self.before),
-                        ]
+                        m.d.sync += [data_2.eq(self.code), data_3.eq(0)]
                     if facts.sensor == ALERTS[HostEvent.STATE].sensor:
                         for state in HostState:
                             with m.If(self.state == state):

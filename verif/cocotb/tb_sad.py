@@ -10,9 +10,18 @@ from typing import Any
 import cocotb
 
 from hw.ipsec.layouts import BANK_WORDS, BankView, BankWord, Cipher, OutboundSa, Protocol, SuiteView
+from spec.host import HostEvent
 from spec.registers import BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import ALL_BANKS, BANKS, CONTEXTS, BankState, SadCommand, SadResult
+from spec.sa import (
+    ALL_BANKS,
+    BANKS,
+    CONTEXTS,
+    BankState,
+    LifetimeWord,
+    SadCommand,
+    SadResult,
+)
 from spec.suites import Suite
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
 from verif.model.sad import Bank, Sad
@@ -21,8 +30,10 @@ STEPS = 2000
 TICK_CYCLES = 37
 PENDING_LIMIT = 900
 READ_CYCLES = 2
+COUNT_CYCLES = 30
+"""From a packet until it is counted, and a bank that is spent by it is gone."""
 ACTIONS = ["stage", "stage", "command", "write", "prove", "commit", "tick", "tick", "policy"]
-ACTIONS += ["zero"]
+ACTIONS += ["zero", "sent"]
 
 ALWAYS = [
     "STAGE_SPI_IN",
@@ -226,6 +237,7 @@ class Port:
         self.dut = bench.dut
         inputs = "tick_ms stage_stb stage_address stage_data command_stb command zeroise_all"
         inputs += " station_authorised prove_stb prove_bank commit_stb commit_spi asked_bank"
+        inputs += " prove_octets sent_stb sent_bank sent_octets lifetime_stb lifetime_select"
         inputs += " context read_stb read_address send_stb send_bank send_takes"
         for name in inputs.split():
             getattr(self.dut, name).value = 0
@@ -322,6 +334,9 @@ def layout(rng: random.Random, spis: list[int], built_in: list[int]) -> list[tup
     for name in ("STAGE_SPI_IN", "STAGE_SPI_OUT", "STAGE_AH_SPI_IN", "STAGE_AH_SPI_OUT"):
         if (name, 0) in values and rng.random() < 0.15:
             values[name, 0] = rng.choice((*spis, 255, 256))
+    if rng.random() < 0.5:
+        for word in rng.sample(list(LifetimeWord), rng.randrange(1, 5)):
+            values["STAGE_LIFETIME", word] = 0 if word.name.endswith("HI") else rng.choice((1, 2, 9))
     writes = [(name, index, value) for (name, index), value in values.items()]
     rng.shuffle(writes)
     if rng.random() < 0.15:
@@ -345,6 +360,7 @@ async def agrees_with_model(dut: Any) -> None:
     model = Reference(parameters["ack_ms"], parameters["grace_ms"], suites=suites)
     results: dict[str, int] = {}
     visited: set[tuple[BankState, ...]] = set()
+    spent: set[BankState] = set()
     epochs = [port.view(number).epoch for number in range(ALL_BANKS)]
     received = [False] * ALL_BANKS
     spis: list[int] = []
@@ -381,8 +397,23 @@ async def agrees_with_model(dut: Any) -> None:
             receiving = [n for n in range(ALL_BANKS) if model.receiving(n)]
             if receiving:
                 number = rng.choice(receiving)
+                octets = rng.randrange(1, 6)
                 model.prove(number)
-                await port.pulse("prove_stb", prove_bank=number)
+                model.count(number, model.banks[number].received, octets)
+                spent |= {bank.state for n, bank in enumerate(model.banks) if model.is_spent(n)}
+                model.drop_spent()
+                await port.pulse("prove_stb", prove_bank=number, prove_octets=octets)
+                await bench.cycles(COUNT_CYCLES)
+        elif action == "sent":
+            receiving = [n for n in range(ALL_BANKS) if model.receiving(n)]
+            if receiving:
+                number = rng.choice(receiving)
+                octets = rng.randrange(1, 6)
+                model.count(number, model.banks[number].sent, octets)
+                spent |= {bank.state for n, bank in enumerate(model.banks) if model.is_spent(n)}
+                model.drop_spent()
+                await port.pulse("sent_stb", sent_bank=number, sent_octets=octets)
+                await bench.cycles(COUNT_CYCLES)
         elif action == "commit":
             under, spi = rng.randrange(ALL_BANKS), rng.choice([*spis, 300])
             dut.commit_spi.value, dut.asked_bank.value = spi, under
@@ -407,6 +438,9 @@ async def agrees_with_model(dut: Any) -> None:
         states = [bank.state for bank in model.banks]
         assert port.states() == states, f"{action}: {port.states()}, not {states}"
         visited.add(tuple(states))
+        for kind, flags in ((HostEvent.SOFT_LIMIT, dut.soft), (HostEvent.HARD_LIMIT, dut.hard)):
+            reached = [kind in bank.reached for bank in model.banks]
+            assert int(flags.value) == sum(so << n for n, so in enumerate(reached)), kind.name
         for number, bank in enumerate(model.banks):
             view = port.view(number)
             assert view.receives == model.receiving(number)
@@ -430,6 +464,7 @@ async def agrees_with_model(dut: Any) -> None:
     refusals = {"BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN", "FORBIDDEN"}
     assert {"OK"} | refusals <= set(results)
     assert {state for pair in visited for state in pair} == set(BankState)
+    assert spent >= {BankState.ACTIVE, BankState.RETIRING}
     cocotb.log.info("RESULT sad: %d state pairs, %s", len(visited), results)
 
 
@@ -446,7 +481,7 @@ def check_view(view: Any, bank: Bank) -> None:
 def check_record(words: list[int], bank: Bank) -> None:
     """A bank's record is what was written of it; of an empty bank nothing is left."""
     for (name, index), value in bank.staged.items():
-        if name in STORES:
+        if name in STORES or name == "STAGE_LIFETIME":
             continue
         word = words[int(getattr(BankWord, name.removeprefix("STAGE_"))) + index]
         if name != "STAGE_SUITE":

@@ -168,6 +168,11 @@ def open_packet(taken: TakeProtected, view: View) -> Opened | Counter:
         return Counter.DROP_ICV
     # Authenticated: from here on the packet has worked, even if its inside is refused.
     _move(bank, halves, numbers, sad, under)
+    if halves.esp:
+        applied = text_octets(facts, halves.esp)
+    else:
+        applied = covered_octets(taken.headers + taken.packet, bank.esn)
+    sad.count(under, bank.received, applied)
     next_header = halves.ah[0] if halves.ah else 0
     if halves.esp:
         pad_octets, next_header = plaintext[-2], plaintext[-1]
@@ -182,6 +187,16 @@ def open_packet(taken: TakeProtected, view: View) -> Opened | Counter:
     if next_header not in ((PROTOCOL_IPV4, PROTOCOL_IPV6) if bank.tunnel else (PROTOCOL_UDP,)):
         return Counter.DROP_NEXT_HEADER
     return _selected(plaintext, next_header, under, view)
+
+
+def text_octets(facts: SuiteFacts, esp: bytes) -> int:
+    """Octets that ESP encrypts, padding and trailer included."""
+    return len(esp) - ESP.octets - facts.iv_octets - facts.icv_octets
+
+
+def covered_octets(packet: bytes, esn: bool) -> int:
+    """Octets that the ICV of AH alone covers, the half of the number included that is not sent."""
+    return len(packet) + len(high_half(0, esn))
 
 
 def _halves(taken: TakeProtected, bank: Bank, facts: SuiteFacts) -> _Halves | Counter:
@@ -216,7 +231,7 @@ def _halves(taken: TakeProtected, bank: Bank, facts: SuiteFacts) -> _Halves | Co
 
 
 def _esp_fault(esp: bytes, facts: SuiteFacts) -> Counter | None:
-    octets = len(esp) - ESP.octets - facts.iv_octets - facts.icv_octets
+    octets = text_octets(facts, esp)
     least = AES_BLOCK_OCTETS if facts.cipher is Cipher.CBC else TEXT_MIN_OCTETS
     if octets < least or octets % facts.align_octets:
         return Counter.DROP_ESP_LENGTH

@@ -58,6 +58,8 @@ class NicModel:
         Contexts of the SAD.
     has_store : bool
         There is a non-volatile store.
+    has_lifetimes : bool
+        Packets and octets of each SA are counted, and limits are minded.
     has_alerts : bool
         Alerts are built in.
 
@@ -84,6 +86,7 @@ class NicModel:
         contexts: int = CONTEXTS,
         has_store: bool = False,
         has_alerts: bool = True,
+        has_lifetimes: bool = True,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -100,6 +103,7 @@ class NicModel:
             contexts,
         )
         self.has_alerts = has_alerts
+        self.has_lifetimes = has_lifetimes
         self._power_on()
         self.store = Store(self) if has_store else None
 
@@ -159,6 +163,7 @@ class NicModel:
         self._count(verdict)
         if verdict is Counter.DROP_ICV:
             self.log.wrong_icv(self.host.progress[1])
+        self.sad.drop_spent()
         self._settle()
         self._observe()
         return outputs + self._pin_events() + self._take_alerts()
@@ -204,6 +209,8 @@ class NicModel:
         for answer in answers:
             if answer.bank is None or inside is None:
                 outputs.append(ToWire(replier.clear(answer.message)))
+                continue
+            if self.sad.is_spent(answer.bank):
                 continue
             frame = replier.protected(inside, self.sad.banks[answer.bank], answer.message)
             if frame is not None:
@@ -319,6 +326,9 @@ class NicModel:
             self.log.note(kind, code)
         self.host.happened.clear()
         self.log.observe(self.host_state, code)
+        for kind, bank in self.sad.happened:
+            self.log.note(kind, bank)
+        self.sad.happened.clear()
         self.alerts.notice(self.log.since(self._told))
         self._told = self.log.next
         alert = self.alerts.due(self.host_state)

@@ -9,7 +9,6 @@ from spec.pet import (
     BINDING,
     BINDING_CONSTANTS,
     COMMUNITY,
-    DATA_1_FIRMWARE,
     DATA_1_STATES,
     EVENT_TYPE,
     GENERIC_TRAP,
@@ -63,10 +62,10 @@ def trap(event: Event, sequence: int, ticks: int, agent: int, enterprise: int) -
     offset = facts.offset
     if event.kind is HostEvent.STATE:
         offset = ACPI_OFFSETS.get(event.state, offset)
-    if facts.firmware:
-        data = (DATA_1_FIRMWARE, event.code, 0)
-    else:
+    if facts.data_1 == DATA_1_STATES:
         data = (DATA_1_STATES, event.state, event.before)
+    else:
+        data = (facts.data_1, event.code, 0)
     binding = BINDING.pack(
         **BINDING_CONSTANTS,
         sequence=sequence,

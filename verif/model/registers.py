@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from spec import registers as facts
 from spec.counters import Counter
 from spec.headers import IP_MAX_OCTETS
-from spec.host import ClearPort
+from spec.host import ClearPort, HostEvent
 from spec.layout import Access, Register
 from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, CONTEXTS
@@ -62,6 +62,8 @@ class Bus:
             if r.access is Access.RW
             for i in range(r.count)
         }
+        self._lifetime = 0
+        """What SA_LIFETIME_HI and SA_LIFETIME_LO show."""
 
     def write(self, address: int, value: int) -> None:
         """A write of 32 bits."""
@@ -112,6 +114,15 @@ class Bus:
             case "STORE_COMMAND":
                 if nic.store is not None and value == facts.STORE_SAVE_CONFIG:
                     nic.store.save_config()
+            case "SA_LIFETIME" if nic.has_lifetimes:
+                fields = unpack_fields("SA_LIFETIME", value)
+                fields["busy"] = 0
+                self.stored["SA_LIFETIME", 0] = pack_fields("SA_LIFETIME", **fields)
+                self._lifetime = self._counted(**fields)
+            case "SA_LIFETIME":
+                return
+            case "STAGE_LIFETIME" if not nic.has_lifetimes:
+                return
             case name if name.startswith("STAGE_"):
                 nic.sad.write(name, index, value)
             case name:
@@ -129,6 +140,14 @@ class Bus:
         if register.access is Access.RW:
             return self.stored[register.name, index]
         return self._status(register.name, index)
+
+    def _counted(self, bank: int, outbound: int, octets: int, busy: int) -> int:
+        """One of the numbers of SA_LIFETIME."""
+        if bank >= len(self.nic.sad.banks):
+            return 0
+        chosen = self.nic.sad.banks[bank]
+        way = chosen.sent if outbound else chosen.received
+        return way.octets if octets else way.packets
 
     def _boot(self, name: str) -> int:
         """What DSP0136 3.2.4.1 has in 11 octets, in three registers."""
@@ -196,6 +215,7 @@ class Bus:
                     window=nic.sad.window,
                     lanes=LANES,
                     alerts=nic.has_alerts,
+                    lifetimes=nic.has_lifetimes,
                 )
             case "PACKET_MAX":
                 return IP_MAX_OCTETS
@@ -243,8 +263,19 @@ class Bus:
                     return 0
                 bank_a, bank_b = banks[BANKS * index : BANKS * (index + 1)]
                 return pack_fields(
-                    name, bank_a=bank_a.state, bank_b=bank_b.state, busy=nic.sad.held
+                    name,
+                    bank_a=bank_a.state,
+                    bank_b=bank_b.state,
+                    busy=nic.sad.held,
+                    soft_a=HostEvent.SOFT_LIMIT in bank_a.reached,
+                    soft_b=HostEvent.SOFT_LIMIT in bank_b.reached,
+                    hard_a=HostEvent.HARD_LIMIT in bank_a.reached,
+                    hard_b=HostEvent.HARD_LIMIT in bank_b.reached,
                 )
+            case "SA_LIFETIME_HI":
+                return self._lifetime >> 32
+            case "SA_LIFETIME_LO":
+                return self._lifetime & 0xFFFFFFFF
             case "SA_SPI_IN":
                 return banks[index].spi_in if index < len(banks) else 0
             case "COUNTERS":

@@ -21,7 +21,15 @@ from spec.headers import (
 )
 from spec.suites import Protocol
 from verif.model.classifier import Sender, View
-from verif.model.ipsec import Inside, ah_octets, has_ah, seal_ah, seal_esp
+from verif.model.ipsec import (
+    Inside,
+    ah_octets,
+    covered_octets,
+    has_ah,
+    seal_ah,
+    seal_esp,
+    text_octets,
+)
 from verif.model.parser import checksum, normalised_ipv4
 from verif.model.sad import Bank
 
@@ -128,12 +136,15 @@ class Replier:
         payload, next_header = self._inner(inside, message)
         if facts.protocol is not Protocol.AH:
             payload, next_header = seal_esp(payload, next_header, bank, numbers[0]), PROTOCOL_ESP
+            self._count(bank, text_octets(facts, payload))
         if has_ah(facts):
             octets = ah_octets(facts, sender.v6, False) + len(payload)
             header = covered(self._header(PROTOCOL_AH, octets), sender.v6)
             number = numbers[1 if facts.has_outer else 0]
             ah = seal_ah(header, payload, next_header, sender.v6, bank, number)
             payload, next_header = ah + payload, PROTOCOL_AH
+            if facts.protocol is Protocol.AH:
+                self._count(bank, covered_octets(header + payload, bank.esn))
         if sender.port is None:
             return self._frame(next_header, payload)
         if sender.v6:  # a host takes no UDP without checksum over IPv6 (RFC 8200 8.1)
@@ -147,6 +158,11 @@ class Replier:
             octets=UDP.octets + len(payload),
         )
         return self._frame(PROTOCOL_UDP, udp + payload)
+
+    def _count(self, bank: Bank, octets: int) -> None:
+        sad = self.view.sad
+        number = next(n for n, one in enumerate(sad.banks) if one is bank)
+        sad.count(number, bank.sent, octets)
 
     def _inner(self, inside: Inside, message: bytes) -> tuple[bytes, int]:
         sender = self.sender

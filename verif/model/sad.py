@@ -9,9 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spec.headers import ESP_SPI_MIN, PROTOCOL_AH, PROTOCOL_ESP
+from spec.host import BANK_EVENTS, HostEvent
 from spec.registers import BY_NAME
 from spec.rmcp import CommitResult
-from spec.sa import BANKS, CONTEXTS, REPLAY_WINDOW, BankState, SadCommand, SadResult, SaFlag
+from spec.sa import (
+    BANKS,
+    CONTEXTS,
+    REPLAY_WINDOW,
+    BankState,
+    LifetimeWord,
+    SadCommand,
+    SadResult,
+    SaFlag,
+)
 from spec.suites import OUTER_KEY_OCTETS, SUITES, Protocol, Suite, SuiteFacts, built_in
 from verif.model.window import ReplayWindow
 
@@ -63,6 +73,14 @@ class Direction:
 
 
 @dataclass(slots=True)
+class Lifetime:
+    """What passed in one direction (RFC 4301 4.4.2.1)."""
+
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(slots=True)
 class Bank:
     """One bank. Nothing but its state and inbound SPI is ever shown outside.
 
@@ -81,6 +99,18 @@ class Bank:
     """Last outbound number used, as staged 64 bits even without ESN: it is the IV, too."""
     outer_tx_sequence: int = 0
     """The same of AH around ESP."""
+    received: Lifetime = field(default_factory=Lifetime)
+    sent: Lifetime = field(default_factory=Lifetime)
+    reached: set[HostEvent] = field(default_factory=set)
+    """Limits of its lifetime that are reached: SOFT_LIMIT, HARD_LIMIT."""
+
+    def limit(self, kind: HostEvent, measure: str) -> int:
+        """A staged limit; 0 where there is none."""
+        name = f"{kind.name.removesuffix('_LIMIT')}_{measure.upper()}"
+        high, low = (
+            self.word("STAGE_LIFETIME", LifetimeWord[f"{name}_{half}"]) for half in ("HI", "LO")
+        )
+        return high << 32 | low
 
     def word(self, name: str, index: int = 0) -> int:
         """A staged word, 0 where none was written."""
@@ -224,6 +254,8 @@ class Sad:
         """Mirror of POLICY.station_authorised."""
         self.silent_ms = 0
         """Milliseconds since a packet was authenticated, or since power-on."""
+        self.happened: list[tuple[HostEvent, int]] = []
+        """Limits that a bank reached; whoever notes them clears it."""
         self.held = False
         """pin_zeroise is asserted: nothing can be staged."""
 
@@ -276,6 +308,7 @@ class Sad:
         if refusal is not None:
             return refusal
         bank.expand(self.window)
+        bank.received, bank.sent, bank.reached = Lifetime(), Lifetime(), set()
         self._enter(number, BankState.READY)
         return SadResult.OK
 
@@ -365,6 +398,31 @@ class Sad:
             self._enter(number, BankState.PROVEN)
             if self.banks[number ^ 1].state is BankState.PROVEN:
                 self._enter(number ^ 1, BankState.RETIRING)
+
+    def count(self, number: int, way: Lifetime, octets: int) -> None:
+        """A packet passed under bank `number`, which the algorithm was applied to so far."""
+        bank = self.banks[number]
+        way.packets += 1
+        way.octets += octets
+        for kind in BANK_EVENTS:
+            if any(
+                0 < bank.limit(kind, measure) <= getattr(way, measure)
+                for measure in ("packets", "octets")
+            ):
+                if kind not in bank.reached:
+                    self.happened.append((kind, number))
+                bank.reached.add(kind)
+
+    def is_spent(self, number: int) -> bool:
+        """Whether it reached its hard limit, and is none that must go on."""
+        bank = self.banks[number]
+        return HostEvent.HARD_LIMIT in bank.reached and bank.state is not BankState.PROVEN
+
+    def drop_spent(self) -> None:
+        """What packets of this moment may still have used goes now."""
+        for number in range(len(self.banks)):
+            if self.is_spent(number):
+                self._zeroise(number)
 
     def commit(self, spi: int, under: int) -> tuple[CommitResult, int]:
         """Commit(spi), authenticated under bank `under`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spec.sa import BANKS, BankState
+from spec.sa import BANKS, BankState, LifetimeWord
 from spec.store import BLOCK_BITS, CONFIG_WORDS
 from verif.model.sad import Bank
 
@@ -117,6 +117,8 @@ class Store:
         for context, record in records.items():
             number = BANKS * context
             bank = Bank(state=BankState.PROVEN, staged=dict(record.bank.staged))
+            for word in LifetimeWord:  # limits are not kept
+                bank.staged.pop(("STAGE_LIFETIME", word), None)
             for name in NUMBERS:
                 edge = (record.blocks[name] << BLOCK_BITS) + BLOCK - 1
                 bank.staged[f"STAGE_{name}_SEQ_HI", 0] = edge >> 32

@@ -11,7 +11,15 @@ from hw.ipsec.inbound.front import InboundFront
 from hw.ipsec.inbound.job import Pending
 from hw.ipsec.inbound.plain import PlainPath
 from hw.ipsec.inbound.verdict import InboundVerdict
-from hw.ipsec.layouts import BANK_WORDS, EPOCH_BITS, RECORD_OCTETS, TOKENS, MessageMeta, TakenMeta
+from hw.ipsec.layouts import (
+    APPLIED_BITS,
+    BANK_WORDS,
+    EPOCH_BITS,
+    RECORD_OCTETS,
+    TOKENS,
+    MessageMeta,
+    TakenMeta,
+)
 from hw.ipsec.window import ReplayWindow
 from hw.stream import OctetSignature, PacketSignature
 from hw.word_queue import WordQueue
@@ -57,7 +65,8 @@ class InboundPath(wiring.Component):
         To the engines, through their share.
     load_stb, load_index, load_edge, load_full : Signal, in
         Begin a window anew; index Cat(outer, bank).
-    prove_stb, prove_bank : Signal, out
+    prove_stb, prove_bank, prove_octets : Signal, out
+        As of `InboundVerdict`.
     keep, keep_token : Signal, out; keep_ready, kept : Signal, in
         The sender's record, to be kept until the answer.
     inner_stb, inner_token, inner_offset, inner_data : Signal, out
@@ -109,6 +118,7 @@ class InboundPath(wiring.Component):
                 "hopeless": In(ALL_BANKS),
                 "prove_stb": Out(1),
                 "prove_bank": Out(range(ALL_BANKS)),
+                "prove_octets": Out(APPLIED_BITS),
                 "inner_stb": Out(1),
                 "inner_token": Out(range(TOKENS)),
                 "inner_offset": Out(range(RECORD_OCTETS)),
@@ -192,6 +202,7 @@ class InboundPath(wiring.Component):
             plain.host_ip6.eq(self.host_ip6),
             self.prove_stb.eq(verdict.prove_stb),
             self.prove_bank.eq(verdict.prove_bank),
+            self.prove_octets.eq(verdict.prove_octets),
             *(
                 getattr(self, name).eq(getattr(plain, name))
                 for name in ("inner_stb", "inner_token", "inner_offset", "inner_data")

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.inbound.job import InboundJob
 from hw.ipsec.layouts import (
+    APPLIED_BITS,
     BANK_WORDS,
     EPOCH_BITS,
     BankWord,
@@ -174,6 +175,12 @@ class InboundFront(wiring.Component):
             with m.Default():
                 m.d.sync += cipher_octets.eq(text)
 
+        # AH covers the whole packet, and the half of the number that is not in it.
+        applied_octets = Signal(APPLIED_BITS)
+        m.d.sync += applied_octets.eq(
+            Mux(ah_alone, all_octets + Mux(view.esn, _HIGH_OCTETS, 0), text)
+        )
+
         main_hit, ah_hit, inner_hit = Signal(), Signal(), Signal()
         m.d.sync += [
             main_hit.eq(view.spi_in == meta.spi),
@@ -229,6 +236,7 @@ class InboundFront(wiring.Component):
             job.header_octets.eq(meta.header_octets),
             job.padded.eq(is_padded),
             job.cipher_octets.eq(cipher_octets),
+            job.applied_octets.eq(applied_octets),
             job.spi.eq(view.spi_in),
             job.salt.eq(view.salt_in),
             job.iv.eq(meta.iv),

@@ -2,7 +2,7 @@
 
 from amaranth.lib import data
 
-from hw.ipsec.layouts import EPOCH_BITS, TOKENS, Cipher
+from hw.ipsec.layouts import APPLIED_BITS, EPOCH_BITS, TOKENS, Cipher
 from spec.sa import ALL_BANKS
 
 __all__ = ["InboundJob", "Pending"]
@@ -30,6 +30,7 @@ InboundJob = data.StructLayout(
         "padded": 1,
         "text_octets": 11,
         "cipher_octets": 11,
+        "applied_octets": APPLIED_BITS,
         "spi": 32,
         "salt": 32,
         "iv": 64,
@@ -50,6 +51,7 @@ InboundJob = data.StructLayout(
 - `header_octets`: before AH, ESP or the message.
 - `text_octets`: of the ciphertext of ESP, of what follows AH alone, or of the message.
 - `cipher_octets`: how many octets go to the cipher unit.
+- `applied_octets`: those that count for the lifetime of the SA.
 - `spi`, `salt`, `iv`: for its nonce and AAD.
 - `sequence`, `high`: the two halves of the number of ESP or of AH alone; `outer_*`: of AH around
   ESP.
@@ -69,6 +71,7 @@ Pending = data.StructLayout(
         "sha_1": 1,
         "esn": 1,
         "administrator": 1,
+        "applied_octets": APPLIED_BITS,
         "sequence": 32,
         "high": 32,
         "outer_sequence": 32,

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.ipsec.inbound.job import Pending
 from hw.ipsec.inbound.plain import Decision, Finding
-from hw.ipsec.layouts import EPOCH_BITS
+from hw.ipsec.layouts import APPLIED_BITS, EPOCH_BITS
 from hw.stream import OctetSignature
 from spec.counters import COUNTER_COUNT, Counter
 from spec.sa import ALL_BANKS
@@ -47,8 +47,8 @@ class InboundVerdict(wiring.Component):
     window_high : out
         An operation that is wanted of the window; stable until `window_taken`.
     window_done, window_old, window_duplicate : in
-    prove_stb, prove_bank : out
-        A packet was authenticated under this bank.
+    prove_stb, prove_bank, prove_octets : out
+        A packet was authenticated under this bank, and the octets that count for its lifetime.
     count : Signal, out
         One strobe for each packet that is dropped.
 
@@ -76,6 +76,7 @@ class InboundVerdict(wiring.Component):
     window_duplicate: In(1)
     prove_stb: Out(1)
     prove_bank: Out(range(ALL_BANKS))
+    prove_octets: Out(APPLIED_BITS)
     count: Out(COUNTER_COUNT)
 
     def elaborate(self, platform):
@@ -143,6 +144,7 @@ class InboundVerdict(wiring.Component):
             self.window_sequence.eq(Mux(outer, packet.outer_sequence, packet.sequence)),
             self.window_high.eq(Mux(outer, packet.outer_high, packet.high)),
             self.prove_bank.eq(packet.bank),
+            self.prove_octets.eq(packet.applied_octets),
         ]
 
         found = self.finding.payload

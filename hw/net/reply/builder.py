@@ -13,6 +13,7 @@ from hw.crypto.hmac import auth_job_layout, auth_octet_layout
 from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.headers import octets_of
 from hw.ipsec.layouts import (
+    APPLIED_BITS,
     EPOCH_BITS,
     RECORD_OCTETS,
     TOKENS,
@@ -100,6 +101,9 @@ class ReplyBuilder(wiring.Component):
     o : stream, out
         The frame, to a commit FIFO (`ready` is not looked at); `commit` releases it, `discard`
         takes it back.
+    sent_stb, sent_bank, sent_octets : Signal, out
+        With `commit` of a protected frame: under which bank it is, and the octets that count for
+        its lifetime.
     room : Signal, in
         That FIFO has room for a whole frame.
 
@@ -143,6 +147,9 @@ class ReplyBuilder(wiring.Component):
                 "o": Out(PacketSignature()),
                 "commit": Out(1),
                 "discard": Out(1),
+                "sent_stb": Out(1),
+                "sent_bank": Out(range(ALL_BANKS)),
+                "sent_octets": Out(APPLIED_BITS),
                 "room": In(1),
             }
         )
@@ -570,6 +577,9 @@ class ReplyBuilder(wiring.Component):
             sent.eq(to_out & finished),
             self.commit.eq(sent & (stays | ~protected)),
             self.discard.eq(sent & ~stays & protected),
+            self.sent_stb.eq(sent & stays & protected),
+            self.sent_bank.eq(reply.bank),
+            self.sent_octets.eq(Mux(alone, ah_octets, sizes.text)),
             ended.eq(sent | refused),
         ]
         m.d.comb += self.reply.ready.eq(ended)
