@@ -134,7 +134,9 @@ class AlertFacts:
 ALERTS = {
     HostEvent.STATE: AlertFacts(0x22, 0, Severity.MONITOR, Entity.SYSTEM_CHASSIS),
     HostEvent.WATCHDOG: AlertFacts(0x20, 1, Severity.CRITICAL, Entity.OPERATING_SYSTEM),
-    HostEvent.BOOT_PROGRESS: AlertFacts(0x0F, 2, Severity.MONITOR, Entity.FIRMWARE, DATA_1_FIRMWARE),
+    HostEvent.BOOT_PROGRESS: AlertFacts(
+        0x0F, 2, Severity.MONITOR, Entity.FIRMWARE, DATA_1_FIRMWARE
+    ),
     HostEvent.BOOT_ERROR: AlertFacts(0x0F, 0, Severity.CRITICAL, Entity.FIRMWARE, DATA_1_FIRMWARE),
     HostEvent.BOOT_HANG: AlertFacts(0x0F, 1, Severity.CRITICAL, Entity.FIRMWARE, DATA_1_FIRMWARE),
     HostEvent.TAMPER: AlertFacts(0x06, 5, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE),
@@ -149,7 +151,8 @@ ALERTS = {
 }
 """Sensor types: 22h system ACPI power state, 20h OS critical stop (offset 1: run-time stop), 0Fh
 system firmware (error, hang, progress), 06h platform security violation attempt (5: out-of-band
-access), 28h management subsystem health (3: management controller unavailable), 25h entity presence, C0h of our own: lifetime of an SA
-(DSP0136 3.1.5 and A.8, IPMI 2.0 table 42-3)."""
+access), 28h management subsystem health (3: management controller unavailable), 25h entity presence
+(DSP0136 3.1.5 and A.8, IPMI 2.0 table 42-3). C0h, the first of the OEM's, is our own: lifetime of
+an SA."""
 ACPI_OFFSETS = {HostState.SUSPEND: 0x08, HostState.SOFT_OFF: 0x06}
 """Offsets of sensor type 22h: sleeping, soft-off; 0, working, of every other state."""

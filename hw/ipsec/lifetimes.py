@@ -9,10 +9,10 @@ from hw.ipsec.layouts import APPLIED_BITS, LifetimeSelect, LimitWrite
 from hw.lowest_set import lowest_set
 from spec.sa import ALL_BANKS
 
-__all__ = ["BankLifetimes"]
+__all__ = ["LIFETIME_WORDS", "BankLifetimes"]
 
-_WORD_BITS = 4
-_DEPTH = ALL_BANKS << _WORD_BITS
+LIFETIME_WORDS = 16
+"""Words of a bank in the memory, of 32 bits."""
 _BANK = range(ALL_BANKS)
 _KINDS = ("SOFT", "HARD")
 
@@ -81,7 +81,7 @@ class BankLifetimes(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(
             shape=32,
-            depth=_DEPTH,
+            depth=ALL_BANKS * LIFETIME_WORDS,
             init=[],
             # A word is not read in the cycle in which it is written.
             attrs={"ram_style": "block", "no_rw_check": 1},
@@ -149,9 +149,7 @@ class BankLifetimes(wiring.Component):
         m.d.comb += [
             place.low.eq(step.low),
             place.octets.eq(Mux(shows, self.select.octets, step.octets)),
-            place.which.eq(
-                Mux(step.count, Mux(shows, self.select.outbound, outbound), step.hard)
-            ),
+            place.which.eq(Mux(step.count, Mux(shows, self.select.outbound, outbound), step.hard)),
             place.limit.eq(~step.count),
             read.addr.eq(Cat(place, bank)),
         ]
@@ -242,7 +240,7 @@ class BankLifetimes(wiring.Component):
             m.d.sync += self.asked.eq(1)
 
         # The one port that writes: the machine comes first.
-        index = Signal(_WORD_BITS)
+        index = Signal(range(LIFETIME_WORDS))
         puts, put_place = Signal(), Signal(_Place)
         m.d.sync += [
             puts.eq(is_new),

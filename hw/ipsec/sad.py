@@ -389,11 +389,13 @@ class SecurityAssociationDatabase(wiring.Component):
         ]
         spoils, spoilt = Signal(), Signal()  # a word was lost
         limits = BY_NAME["STAGE_LIFETIME"]
-        is_staged_word = (
-            self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8
-        ) | (self.stage_address[5:] == limits.address >> 5)
+        is_staged_word = (self.stage_address[-4:] == BY_NAME["STAGE_SPI_IN"].address >> 8) | (
+            self.stage_address[5:] == limits.address >> 5
+        )
         m.d.sync += spoils.eq(
-            records.lost | limit_lost | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
+            records.lost
+            | limit_lost
+            | (self.stage_stb & is_staged_word & (late_any_staged | opens) & ~opened)
         )
         last = BY_NAME["STAGE_AH_AUTH_OUT"]
         is_held_word = (self.stage_address >= BY_NAME["STAGE_SPI_IN"].address) & (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from dataclasses import asdict
 from typing import cast
 
 from spec.counters import Counter
-from spec.sa import BankState
+from spec.sa import BANKS, BankState
 from sw.agent.nic import open_transport
 from sw.agent.service import Agent
 from sw.cli.output import Json, Output, pairs, start_logging, table
@@ -48,8 +49,9 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
     lines = []
     for title in ("nic", "host", "policy"):
         lines += [title, *(f"  {line}" for line in pairs(parts[title].items())), ""]
-    banks = [[name, bank["state"], bank["spi_in"]] for name, bank in parts["banks"].items()]
-    lines += ["banks", *(f"  {line}" for line in table(["BANK", "STATE", "SPI IN"], banks)), ""]
+    banks = [[name, *_bank_row(bank)] for name, bank in parts["banks"].items()]
+    head = ["BANK", "STATE", "SPI IN", "LIMIT", "RECEIVED", "SENT"]
+    lines += ["banks", *(f"  {line}" for line in table(head, banks)), ""]
     events = [list(event.values()) for event in cast("list[Json]", result["events"])]
     head = ["NUMBER", "EVENT", "STATE", "BEFORE", "CODE"]
     lines += ["events", *(f"  {line}" for line in table(head, events)), ""]
@@ -57,8 +59,27 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
     output.result(result, lines)
 
 
-def _banks(sas: SaStatus) -> tuple[tuple[str, BankState, int], ...]:
-    return ("A", sas.bank_a, sas.spi_in_a), ("B", sas.bank_b, sas.spi_in_b)
+def _bank_row(bank: Json) -> list[str]:
+    """A bank's state, SPI, limit that is reached, and packets (octets) received and sent."""
+    use = cast("dict[str, int] | None", bank["use"]) or {}
+    passed = [
+        f"{use[f'{way}_packets']} ({use[f'{way}_octets']})" if use else "-"
+        for way in ("received", "sent")
+    ]
+    return [str(bank["state"]), str(bank["spi_in"]), str(bank["limit"] or "-"), *passed]
+
+
+def _bank(driver: NicDriver, number: int, sas: SaStatus) -> Json:
+    half = "ab"[number % BANKS]
+    state: BankState = getattr(sas, f"bank_{half}")
+    limit = next((kind for kind in ("hard", "soft") if getattr(sas, f"{kind}_{half}")), None)
+    use = driver.bank_use(number) if state is not BankState.EMPTY else None
+    return {
+        "state": state.name,
+        "spi_in": f"0x{getattr(sas, f'spi_in_{half}'):08x}",
+        "limit": limit,
+        "use": asdict(use) if use else None,
+    }
 
 
 def describe_nic(driver: NicDriver) -> Json:
@@ -99,9 +120,10 @@ def describe_nic(driver: NicDriver) -> Json:
         },
         "clear_port": {"what": clear_port.what.name, "after_s": clear_port.after_s},
         "banks": {
-            f"{context}{name}": {"state": state.name, "spi_in": f"0x{spi_in:08x}"}
+            f"{context}{name}": _bank(driver, BANKS * context + half, sas)
             for context in range(has.contexts)
-            for name, state, spi_in in _banks(driver.sa_status(context))
+            for sas in [driver.sa_status(context)]
+            for half, name in enumerate("AB")
         },
         "events": [
             {

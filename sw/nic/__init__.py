@@ -3,6 +3,7 @@
 from sw.nic.driver import (
     NO_IP6,
     Alerts,
+    BankUse,
     BootRequest,
     Capabilities,
     ClearPortSetting,
@@ -26,17 +27,19 @@ from sw.nic.errors import (
     TransportError,
     WrongNicError,
 )
-from sw.nic.sa import StagedAh, StagedSa
+from sw.nic.sa import Lifetime, StagedAh, StagedSa
 from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTransport
 
 __all__ = [
     "NO_IP6",
     "Alerts",
+    "BankUse",
     "BootRequest",
     "Capabilities",
     "CapabilityError",
     "ClearPortSetting",
     "HostStatus",
+    "Lifetime",
     "LoggedEvent",
     "NicDriver",
     "NicError",

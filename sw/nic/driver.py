@@ -27,7 +27,7 @@ from spec.host import (
 )
 from spec.pet import HEARTBEAT_S_MAX
 from spec.rmcp import Role
-from spec.sa import BANKS, BankState, SadCommand, SadResult, SaFlag
+from spec.sa import BANKS, BankState, LifetimeWord, SadCommand, SadResult, SaFlag
 from spec.suites import Suite
 from sw.nic.errors import (
     CapabilityError,
@@ -42,7 +42,7 @@ from sw.nic.errors import (
     SadUnsupportedError,
     WrongNicError,
 )
-from sw.nic.sa import StagedSa
+from sw.nic.sa import Lifetime, StagedSa
 from sw.nic.transport import RegisterTransport
 
 POLL_COUNT = 1000
@@ -154,7 +154,8 @@ class LoggedEvent:
     state, before : HostState
         The host's state after it, and before it.
     code : int
-        What firmware had told last (`spec.host.BootError`, `BootProgress`).
+        What firmware had told last (`spec.host.BootError`, `BootProgress`); of
+        `spec.host.BANK_EVENTS` the number of the bank.
     """
 
     number: int
@@ -176,6 +177,8 @@ class SaStatus:
         Keys are being expanded or zeroised.
     spi_in_a, spi_in_b : int
         Their inbound SPIs; 0 where the bank is EMPTY.
+    soft_a, soft_b, hard_a, hard_b : bool
+        A limit of their lifetime is reached.
     """
 
     bank_a: BankState
@@ -183,6 +186,20 @@ class SaStatus:
     busy: bool
     spi_in_a: int
     spi_in_b: int
+    soft_a: bool = False
+    soft_b: bool = False
+    hard_a: bool = False
+    hard_b: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BankUse:
+    """What passed under a bank: packets, and octets that its algorithm was applied to."""
+
+    received_packets: int
+    received_octets: int
+    sent_packets: int
+    sent_octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +443,32 @@ class NicDriver:
             busy=bool(fields["busy"]),
             spi_in_a=self._read("SA_SPI_IN", BANKS * context),
             spi_in_b=self._read("SA_SPI_IN", BANKS * context + 1),
+            **{name: bool(fields[name]) for name in ("soft_a", "soft_b", "hard_a", "hard_b")},
         )
+
+    def bank_use(self, bank: int) -> BankUse | None:
+        """What passed under a bank, numbered through all contexts; None in a NIC that counts none.
+
+        Raises
+        ------
+        NicError
+            It stays busy.
+        """
+        if not self.has_lifetimes:
+            return None
+        received = [self._counted(bank, 0, octets) for octets in (0, 1)]
+        return BankUse(*received, *(self._counted(bank, 1, octets) for octets in (0, 1)))
+
+    def _counted(self, bank: int, outbound: int, octets: int) -> int:
+        at = {field.name: field.lsb for field in facts.BY_NAME["SA_LIFETIME"].fields}
+        self._write(
+            "SA_LIFETIME", bank << at["bank"] | outbound << at["outbound"] | octets << at["octets"]
+        )
+        for _ in range(POLL_COUNT):
+            if not self._read_fields("SA_LIFETIME")["busy"]:
+                return self._read("SA_LIFETIME_HI") << 32 | self._read("SA_LIFETIME_LO")
+            self._pause(POLL_PAUSE_S)
+        raise SadTimeoutError(f"the count of bank {bank} did not come; the NIC may be stopped")
 
     def counters(self) -> dict[Counter, int]:
         """All counters, read one after the other."""
@@ -436,6 +478,11 @@ class NicDriver:
         """Whether and how alerts are sent."""
         fields = self._read_fields("ALERTS")
         return Alerts(bool(fields["enabled"]), bool(fields["clear"]), fields["heartbeat_s"])
+
+    @property
+    def has_lifetimes(self) -> bool:
+        """Whether this build counts packets and octets of each SA."""
+        return bool(self._read_fields("LIMITS")["lifetimes"])
 
     @property
     def has_alerts(self) -> bool:
@@ -598,6 +645,9 @@ class NicDriver:
                 f"the station may send {sa.packet_octets}"
             )
 
+        if sa.lifetime != Lifetime() and not self.has_lifetimes:
+            raise CapabilityError("this NIC does not count what limits of a lifetime are about")
+
     def _write_sa(self, sa: StagedSa) -> None:
         self._write("STAGE_SPI_IN", sa.spi_in)
         self._write("STAGE_SPI_OUT", sa.spi_out)
@@ -630,6 +680,13 @@ class NicDriver:
             self._write_sequence("STAGE_AH_TX_SEQ", sa.ah.tx_sequence)
             self._write_key("STAGE_AH_AUTH_IN", sa.ah.key_in)
             self._write_key("STAGE_AH_AUTH_OUT", sa.ah.key_out)
+
+        for word in LifetimeWord:
+            name, _, half = word.name.lower().rpartition("_")
+            limit = getattr(sa.lifetime, name)
+            if limit:
+                value = limit >> 32 if half == "hi" else limit & 0xFFFF_FFFF
+                self._write("STAGE_LIFETIME", value, word)
 
     def _write_sequence(self, name: str, number: int) -> None:
         self._write(f"{name}_HI", number >> 32)

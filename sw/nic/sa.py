@@ -38,6 +38,31 @@ class StagedAh:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Limits of an SA, each for what was sent and for what was received under it; 0: none.
+
+    Parameters
+    ----------
+    soft_packets, soft_octets : int
+        The NIC tells that the SA is to be replaced.
+    hard_packets, hard_octets : int
+        The NIC tells it, and gives the SA up unless it is the one that worked last.
+
+    Source: RFC 4301 4.4.2.1.
+    """
+
+    soft_packets: int = 0
+    soft_octets: int = 0
+    hard_packets: int = 0
+    hard_octets: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("soft_packets", "soft_octets", "hard_packets", "hard_octets"):
+            if not 0 <= getattr(self, name) < 1 << 64:
+                raise ValueError(f"{name} must have 64 bits at most, not be {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class StagedSa:
     """One SA as the NIC takes it; "in" is from the station to the NIC.
 
@@ -76,6 +101,8 @@ class StagedSa:
         Context of the SAD, one for each station.
     role : Role
         What the station may do under it.
+    lifetime : Lifetime
+        Its limits.
     """
 
     spi_in: int
@@ -97,6 +124,7 @@ class StagedSa:
     packet_octets: int = PACKET_OCTETS
     context: int = 0
     role: Role = Role.OPERATOR
+    lifetime: Lifetime = Lifetime()
 
     def __post_init__(self) -> None:
         facts = SUITES.get(self.suite)

@@ -219,7 +219,7 @@ async def each_limit_is_reached_at_its_number(dut: Any) -> None:
 @cocotb.test()
 async def numbers_of_64_bits(dut: Any) -> None:
     """A carry into the upper word, and limits that differ in one word alone."""
-    bench, port = await begin(dut)
+    _, port = await begin(dut)
     rows = dut.memory
     one = 1 << 32
     for start, limit, reached in (

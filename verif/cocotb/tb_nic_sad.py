@@ -16,12 +16,13 @@ from spec.sa import (
     CONTEXTS,
     GRACE_MS_DEFAULT,
     BankState,
+    LifetimeWord,
     SadCommand,
     SadResult,
 )
 from verif.cocotb import nic_frames as nf
 from verif.cocotb.nic_frames import SaKeys, Station
-from verif.cocotb.nic_pair import NicPair
+from verif.cocotb.nic_pair import ZEROISE_CYCLES, NicPair
 
 STATION_AUTHORISED, CLEAR_OFF = 1, 2
 ZEROISE, ZEROISING = 0x82, 0x42
@@ -586,4 +587,106 @@ async def boot_options_are_read_once(dut: Any) -> None:
     await holds(0, 0, 0)
     pair.pins.edges.clear()
     pair.model_pins.clear()
+    await pair.finish()
+
+
+COUNT_CYCLES = 60
+"""From a frame's end until its packet is counted."""
+
+
+async def stage_limited(pair: NicPair, station: Station, **limits: int) -> None:
+    """Stages an SA with limits, by name of `LifetimeWord`, and makes it READY."""
+    await pair.stage(station.sa, ready=False)
+    for name, value in limits.items():
+        await pair.write("STAGE_LIFETIME", value, LifetimeWord[name])
+    await pair.command(SadCommand.READY)
+
+
+async def counted(pair: NicPair, bank: int) -> list[int]:
+    """What was counted under a bank: packets and octets received, then sent."""
+    found = []
+    for number in range(4):
+        await pair.write("SA_LIFETIME", bank | (number >> 1) << 8 | (number & 1) << 9)
+        await pair.bench.cycles(COUNT_CYCLES)
+        await pair.read("SA_LIFETIME")
+        high, low = [await pair.read(f"SA_LIFETIME_{half}") for half in ("HI", "LO")]
+        found.append(high << 32 | low)
+    return found
+
+
+async def newest_events(pair: NicPair, count: int) -> list[tuple[HostEvent, int]]:
+    """Kind and code of the newest events, of both sides."""
+    await pair.bench.cycles(COUNT_CYCLES)
+    following = await pair.read("EVENTS")
+    words = [await pair.read("EVENT", n % EVENTS) for n in range(following - count, following)]
+    return [(HostEvent(word & 0xF), word >> 16 & 0xFF) for word in words]
+
+
+@cocotb.test()
+async def limits_of_a_lifetime(dut: Any) -> None:
+    """Soft and hard limits are told; the hard one ends no PROVEN bank, and each other one."""
+    pair = NicPair(dut)
+    await pair.start(policy=STATION_AUTHORISED)
+    old = Station(SaKeys.draw(pair.rng))
+    await stage_limited(pair, old, SOFT_PACKETS_LO=2, HARD_OCTETS_LO=60)
+    ping = nf.asf(nf.PING, tag=1)
+    # UDP header, message of 12 octets and of 24, padding and trailer (RFC 4303 2).
+    octets, answer_octets = 8 + 12 + 2 + 2, 8 + 24 + 2 + 2
+    await pair.works(old)
+    assert await counted(pair, 0) == [1, octets, 1, answer_octets]
+    assert (await pair.read("SA_STATUS")) >> 9 == 0
+    # What is not authentic does not count.
+    forged = bytearray(old.protect(ping))
+    forged[-1] ^= 1
+    await pair.wire(bytes(forged), Counter.DROP_ICV)
+    assert (await counted(pair, 0))[:2] == [1, octets]
+    await pair.works(old)
+    soft, hard = HostEvent.SOFT_LIMIT, HostEvent.HARD_LIMIT
+    assert await newest_events(pair, 2) == [(soft, 0), (hard, 0)]
+    assert (await pair.read("SA_STATUS")) >> 9 == 0b0101
+    # Nobody has replaced it: it goes on.
+    for _ in range(3):
+        await pair.works(old)
+    await pair.pass_ms(GRACE_MS_DEFAULT + MARGIN_MS)
+    assert await pair.states() == (PROVEN, EMPTY)
+    assert await counted(pair, 0) == [5, 5 * octets, 5, 5 * answer_octets]
+
+    # One that is not proven is given up with its last packet, Committed.
+    new = Station(SaKeys.draw(pair.rng))
+    await stage_limited(pair, new, HARD_PACKETS_LO=1)
+    await commits(pair, old, new)
+    assert await newest_events(pair, 1) == [(hard, 1)]
+    await pair.bench.cycles(ZEROISE_CYCLES)
+    assert await pair.states() == (PROVEN, EMPTY)
+    assert (await pair.read("SA_STATUS")) >> 9 == 0b0101
+    await pair.works(old)
+    # The newer one has worked: the old one has no grace any more.
+    new = Station(SaKeys.draw(pair.rng))
+    await stage_limited(pair, new, HARD_PACKETS_HI=1, SOFT_OCTETS_HI=1)
+    assert await counted(pair, 1) == [0, 0, 0, 0]
+    await commits(pair, old, new)
+    await pair.works(new)
+    await pair.bench.cycles(ZEROISE_CYCLES)
+    assert await pair.states() == (EMPTY, PROVEN)
+    await pair.wire(old.protect(ping), Counter.DROP_UNKNOWN_SPI)
+    await pair.works(new)
+    assert await counted(pair, 0) == [0, 0, 0, 0]
+    assert (await pair.read("SA_STATUS")) >> 9 == 0
+    # In its grace an old one is given up with its hard limit.
+    newest = Station(SaKeys.draw(pair.rng))
+    await stage_limited(pair, newest, HARD_PACKETS_LO=4)
+    await commits(pair, new, newest)
+    for _ in range(2):
+        await pair.works(newest)
+    third = Station(SaKeys.draw(pair.rng))
+    await pair.pass_ms(GRACE_MS_DEFAULT + MARGIN_MS)
+    await pair.stage(third.sa)
+    await commits(pair, newest, third)  # its third packet received
+    await pair.works(third)
+    assert await pair.states() == (RETIRING, PROVEN)
+    # Its last packet still acts, but the answer does not leave.
+    assert await pair.wire(newest.protect(ping), Counter.DELIVERED) == []
+    assert await newest_events(pair, 1) == [(hard, 0)]
+    await pair.bench.cycles(ZEROISE_CYCLES)
+    assert await pair.states() == (EMPTY, PROVEN)
     await pair.finish()

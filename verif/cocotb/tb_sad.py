@@ -336,7 +336,9 @@ def layout(rng: random.Random, spis: list[int], built_in: list[int]) -> list[tup
             values[name, 0] = rng.choice((*spis, 255, 256))
     if rng.random() < 0.5:
         for word in rng.sample(list(LifetimeWord), rng.randrange(1, 5)):
-            values["STAGE_LIFETIME", word] = 0 if word.name.endswith("HI") else rng.choice((1, 2, 9))
+            values["STAGE_LIFETIME", word] = (
+                0 if word.name.endswith("HI") else rng.choice((1, 2, 9))
+            )
     writes = [(name, index, value) for (name, index), value in values.items()]
     rng.shuffle(writes)
     if rng.random() < 0.15:

@@ -121,6 +121,23 @@ def around(form: Form, protocol: int, payload: bytes) -> bytes:
     return sealing.ethernet(packet, 0x86DD if form.v6 else 0x0800, tags=TAGS[form.tags])
 
 
+def applied(frame: bytes, form: Form, sa: Sa) -> int:
+    """Octets of a frame that its algorithm is applied to (RFC 4301 4.4.2.1): of ESP what is
+    encrypted, of AH alone the packet and, with ESN, the upper half of its number."""
+    packet = frame[14 + len(TAGS[form.tags]) :]
+    packet = packet[: 40 + int.from_bytes(packet[4:6], "big")] if form.v6 else packet
+    packet = packet if form.v6 else packet[: int.from_bytes(packet[2:4], "big")]
+    if not sa.kind.esp:
+        return len(packet) + 4 * sa.esn
+    behind = packet[40 if form.v6 else 20 :]
+    if sa.kind.ah:
+        behind = behind[4 * (behind[1] + 2) :]
+    name = Suite(sa.suite).name
+    iv = 8 if "_GCM_" in name or "_GMAC_" in name else 16 if "_CBC_" in name else 0
+    icv = 12 if "SHA_1" in name else 16
+    return len(behind[8:] if form.encap else behind) - 8 - iv - icv
+
+
 def arp_request(form: Form) -> bytes:
     """A frame that asks for the host's address."""
     packet = bytes.fromhex("0001080006040001") + STATION_MAC + STATION_V4 + bytes(6) + HOST_V4
@@ -202,10 +219,18 @@ class Nic:
         for name, index, value in pair.staging():
             await self.registers.write(name, index, value)
         association = pair.association()
+        counts = [0, 0, 0, 0]
         for form in pair.forms():
             question, due = self.ping()
             request = pair.request(self.bench.rng, form, question)
             await self.answer(request, form, due, association)
+            for at, frame in ((0, request), (2, self.sent[-1].octets)):
+                counts[at] += 1
+                counts[at + 1] += applied(frame, form, pair.inbound)
+        for number, count in enumerate(counts):
+            await self.registers.write("SA_LIFETIME", 0, (number >> 1) << 8 | (number & 1) << 9)
+            await self.bench.cycles(STEP_CYCLES)
+            assert await self.registers.read("SA_LIFETIME_LO") == count, f"{association.name}"
         self.tap.messages.clear()
 
 

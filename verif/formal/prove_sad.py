@@ -19,6 +19,7 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Module, Signal, Valu
 
 from hw.ipsec.bank_records import WALK
 from hw.ipsec.layouts import BANK_WORDS, BankWord
+from hw.ipsec.lifetimes import LIFETIME_WORDS
 from hw.ipsec.sad import SecurityAssociationDatabase
 from hw.ipsec.sad_context import SadContext
 from hw.ipsec.sad_stage import BankSpis, RecordWrite
@@ -222,8 +223,9 @@ class KeysRestWrapper(Wrapper):
         self.dut = dut = SecurityAssociationDatabase(
             ack_ms=2, grace_ms=2, suites=tuple(SUITES), contexts=self._contexts
         )
-        # Of what is in the records nothing is known.
-        self.inside = inside = self.hold(m, dut, platform=Platform({ALL_BANKS * BANK_WORDS: []}))
+        # Of what is in the records, and in the counts, nothing is known.
+        memories = Platform({ALL_BANKS * words: [] for words in (BANK_WORDS, LIFETIME_WORDS)})
+        self.inside = inside = self.hold(m, dut, platform=memories)
         self.free_inputs(m, dut)
         contexts = [inside.components[f"context_{n}"] for n in range(self._contexts)]
         self.states = [dut.states[n] for n in range(self._contexts * BANKS)]

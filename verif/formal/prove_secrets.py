@@ -55,6 +55,7 @@ _CLEARED_CYCLES = 40
 """From power-on until the store has cleared them."""
 _OTHERS = (
     *("prove_stb", "prove_bank", "asked_bank", "commit_stb", "commit_spi"),
+    *("prove_octets", "sent_stb", "sent_bank", "sent_octets"),
     *("read_stb", "read_address", "send_stb", "send_bank", "send_takes"),
     *("keys_busy", "auth_busy"),
 )
@@ -169,8 +170,13 @@ class BusWrapper(Wrapper):
             *("control.alive", "control.begins", "control.stop", "control.taken"),
             *("control.saves", "control.given", "control.is_below", "control.is_above"),
             *("sad.is_large",),
-            *("sad.stage.key_write", "sad.stage.auth_write"),
+            *("sad.stage.key_write", "sad.stage.auth_write", "sad.stage.limit_write"),
         )
+        limits = [inside.components["sad.stage"].limit_write for inside in insides]
+        m.d.comb += [
+            *(Assert(limits[0][name] == limits[1][name]) for name in ("stb", "bank", "index")),
+            Assert(~limits[0].stb | (limits[0].data == limits[1].data)),
+        ]
         same_state(m, one, other, but=(*ways, *records))
         for port in ("key_write", "auth_write"):
             orders = [getattr(side.sad, port) for side in sides]
@@ -193,8 +199,10 @@ class BusWrapper(Wrapper):
             both = [inside[f"{place}{name}"] for inside in insides]
             return both if layout is None else [layout(value) for value in both]
 
-        rows = [memory.rows[-1] for memory in memories]
-        assert len(rows[0]) == ALL_BANKS * BANK_WORDS
+        rows = [
+            next(rows for rows in memory.rows if len(rows) == ALL_BANKS * BANK_WORDS)
+            for memory in memories
+        ]
         for n, (row, twin) in enumerate(zip(*rows, strict=True)):
             if n % BANK_WORDS not in _SALTS:
                 m.d.comb += Assert(row == twin, "a record's word differs")

@@ -35,7 +35,12 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
     assert reply.value["nic"]["version"] == "3.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
     assert reply.value["host"]["watchdog_expired"] is True
-    assert reply.value["banks"]["0A"] == {"state": "PROVEN", "spi_in": "0xc0de0101"}
+    assert reply.value["banks"]["0A"] == {
+        "state": "PROVEN",
+        "spi_in": "0xc0de0101",
+        "limit": None,
+        "use": None,
+    }
     assert reply.value["events"] == [
         {"number": 0, "kind": "STATE", "state": "OS_HUNG", "before": "OS_UP", "code": 0}
     ]
@@ -44,7 +49,7 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
     holdfast.nic.unlink()
     with socket_board(holdfast.nic, nic):
         lines = holdfast(*words).out.splitlines()
-    assert "0A    PROVEN  0xc0de0101" in [line.strip() for line in lines]
+    assert ["0A", "PROVEN", "0xc0de0101", "-", "-", "-"] in [line.split() for line in lines]
     assert ["0", "STATE", "OS_HUNG", "OS_UP", "0"] in [line.split() for line in lines]
     assert ["PASSED", "17"] in [line.split() for line in lines]
     assert nic.writes == []
@@ -64,6 +69,26 @@ def test_no_key_of_an_sa_is_shown() -> None:
     for secret in (b"KEYI", b"KEYO", b"SLTA", b"SLTB"):
         assert secret.hex() not in shown
         assert str(int.from_bytes(secret, "big")) not in shown
+
+
+def test_what_passed_under_a_bank_and_a_limit_that_is_reached(holdfast: Place) -> None:
+    nic = FakeNic()
+    nic.values[address("LIMITS")] |= 1 << 29
+    nic.values[address("SA_STATUS")] = BankState.PROVEN << 4 | 1 << 10 | 1 << 12
+    nic.values[address("SA_LIFETIME_HI")] = 1
+    nic.values[address("SA_LIFETIME_LO")] = 5
+    with socket_board(holdfast.nic, nic):
+        reply = holdfast("nic", "show", "--socket", str(holdfast.nic), "--json")
+    assert reply.value["banks"]["0A"]["use"] is None
+    assert reply.value["banks"]["0B"]["limit"] == "hard"
+    number = (1 << 32) + 5
+    assert set(reply.value["banks"]["0B"]["use"].values()) == {number}
+    assert nic.writes == [(address("SA_LIFETIME"), 1 | n << 8) for n in (0, 2, 1, 3)]
+    holdfast.nic.unlink()
+    with socket_board(holdfast.nic, nic):
+        lines = holdfast("nic", "show", "--socket", str(holdfast.nic)).out.splitlines()
+    row = ["0B", "PROVEN", "0x00000000", "hard", *[str(number), f"({number})"] * 2]
+    assert row in [line.split() for line in lines]
 
 
 @pytest.mark.parametrize("way", ["--socket", "--serial"])

@@ -6,6 +6,7 @@ The driver on the simulated NIC itself is tested in verif/cosim.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -33,6 +34,7 @@ from sw.nic import (
     CapabilityError,
     ClearPortSetting,
     HostStatus,
+    Lifetime,
     LoggedEvent,
     NicDriver,
     Policy,
@@ -348,6 +350,38 @@ def test_sa_status() -> None:
     nic.values[address("SA_SPI_IN", 0)] = 0xA
     nic.values[address("SA_SPI_IN", 1)] = 0xB
     assert driver(nic).sa_status() == SaStatus(BankState.PROVEN, BankState.READY, True, 0xA, 0xB)
+    nic.values[address("SA_STATUS")] = 4 | 2 << 4 | 1 << 9 | 1 << 12
+    assert driver(nic).sa_status() == SaStatus(
+        BankState.PROVEN, BankState.READY, False, 0xA, 0xB, soft_a=True, hard_b=True
+    )
+
+
+def test_limits_of_a_lifetime_are_written_where_there_are_any() -> None:
+    nic = FakeNic()
+    limited = replace(staged(), lifetime=Lifetime(soft_octets=5 << 32 | 7, hard_packets=9))
+    with pytest.raises(CapabilityError, match="lifetime"):
+        driver(nic).stage_sa(limited)
+    assert nic.writes == []
+    nic.values[address("LIMITS")] |= 1 << 29
+    driver(nic).stage_sa(limited)
+    first = address("STAGE_LIFETIME")
+    limits = [(at - first, value) for at, value in nic.writes if first <= at < first + 32]
+    assert limits == [(8, 5), (12, 7), (16, 0), (20, 9)]
+
+
+def test_limits_of_more_than_64_bits_are_refused() -> None:
+    for number in (-1, 1 << 64):
+        with pytest.raises(ValueError, match="hard_octets"):
+            Lifetime(hard_octets=number)
+
+
+def test_a_count_that_never_comes_is_an_error() -> None:
+    nic = FakeNic()
+    assert driver(nic).bank_use(0) is None
+    nic.values[address("LIMITS")] |= 1 << 29
+    nic.read = lambda at: 1 << 31 if at == address("SA_LIFETIME") else nic.values.get(at, 0)
+    with pytest.raises(SadTimeoutError, match="bank 3"):
+        driver(nic).bank_use(3)
 
 
 def test_counters() -> None:
