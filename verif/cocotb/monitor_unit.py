@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.host.events import EventLog, EventWord
 from hw.host.monitor import HOST_STATE_BITS, BootWord, HostMonitor
-from spec.host import EVENTS
+from spec.host import BANK_EVENTS, EVENTS
+from spec.sa import ALL_BANKS
 
 __all__ = ["MonitorUnit"]
 
@@ -32,6 +33,8 @@ class MonitorUnit(wiring.Component):
     any_proven: In(1)
     icv_stb: In(1)
     zeroise: In(1)
+    bank_stbs: In(len(BANK_EVENTS))
+    bank: In(range(ALL_BANKS))
     select: In(range(EVENTS))
     state: Out(HOST_STATE_BITS)
     watchdog_expired: Out(1)
@@ -47,7 +50,7 @@ class MonitorUnit(wiring.Component):
             *(getattr(monitor, name).eq(getattr(self, name)) for name in _OF_MONITOR),
             *(
                 getattr(log, name).eq(getattr(self, name))
-                for name in ("tick_ms", "icv_stb", "zeroise", "select")
+                for name in ("tick_ms", "icv_stb", "zeroise", "bank_stbs", "bank", "select")
             ),
             *(getattr(log, name).eq(getattr(monitor, name)) for name in ("state", "boot_stbs")),
             log.hung_stb.eq(monitor.hung_stb),

@@ -5,6 +5,7 @@ from typing import Any
 import cocotb
 
 from spec.host import (
+    BANK_EVENTS,
     EVENTS,
     HEARTBEAT_BOOT,
     HEARTBEAT_MAGIC,
@@ -15,6 +16,7 @@ from spec.host import (
     HostEvent,
     HostState,
 )
+from spec.sa import ALL_BANKS
 from verif.cocotb.drivers import Bench
 from verif.model.host import EventLog, HostMonitor
 
@@ -33,7 +35,7 @@ TRANSITIONS = {
 """As docs/host_state.md has them."""
 INPUTS = (
     *("tick_ms", "reset_in", "sleep_in", "off_in", "alive_stb", "firmware_stb", "stop_stb"),
-    *("told_stb", "told", "any_proven", "icv_stb", "zeroise", "select"),
+    *("told_stb", "told", "any_proven", "icv_stb", "zeroise", "bank_stbs", "bank", "select"),
 )
 HEARTBEATS = {
     "alive_stb": HEARTBEAT_MAGIC,
@@ -109,6 +111,16 @@ class Pair:
         self.log.wrong_icv(self.monitor.progress[1])
         await self.compare()
 
+    async def of_a_bank(self, kinds: int, bank: int) -> None:
+        """Events of a bank, any number of them at once."""
+        self.dut.bank_stbs.value, self.dut.bank.value = kinds, bank
+        await self.bench.cycles()
+        self.dut.bank_stbs.value = 0
+        for n, kind in enumerate(BANK_EVENTS):
+            if kinds >> n & 1:
+                self.log.note(kind, bank)
+        await self.compare()
+
     async def compare(self) -> None:
         """States, flags and the newest event of both."""
         await self.bench.cycles(5)
@@ -159,7 +171,7 @@ async def every_transition(dut: Any) -> None:
     while step < STEPS or (seen != every and step < MAX_STEPS):
         step += 1
         already = pair.log.next
-        match rng.randrange(9):
+        match rng.randrange(10):
             case 0 | 1:
                 name = rng.choice(["reset", "sleep", "off"])
                 await pair.pins(**{name: rng.random() < 0.4})
@@ -175,6 +187,9 @@ async def every_transition(dut: Any) -> None:
                 await pair.pass_ms(rng.choice([1, WINDOW_MS - 1, WINDOW_MS]))
             case 8 if rng.random() < 0.1:
                 await pair.zeroise()
+            case 9:
+                kinds_at_once = rng.randrange(1 << len(BANK_EVENTS))
+                await pair.of_a_bank(kinds_at_once, rng.randrange(ALL_BANKS))
         for number in range(already, pair.log.next):
             event = pair.log.at(number % EVENTS)
             assert event is not None

@@ -400,7 +400,10 @@ async def agrees_with_model(dut: Any) -> None:
             if receiving:
                 number = rng.choice(receiving)
                 octets = rng.randrange(1, 6)
+                older = model.banks[number ^ 1].state
                 model.prove(number)
+                if older is not model.banks[number ^ 1].state is BankState.EMPTY:
+                    spent.add(BankState.RETIRING)  # so far it was PROVEN
                 model.count(number, model.banks[number].received, octets)
                 spent |= {bank.state for n, bank in enumerate(model.banks) if model.is_spent(n)}
                 model.drop_spent()

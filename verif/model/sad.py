@@ -398,6 +398,8 @@ class Sad:
             self._enter(number, BankState.PROVEN)
             if self.banks[number ^ 1].state is BankState.PROVEN:
                 self._enter(number ^ 1, BankState.RETIRING)
+                if self.is_spent(number ^ 1):
+                    self._zeroise(number ^ 1)
 
     def count(self, number: int, way: Lifetime, octets: int) -> None:
         """A packet passed under bank `number`, which the algorithm was applied to so far."""
