@@ -77,6 +77,19 @@ def _port(default: int, doc: str) -> Any:
     return _key(default, doc, low=1, high=65535)
 
 
+_GIVEN_UP = "gives the SA up, unless it is the last that worked"
+
+
+def _limit(what: str, then: str) -> Any:
+    return _key(
+        0,
+        f"{what} sent or received under one SA, each way for itself, at which this comes of it; "
+        f"0: none. {then}.",
+        low=0,
+        high=(1 << 63) - 1,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationConfig:
     """Table `[station]`."""
@@ -223,6 +236,10 @@ class AgentConfig:
         "the NIC is zeroised.",
         choices=(*ROLE_NAMES,),
     )
+    soft_packets: int = _limit("Packets", "The NIC tells of it, in its log and by an alert")
+    soft_octets: int = _limit("Octets", "The NIC tells of it likewise")
+    hard_packets: int = _limit("Packets", f"The NIC tells of it likewise, and {_GIVEN_UP}")
+    hard_octets: int = _limit("Octets", f"The NIC tells of it likewise, and {_GIVEN_UP}")
     clear_off: bool = _key(False, "The NIC's clear port answers nothing. Kept likewise.")
     clear_port: str = _key(
         "discovery",

@@ -14,14 +14,16 @@ from ipaddress import IPv4Address
 from spec.rmcp import Role
 from sw.agent.nic import AgentNic
 from sw.ike.events import ChildSaEstablished
-from sw.nic import NicError, SadBusyError, StagedSa
+from sw.nic import Lifetime, NicError, SadBusyError, StagedSa
 
 LOG = logging.getLogger("holdfast.agent")
 BUSY_PAUSE_S = 0.1
 
 
-def staged_from(event: ChildSaEstablished, role: Role = Role.OPERATOR) -> StagedSa:
-    """The SA of a station of this role as the NIC takes it.
+def staged_from(
+    event: ChildSaEstablished, role: Role = Role.OPERATOR, lifetime: Lifetime = Lifetime()
+) -> StagedSa:
+    """The SA of a station of this role, with these limits, as the NIC takes it.
 
     The secrets of the event are wiped, whatever comes of it.
     Raises ValueError for what no NIC takes.
@@ -42,6 +44,7 @@ def staged_from(event: ChildSaEstablished, role: Role = Role.OPERATOR) -> Staged
             salt_out=salt_out,
             esn=event.esn,
             role=role,
+            lifetime=lifetime,
         )
     except ValueError:
         for buffer in buffers:

@@ -32,7 +32,7 @@ from sw.ike.events import (
     IkeSaEstablished,
 )
 from sw.ike_shell import IkeShell
-from sw.nic import NicError, RegisterTransport
+from sw.nic import Lifetime, NicError, RegisterTransport
 
 LOG = logging.getLogger("holdfast.agent")
 CLOSE_WAIT_S = 1.0
@@ -178,7 +178,11 @@ class Agent:
         spi_in, connection_id = event.spi_in, event.connection
         loop = asyncio.get_running_loop()
         try:
-            sa = staged_from(event, ROLE_NAMES[self._config.role])
+            config = self._config
+            lifetime = Lifetime(
+                config.soft_packets, config.soft_octets, config.hard_packets, config.hard_octets
+            )
+            sa = staged_from(event, ROLE_NAMES[config.role], lifetime)
             await load(
                 self._nic,
                 sa,

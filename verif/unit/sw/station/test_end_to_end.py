@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP, UDP
-from spec.host import HostState
+from spec.host import HostEvent, HostState
 from spec.sa import BankState
 from sw.station.commit_words import Phase
 from sw.station.control import ControlError, power, zeroise
@@ -127,6 +127,24 @@ def test_an_administrator_boots_from_the_net_and_zeroises(play):
         await world.until(lambda: BankState.PROVEN in world.banks().values())
         await world.until(lambda: world.session.machine.phase is Phase.STEADY)
         assert world.proven_sa.generation > old.generation
+
+    play(scene)
+
+
+def test_limits_of_a_lifetime_are_told_and_the_last_sa_goes_on(play):
+    async def scene(world: World) -> None:
+        await world.boot(soft_packets=2, hard_octets=300)
+        await world.start_station(refresh_period_s=60.0, poll_period_s=0.05)
+        await world.proven(1)
+        log = world.lan.nic.log
+        hard = HostEvent.HARD_LIMIT
+        await world.until(lambda: hard in [event.kind for event in log.since(0)])
+        kinds = [event.kind for event in log.since(0)]
+        assert kinds.index(HostEvent.SOFT_LIMIT) < kinds.index(hard)
+        sent = world.lan.nic.sad.banks[0].sent
+        packets = sent.packets
+        await world.until(lambda: sent.packets > packets + 3)
+        assert set(world.banks().values()) == {BankState.PROVEN}
 
     play(scene)
 
