@@ -14,14 +14,14 @@ from ipaddress import IPv4Address
 from spec.rmcp import Role
 from sw.agent.nic import AgentNic
 from sw.ike.events import ChildSaEstablished
-from sw.nic import Lifetime, NicError, SadBusyError, StagedSa
+from sw.nic import UNLIMITED, Lifetime, NicError, SadBusyError, StagedSa
 
 LOG = logging.getLogger("holdfast.agent")
 BUSY_PAUSE_S = 0.1
 
 
 def staged_from(
-    event: ChildSaEstablished, role: Role = Role.OPERATOR, lifetime: Lifetime = Lifetime()
+    event: ChildSaEstablished, role: Role = Role.OPERATOR, lifetime: Lifetime = UNLIMITED
 ) -> StagedSa:
     """The SA of a station of this role, with these limits, as the NIC takes it.
 

@@ -27,11 +27,12 @@ from sw.nic.errors import (
     TransportError,
     WrongNicError,
 )
-from sw.nic.sa import Lifetime, StagedAh, StagedSa
+from sw.nic.sa import UNLIMITED, Lifetime, StagedAh, StagedSa
 from sw.nic.transport import RegisterTransport, SerialTransport, UnixSocketTransport
 
 __all__ = [
     "NO_IP6",
+    "UNLIMITED",
     "Alerts",
     "BankUse",
     "BootRequest",

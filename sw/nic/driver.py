@@ -42,7 +42,7 @@ from sw.nic.errors import (
     SadUnsupportedError,
     WrongNicError,
 )
-from sw.nic.sa import Lifetime, StagedSa
+from sw.nic.sa import UNLIMITED, StagedSa
 from sw.nic.transport import RegisterTransport
 
 POLL_COUNT = 1000
@@ -645,7 +645,7 @@ class NicDriver:
                 f"the station may send {sa.packet_octets}"
             )
 
-        if sa.lifetime != Lifetime() and not self.has_lifetimes:
+        if sa.lifetime != UNLIMITED and not self.has_lifetimes:
             raise CapabilityError("this NIC does not count what limits of a lifetime are about")
 
     def _write_sa(self, sa: StagedSa) -> None:

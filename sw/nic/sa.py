@@ -62,6 +62,9 @@ class Lifetime:
                 raise ValueError(f"{name} must have 64 bits at most, not be {getattr(self, name)}")
 
 
+UNLIMITED = Lifetime()
+
+
 @dataclass(frozen=True, slots=True)
 class StagedSa:
     """One SA as the NIC takes it; "in" is from the station to the NIC.
@@ -124,7 +127,7 @@ class StagedSa:
     packet_octets: int = PACKET_OCTETS
     context: int = 0
     role: Role = Role.OPERATOR
-    lifetime: Lifetime = Lifetime()
+    lifetime: Lifetime = UNLIMITED
 
     def __post_init__(self) -> None:
         facts = SUITES.get(self.suite)

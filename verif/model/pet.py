@@ -62,6 +62,7 @@ def trap(event: Event, sequence: int, ticks: int, agent: int, enterprise: int) -
     offset = facts.offset
     if event.kind is HostEvent.STATE:
         offset = ACPI_OFFSETS.get(event.state, offset)
+    data: tuple[int, int, int]
     if facts.data_1 == DATA_1_STATES:
         data = (DATA_1_STATES, event.state, event.before)
     else:
