@@ -14,7 +14,7 @@ def test_what_the_driver_asks_first() -> None:
     assert model.bus_read(0x000) == 0x484F4C44
     assert model.bus_read(0x004) == MAP_HASH
     assert model.bus_read("SUITES") == 0xFFFE
-    assert model.bus_read("LIMITS") == 0x11_040_2_04
+    assert model.bus_read("LIMITS") == 0x31_040_2_04
     assert model.bus_read("PACKET_MAX") == 1500
     assert (model.bus_read("ACK_MS"), model.bus_read("GRACE_MS")) == (10_000, 2_000)
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from spec.counters import Counter
+from spec.host import HostEvent
 from spec.registers import BY_NAME
-from spec.sa import BankState, SadResult
+from spec.sa import BankState, LifetimeWord, SadResult
 from verif.model import NicModel
 from verif.unit.model.support import (
     PING,
@@ -357,3 +358,34 @@ def test_peer_counts_once_its_bank_is_complete() -> None:
     assert not model.sad.is_peer(False, ip_number(STATION_IP))
     model.bus_write("SA_COMMAND", 2)
     assert model.sad.is_peer(False, ip_number(STATION_IP))
+
+
+def test_rfc4301_4_4_2_1_a_hard_limit_ends_every_bank_but_the_proven_one() -> None:
+    model, old, new = nic(), Sa(), second()
+    stage(model, old)
+    for word, limit in ((LifetimeWord.SOFT_PACKETS_LO, 2), (LifetimeWord.HARD_OCTETS_LO, 60)):
+        model.bus_write("STAGE_LIFETIME", limit, word)
+    model.bus_write("SA_COMMAND", 2)
+    for packets in range(1, 6):
+        assert len(model.wire_receive(old.message(PING))) == 1
+        counts = []
+        for which in (0, 1 << 9, 1 << 8, 1 << 9 | 1 << 8):
+            model.bus_write("SA_LIFETIME", which)
+            counts.append(model.bus_read("SA_LIFETIME_LO"))
+        # UDP with a ping of 12 octets and a pong of 28, padding and trailer.
+        assert counts == [packets, 24 * packets, packets, 40 * packets]
+        limits = model.bus_read("SA_STATUS") >> 9
+        assert limits == (0b0101 if packets > 1 else 0)
+    kinds = [event.kind for event in model.log.since(0)]
+    assert kinds.count(HostEvent.SOFT_LIMIT) == kinds.count(HostEvent.HARD_LIMIT) == 1
+    assert states(model) == (PROVEN, EMPTY)
+
+    stage(model, new)
+    model.bus_write("STAGE_LIFETIME", 1, LifetimeWord.HARD_PACKETS_LO)
+    model.bus_write("SA_COMMAND", 2)
+    (answer,) = model.wire_receive(old.message(commit(SPI_B)))
+    assert new.opened(answer, number=1)[16] == 0
+    assert states(model) == (PROVEN, EMPTY)
+    assert ready(model, new) == SadResult.OK
+    model.wire_receive(new.message(PING))
+    assert states(model) == (EMPTY, PROVEN)  # no grace
