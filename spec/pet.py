@@ -142,17 +142,17 @@ ALERTS = {
     HostEvent.TAMPER: AlertFacts(0x06, 5, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE),
     HostEvent.ZEROISED: AlertFacts(0x28, 3, Severity.CRITICAL, Entity.MANAGEMENT_DEVICE),
     HostEvent.SOFT_LIMIT: AlertFacts(
-        0xC0, 0, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
+        0x28, 0, Severity.NON_CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
     ),
     HostEvent.HARD_LIMIT: AlertFacts(
-        0xC0, 1, Severity.CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
+        0x28, 1, Severity.CRITICAL, Entity.MANAGEMENT_DEVICE, DATA_1_BANK
     ),
     HostEvent.PRESENT: AlertFacts(0x25, 0, Severity.MONITOR, Entity.SYSTEM_CHASSIS),
 }
 """Sensor types: 22h system ACPI power state, 20h OS critical stop (offset 1: run-time stop), 0Fh
 system firmware (error, hang, progress), 06h platform security violation attempt (5: out-of-band
-access), 28h management subsystem health (3: management controller unavailable), 25h entity presence
-(DSP0136 3.1.5 and A.8, IPMI 2.0 table 42-3). C0h, the first of the OEM's, is our own: lifetime of
-an SA."""
+access), 28h management subsystem health (0: sensor access degraded, 1: controller access degraded,
+3: management controller unavailable), 25h entity presence (DSP0136 3.1.5 and A.8, IPMI 2.0 table
+42-3). None has its first bit set: the specific trap would be an octet longer."""
 ACPI_OFFSETS = {HostState.SUSPEND: 0x08, HostState.SOFT_OFF: 0x06}
 """Offsets of sensor type 22h: sleeping, soft-off; 0, working, of every other state."""
