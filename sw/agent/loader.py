@@ -20,8 +20,10 @@ LOG = logging.getLogger("holdfast.agent")
 BUSY_PAUSE_S = 0.1
 
 
-def staged_from(event: ChildSaEstablished, role: Role = Role.OPERATOR) -> StagedSa:
-    """The SA of a station of this role as the NIC takes it.
+def staged_from(
+    event: ChildSaEstablished, *, role: Role = Role.OPERATOR, context: int = 0
+) -> StagedSa:
+    """The SA of a station of this role and context as the NIC takes it.
 
     The secrets of the event are wiped, whatever comes of it.
     Raises ValueError for what no NIC takes.
@@ -41,6 +43,7 @@ def staged_from(event: ChildSaEstablished, role: Role = Role.OPERATOR) -> Staged
             salt_in=salt_in,
             salt_out=salt_out,
             esn=event.esn,
+            context=context,
             role=role,
         )
     except ValueError:

@@ -11,6 +11,7 @@ from sw.nic.driver import (
     NicDriver,
     Policy,
     SaStatus,
+    StoreStatus,
 )
 from sw.nic.errors import (
     CapabilityError,
@@ -54,6 +55,7 @@ __all__ = [
     "SerialTransport",
     "StagedAh",
     "StagedSa",
+    "StoreStatus",
     "TransportError",
     "UnixSocketTransport",
     "WrongNicError",

@@ -45,6 +45,7 @@ from sw.nic import (
     SadUnknownCommandError,
     SadUnsupportedError,
     SaStatus,
+    StoreStatus,
     TransportError,
     WrongNicError,
 )
@@ -355,6 +356,18 @@ def test_counters() -> None:
     for counter in Counter:
         nic.values[0x280 + 4 * counter] = 100 + counter
     assert driver(nic).counters() == {counter: 100 + counter for counter in Counter}
+
+
+def test_the_store() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.store_status() == StoreStatus(False, False, False, False, False, (), 0, 0)
+    nic.values[address("STORE_STATUS")] = 0x03_02_15_0B
+    assert d.store_status() == StoreStatus(True, True, False, True, True, (0, 2), 2, 3)
+    nic.values[address("STORE_STATUS")] = 0x00_00_02_05
+    assert d.store_status() == StoreStatus(True, False, True, False, False, (1,), 0, 0)
+    d.save_config()
+    assert nic.writes == [(0x094, 0x53415645)]
 
 
 def test_policy_can_only_be_tightened() -> None:
