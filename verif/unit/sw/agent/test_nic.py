@@ -95,7 +95,14 @@ def test_what_the_nic_is_to_keep_over_a_loss_of_power(caplog, what: str) -> None
     board = Board(NicModel(has_store=True))
 
     async def scene() -> None:
-        nic = agent_nic(board, nic_store=what, clear_port="nothing", alerts=False)
+        nic = agent_nic(
+            board,
+            nic_store=what,
+            clear_port="nothing",
+            alerts=False,
+            alert_heartbeat_s=0,
+            heartbeat_window_s=2.0,
+        )
         await nic.beat()
         await nic.beat()
         assert board.writes.count(SAVE) == (what != "nothing")
@@ -104,9 +111,9 @@ def test_what_the_nic_is_to_keep_over_a_loss_of_power(caplog, what: str) -> None
         assert kept == (
             [0, 0, 1] if what == "nothing" else [0xC000020A, 1 | 8 * (what == "sas"), 0]
         )
-        # What is not kept, as the heartbeat's window and the alerts, it is told again.
+        # What is not kept, as the heartbeat's window, it is told again.
         await nic.beat()
-        assert board.nic.bus_read("HEARTBEAT_MS") == 5000
+        assert board.nic.bus_read("HEARTBEAT_MS") == 2000
         await nic.stop()
 
     play(scene)
