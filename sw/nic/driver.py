@@ -315,6 +315,8 @@ class NicDriver:
     def set_host_address(self, mac: bytes, ip: IPv4Address, ip6: IPv6Address = NO_IP6) -> None:
         """Tell the NIC whose frames are the host's. While it is told, nothing is the NIC's.
 
+        What it has already is not told again, so that nothing is lost meanwhile.
+
         Parameters
         ----------
         mac : bytes
@@ -331,7 +333,8 @@ class NicDriver:
         """
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
-        if not self._may_set(self.host_address() == (mac, ip, ip6)):
+        is_so = self.host_address() == (mac, ip, ip6)
+        if is_so or not self._may_set(is_so):
             return
         self._write("HOST_IP", 0)
         for index in range(_IP6_WORDS):

@@ -358,6 +358,19 @@ def test_counters() -> None:
     assert driver(nic).counters() == {counter: 100 + counter for counter in Counter}
 
 
+def test_an_address_that_the_nic_has_is_not_told_again() -> None:
+    """While it is told, what comes for the NIC goes to the host."""
+    nic = FakeNic()
+    d = driver(nic)
+    mac, ip = bytes.fromhex("020000000010"), IPv4Address("192.0.2.10")
+    d.set_host_address(mac, ip)
+    told = len(nic.writes)
+    d.set_host_address(mac, ip)
+    assert len(nic.writes) == told
+    d.set_host_address(mac, IPv4Address("192.0.2.11"))
+    assert len(nic.writes) == 2 * told
+
+
 def test_the_store() -> None:
     nic = FakeNic()
     d = driver(nic)
