@@ -1,6 +1,7 @@
 """The configuration file of station and agent: TOML, every key known, documented and checked.
 
-A file has a table `[station]`, a table `[agent]`, or both. docs/config.md lists every key; it is
+A file has a table `[station]`, a table `[agent]`, or both; `[agent]` may have tables
+`[[agent.other_stations]]`. docs/config.md lists every key; it is
 written from the fields below by `python -m sw.config`, and a test holds it to them.
 """
 
@@ -20,8 +21,10 @@ from spec.headers import PORT_ESP_IN_UDP, PORT_RMCP_CLEAR, PORT_RMCP_SECURED
 from spec.host import HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, ClearPort
 from spec.pet import HEARTBEAT_S_MAX, PORT_SNMP_TRAP
 from spec.rmcp import OEM_ENTERPRISE_DEFAULT, Role
+from spec.sa import CONTEXTS
 from spec.suites import Suite
 from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
+from sw.identity import parse_identity
 from sw.ike.constants import IKE_PORT, Group
 from sw.ike.secret import Secret
 
@@ -29,10 +32,12 @@ __all__ = [
     "CLEAR_PORT_NAMES",
     "GROUP_NAMES",
     "LOG_LEVELS",
+    "NIC_STORE_NAMES",
     "ROLE_NAMES",
     "SUITE_NAMES",
     "AgentConfig",
     "ConfigError",
+    "ServedStation",
     "StationConfig",
     "load_agent",
     "load_station",
@@ -46,6 +51,7 @@ SUITE_NAMES = {
 }
 GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
 CLEAR_PORT_NAMES = {what.name.lower(): what for what in ClearPort}
+NIC_STORE_NAMES = ("nothing", "configuration", "sas")
 ROLE_NAMES = {role.name.lower(): role for role in Role}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PSK_MIN_OCTETS = 16
@@ -62,9 +68,17 @@ def _key(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     kind: str = "",
+    table: type[Any] | None = None,
 ) -> Any:
-    """A field of a table: default, one sentence, limits, and what kind of text it is."""
-    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "kind": kind}
+    """A field of a table: default, one sentence, limits, what kind of text, or tables, it is."""
+    metadata = {
+        "doc": doc,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "kind": kind,
+        "table": table,
+    }
     if default is dataclasses.MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -183,6 +197,33 @@ class StationConfig:
     log_level: str = _key("info", "What is logged.", choices=LOG_LEVELS)
 
 
+PSK_DOC = (
+    f"File with the pre-shared key, mode 0600, at least {PSK_MIN_OCTETS} octets; white space at "
+    "its ends does not count."
+)
+ROLE_DOC = (
+    "What the station may do: an `administrator` may send boot options as well. With "
+    "station_authorised none becomes one beside or after an operator whose SA worked, until the "
+    "NIC is zeroised."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedStation:
+    """Table `[[agent.other_stations]]`: a station beside the first, with SAs of its own."""
+
+    identity: str = _key(REQUIRED, "Who the station is in IKE.", kind="identity")
+    psk_file: str = _key(REQUIRED, PSK_DOC, kind="path")
+    context: int = _key(
+        REQUIRED,
+        "Context of the NIC that is the station's own; the first station has 0. Not to be given to "
+        "another one until the NIC is zeroised or loses its power: its SA that worked stays there.",
+        low=1,
+        high=CONTEXTS - 1,
+    )
+    role: str = _key("operator", ROLE_DOC, choices=(*ROLE_NAMES,))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Table `[agent]`."""
@@ -193,12 +234,7 @@ class AgentConfig:
         kind="identity",
     )
     station_identity: str = _key(REQUIRED, "Who the station is in IKE.", kind="identity")
-    psk_file: str = _key(
-        REQUIRED,
-        f"File with the pre-shared key, mode 0600, at least {PSK_MIN_OCTETS} octets; "
-        "white space at its ends does not count.",
-        kind="path",
-    )
+    psk_file: str = _key(REQUIRED, PSK_DOC, kind="path")
     address: str = _key(REQUIRED, "The host's IPv4 address, that the NIC answers for.", kind="ipv4")
     mac: str = _key(REQUIRED, "The host's MAC address, as `02:00:00:00:00:01`.", kind="mac")
     nic_socket: str = _key("", "Register socket of a virtual board.", kind="optional path")
@@ -229,13 +265,7 @@ class AgentConfig:
         "Nothing but the station's Commit replaces an SA that worked. The NIC keeps this, once "
         "set, until it is zeroised or loses its power.",
     )
-    role: str = _key(
-        "operator",
-        "What the station may do: an `administrator` may send boot options as well. With "
-        "station_authorised none becomes one beside or after an operator whose SA worked, until "
-        "the NIC is zeroised.",
-        choices=(*ROLE_NAMES,),
-    )
+    role: str = _key("operator", ROLE_DOC, choices=(*ROLE_NAMES,))
     soft_packets: int = _limit("Packets", "The NIC tells of it, in its log and by an alert")
     soft_octets: int = _limit("Octets", "The NIC tells of it likewise")
     hard_packets: int = _limit("Packets", f"The NIC tells of it likewise, and {_GIVEN_UP}")
@@ -258,6 +288,14 @@ class AgentConfig:
         False,
         "Addresses, enterprise number, clear port and alerts cannot be changed in the NIC, once "
         "told, until it is zeroised or loses its power; but alerts can still be turned on.",
+    )
+    nic_store: str = _key(
+        "nothing",
+        "What the NIC keeps in its flash over a loss of power, where it has one: `configuration` "
+        "is policy, addresses and clear port, so that none of them ends with the power; `sas` is "
+        "that and the SAs that worked, with their keys as they are. Kept until the NIC is "
+        "zeroised.",
+        choices=NIC_STORE_NAMES,
     )
     alerts: bool = _key(
         True, "The NIC sends alerts to the stations, under their SAs. Once on, until power-off."
@@ -286,6 +324,17 @@ class AgentConfig:
         5, "How often an IKE request is sent before the station is taken for dead.", low=1, high=20
     )
     log_level: str = _key("info", "What is logged.", choices=LOG_LEVELS)
+    other_stations: tuple[ServedStation, ...] = _key(
+        (), "Further stations, each with SAs of its own.", table=ServedStation
+    )
+
+    @property
+    def stations(self) -> tuple[ServedStation, ...]:
+        """All stations; the first one has context 0."""
+        first = ServedStation(
+            identity=self.station_identity, psk_file=self.psk_file, context=0, role=self.role
+        )
+        return (first, *self.other_stations)
 
 
 TABLES: dict[str, type[StationConfig] | type[AgentConfig]] = {
@@ -319,7 +368,26 @@ def load_agent(path: str | Path) -> AgentConfig:
             f"{path}: agent.heartbeat_window_s is {config.heartbeat_window_s:g}; it must be longer "
             f"than agent.heartbeat_s ({config.heartbeat_s:g}), at best several times as long"
         )
+    _check_stations(config, path)
     return config
+
+
+def _check_stations(config: AgentConfig, path: str | Path) -> None:
+    identities = [parse_identity(station.identity) for station in config.stations]
+    contexts = [station.context for station in config.stations]
+    for number, station in enumerate(config.other_stations, start=1):
+        where = f"{path}: agent.other_stations[{number}]"
+        if identities[number] in identities[:number]:
+            raise ConfigError(
+                f"{where}.identity: {station.identity} is the identity of a station before it; "
+                "each station has its own"
+            )
+        if station.context in contexts[:number]:
+            free = sorted(set(range(CONTEXTS)) - set(contexts))
+            raise ConfigError(
+                f"{where}.context: {station.context} is the context of a station before it; give "
+                + (f"one that is free: {', '.join(map(str, free))}" if free else "each its own")
+            )
 
 
 def _load(path: Path, table: str, kind: type[_T]) -> _T:
@@ -396,28 +464,35 @@ def document_tables() -> str:
     """The tables of docs/config.md, between its marks."""
     lines = []
     for table, kind in TABLES.items():
-        hints = typing.get_type_hints(kind)
-        lines += [
-            f"## `[{table}]`",
-            "",
-            "| key | default | allowed | meaning |",
-            "|---|---|---|---|",
-        ]
+        lines += _document_table(f"[{table}]", kind)
         for entry in dataclasses.fields(kind):
-            if entry.default is dataclasses.MISSING:
-                default = "*required*"
-            elif isinstance(entry.default, bool):
-                default = f"`{str(entry.default).lower()}`"
-            elif isinstance(entry.default, tuple):
-                default = "`[" + ", ".join(f'"{part}"' for part in entry.default) + "]`"
-            elif isinstance(entry.default, str):
-                default = f'`"{entry.default}"`'
-            else:
-                default = f"`{entry.default}`"
-            takes = allowed(hints[entry.name], entry.metadata)
-            lines.append(f"| `{entry.name}` | {default} | {takes} | {entry.metadata['doc']} |")
-        lines.append("")
+            if entry.metadata["table"] is not None:
+                lines += _document_table(f"[[{table}.{entry.name}]]", entry.metadata["table"])
     return "\n".join(lines)
+
+
+def _document_table(title: str, kind: type[Any]) -> list[str]:
+    hints = typing.get_type_hints(kind)
+    lines = [
+        f"## `{title}`",
+        "",
+        "| key | default | allowed | meaning |",
+        "|---|---|---|---|",
+    ]
+    for entry in dataclasses.fields(kind):
+        if entry.default is dataclasses.MISSING:
+            default = "*required*"
+        elif isinstance(entry.default, bool):
+            default = f"`{str(entry.default).lower()}`"
+        elif isinstance(entry.default, tuple):
+            default = "`[" + ", ".join(f'"{part}"' for part in entry.default) + "]`"
+        elif isinstance(entry.default, str):
+            default = f'`"{entry.default}"`'
+        else:
+            default = f"`{entry.default}`"
+        takes = allowed(hints[entry.name], entry.metadata)
+        lines.append(f"| `{entry.name}` | {default} | {takes} | {entry.metadata['doc']} |")
+    return [*lines, ""]
 
 
 MARKS = ("<!-- keys: written by python -m sw.config -->", "<!-- end of keys -->")

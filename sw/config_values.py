@@ -1,7 +1,7 @@
 """How a table of the configuration is checked against its dataclass, and what is told of a fault.
 
-Each field's metadata say what it takes: `doc`, `low`, `high`, `choices` and `kind`, as `sw.config`
-sets them.
+Each field's metadata say what it takes: `doc`, `low`, `high`, `choices`, `kind` and `table`, as
+`sw.config` sets them.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ def parse_table(values: Mapping[str, object], table: str, kind: type[_T], path: 
     for name, entry in fields.items():
         if name in values:
             value = _accept(values[name], hints[name], entry.metadata)
+            inner = entry.metadata["table"]
+            if inner is not None and isinstance(value, list):
+                value = tuple(
+                    parse_table(part, f"{table}.{name}[{number}]", inner, path)
+                    for number, part in enumerate(value, start=1)
+                )
             if value is None:
                 raise ConfigError(
                     f"{path}: {table}.{name}: {shown(values[name])} is not allowed; give "
@@ -93,6 +99,9 @@ def _accept(value: object, hint: Any, metadata: Mapping[str, Any]) -> object | N
         return float(value) if hint is float else value
     if hint is str:
         return value if isinstance(value, str) and _is_kind(value, metadata) else None
+    if metadata["table"] is not None:
+        tables = isinstance(value, list) and all(isinstance(part, dict) for part in value)
+        return value if tables else None
     choices = metadata["choices"]
     if not isinstance(value, list) or not value:
         return None
@@ -147,6 +156,9 @@ def allowed(hint: Any, metadata: Mapping[str, Any]) -> str:
         if choices is not None:
             return "one of " + ", ".join(f'"{choice}"' for choice in choices)
         return _KINDS[metadata["kind"]]
+    if metadata["table"] is not None:
+        keys = ", ".join(entry.name for entry in dataclasses.fields(metadata["table"]))
+        return f"tables, each with keys of {keys}"
     if isinstance(hint, types.GenericAlias):
         return "a list, each at most once, of " + ", ".join(f'"{choice}"' for choice in choices)
     raise TypeError(f"no words for {hint}")

@@ -63,6 +63,11 @@ class VirtualBoard:
         Of the NIC.
     on_event
         As for `PinLink`.
+
+    Attributes
+    ----------
+    flash : Path or None
+        File of the flash, made if missing; None: the next start is without one.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class VirtualBoard:
         self.pin_socket = self.directory / "pins"
         self._parameters = parameters or Parameters()
         self._on_event = on_event
+        self.flash: Path | None = None
         self._process: subprocess.Popen[str] | None = None
         self._pins: PinLink | None = None
         self.final_stats: dict[str, Any] = {}
@@ -119,6 +125,8 @@ class VirtualBoard:
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [str(program), "--die-with-parent"]
         command += ["--registers", str(self.registers), "--pins", str(self.pin_socket)]
+        if self.flash is not None:
+            command += ["--flash", str(self.flash)]
         for side, device in self._sides.items():
             command += [f"--{side}-{'fd' if isinstance(device, int) else 'tap'}", str(device)]
         inherited = [device for device in self._sides.values() if isinstance(device, int)]

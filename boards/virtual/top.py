@@ -39,6 +39,8 @@ class VirtualTop(wiring.Component):
         Data of a read, READ_CYCLES and one more after `bus_r_stb`.
     pin_* : Signal
         The pins of the NIC.
+    flash_* : Signal
+        Those to its flash, where the store begins at address 0.
     """
 
     wire_rx_beat: In(BEAT_BITS)
@@ -62,10 +64,14 @@ class VirtualTop(wiring.Component):
     pin_host_sleep: In(1)
     pin_host_off: In(1)
     pin_zeroise: In(1)
+    flash_sck: Out(1)
+    flash_cs_n: Out(1, init=1)
+    flash_mosi: Out(1)
+    flash_miso: In(1)
 
     def __init__(self, *, clock_hz: int, ack_ms: int, grace_ms: int) -> None:
         super().__init__()
-        self._nic = Nic(clock_hz=clock_hz, ack_ms=ack_ms, grace_ms=grace_ms)
+        self._nic = Nic(clock_hz=clock_hz, ack_ms=ack_ms, grace_ms=grace_ms, flash_base=0)
 
     def elaborate(self, platform):
         m = Module()
@@ -93,4 +99,7 @@ class VirtualTop(wiring.Component):
             m.d.comb += getattr(self, f"pin_{pin}").eq(getattr(nic, f"pin_{pin}"))
         for pin in ("host_reset", "host_sleep", "host_off", "zeroise"):
             m.d.sync += getattr(nic, f"pin_{pin}").eq(getattr(self, f"pin_{pin}"))
+        for line in ("sck", "cs_n", "mosi"):
+            m.d.comb += getattr(self, f"flash_{line}").eq(getattr(nic, f"flash_{line}"))
+        m.d.sync += nic.flash_miso.eq(self.flash_miso)
         return m

@@ -21,9 +21,13 @@ BUSY_PAUSE_S = 0.1
 
 
 def staged_from(
-    event: ChildSaEstablished, role: Role = Role.OPERATOR, lifetime: Lifetime = UNLIMITED
+    event: ChildSaEstablished,
+    *,
+    role: Role = Role.OPERATOR,
+    context: int = 0,
+    lifetime: Lifetime = UNLIMITED,
 ) -> StagedSa:
-    """The SA of a station of this role, with these limits, as the NIC takes it.
+    """The SA of a station of this role and context, with these limits, as the NIC takes it.
 
     The secrets of the event are wiped, whatever comes of it.
     Raises ValueError for what no NIC takes.
@@ -43,6 +47,7 @@ def staged_from(
             salt_in=salt_in,
             salt_out=salt_out,
             esn=event.esn,
+            context=context,
             role=role,
             lifetime=lifetime,
         )

@@ -59,6 +59,8 @@ class AgentNic:
         self._config = config
         self._connect = connect
         self._driver: NicDriver | None = None
+        self._saved = False
+        """The NIC was told to save the configuration that it has."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nic")
 
     async def call(self, work: Callable[[NicDriver], _T]) -> _T:
@@ -95,6 +97,7 @@ class AgentNic:
         def work(driver: NicDriver) -> None:
             if not self._configured(driver):
                 LOG.warning("the NIC lost its power, or was zeroised: it is configured anew")
+                self._saved = False
                 self._configure(driver)
             driver.heartbeat()
 
@@ -106,6 +109,8 @@ class AgentNic:
             policy.station_authorised >= config.station_authorised
             and policy.clear_off >= config.clear_off
             and policy.settings_locked >= config.lock_settings
+            and policy.keeps_sa >= self._keeps_sa
+            and driver.heartbeat_window() == self._heartbeat_ms
             and driver.alerts().enabled >= self._alerts(driver).enabled
             and (
                 policy.settings_locked  # then they are as somebody wanted them
@@ -117,6 +122,14 @@ class AgentNic:
                 )
             )
         )
+
+    @property
+    def _keeps_sa(self) -> bool:
+        return self._config.nic_store == "sas"
+
+    @property
+    def _heartbeat_ms(self) -> int:
+        return round(self._config.heartbeat_window_s * 1000)
 
     @property
     def _clear_port(self) -> ClearPortSetting:
@@ -137,7 +150,7 @@ class AgentNic:
         # The lock comes last, once there is something to lock.
         found = driver.policy
         locked = found.settings_locked
-        wanted = Policy(config.station_authorised, config.clear_off, locked, found.keeps_sa)
+        wanted = Policy(config.station_authorised, config.clear_off, locked, self._keeps_sa)
         try:
             driver.set_policy(wanted)
         except CapabilityError as error:
@@ -148,12 +161,12 @@ class AgentNic:
                     wanted.station_authorised or now.station_authorised,
                     wanted.clear_off or now.clear_off,
                     locked,
-                    now.keeps_sa,
+                    wanted.keeps_sa or now.keeps_sa,
                 )
             )
         if config.alerts and not driver.has_alerts:
             LOG.warning("this build of the NIC has no alerts, which `alerts` asks for")
-        driver.set_heartbeat_window(round(config.heartbeat_window_s * 1000))
+        driver.set_heartbeat_window(self._heartbeat_ms)
         try:
             driver.set_enterprise(config.enterprise)
             driver.set_clear_port(self._clear_port)
@@ -165,7 +178,21 @@ class AgentNic:
             driver.set_alerts(replace(driver.alerts(), enabled=self._alerts(driver).enabled))
         if config.lock_settings:
             driver.set_policy(replace(driver.policy, settings_locked=True))
+        self._save(driver)
         LOG.info("NIC opened: %s", ", ".join(s.name for s in sorted(driver.capabilities().suites)))
+
+    def _save(self, driver: NicDriver) -> None:
+        """Have the configuration saved, once: the flash wears, and a line may come and go."""
+        if self._config.nic_store == "nothing" or self._saved:
+            return
+        if not driver.store_status().present:
+            LOG.warning(
+                "the NIC has no store, or its flash does not answer: nic_store is of no effect, "
+                "and what the NIC holds goes with its power"
+            )
+            return
+        driver.save_config()
+        self._saved = True
 
     async def suites(self, wanted: tuple[Suite, ...]) -> tuple[Suite, ...]:
         """Those of the wanted suites that the NIC has; raises CapabilityError if it has none."""
@@ -178,15 +205,24 @@ class AgentNic:
             )
         return usable
 
+    async def require_contexts(self, count: int) -> None:
+        """Raises CapabilityError if the NIC has fewer contexts than that."""
+        has = (await self.call(lambda driver: driver.capabilities())).contexts
+        if has < count:
+            raise CapabilityError(
+                f"the configuration has a station with context {count - 1}, but the contexts of "
+                f"this NIC are 0 to {has - 1}; give each station one of those"
+            )
+
     async def abort_unproven(self, spi_in: int) -> bool:
         """Zeroise the bank with this SPI if nothing proved it; whether there was such a bank."""
 
         def work(driver: NicDriver) -> bool:
-            status = driver.sa_status()
-            if state_of(status, spi_in) not in UNPROVEN:
-                return False
-            driver.abort()
-            return True
+            for context in range(driver.capabilities().contexts):
+                if state_of(driver.sa_status(context), spi_in) in UNPROVEN:
+                    driver.abort(context)
+                    return True
+            return False
 
         return await self.call(work)
 

@@ -1,5 +1,7 @@
 """The agent: answers IKE, loads each SA into the NIC, says so, and keeps the heartbeat.
 
+Each station has a context of the NIC to itself: what becomes of one's SAs touches no other's.
+
 It holds no key once an SA is loaded, and needs none when the OS starts again: the NIC goes on with
 the SA that worked.
 
@@ -12,13 +14,20 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from spec.suites import Suite
 from sw.agent.loader import load, staged_from, wipe
 from sw.agent.nic import AgentNic
-from sw.config import GROUP_NAMES, ROLE_NAMES, SUITE_NAMES, AgentConfig, read_psk
+from sw.config import (
+    GROUP_NAMES,
+    ROLE_NAMES,
+    SUITE_NAMES,
+    AgentConfig,
+    ServedStation,
+    read_psk,
+)
 from sw.identity import parse_identity
 from sw.ike.config import EndpointConfig, IkePolicy, Peer, Timing, host_child_policy
 from sw.ike.endpoint import IkeEndpoint
@@ -49,24 +58,35 @@ def endpoint_config(config: AgentConfig) -> EndpointConfig:
     )
 
 
-def station_peer(config: AgentConfig) -> Peer:
-    """The station, and the Child SAs that it may have; raises ConfigError."""
+def station_peers(config: AgentConfig) -> list[Peer]:
+    """The stations, and the Child SAs that they may have; raises ConfigError."""
     child = replace(
         host_child_policy(),
         suites=wanted_suites(config),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
     )
-    return Peer(
-        identity=parse_identity(config.station_identity),
-        local_identity=parse_identity(config.identity),
-        psk=read_psk(config.psk_file),
-        child=child,
-    )
+    return [
+        Peer(
+            identity=parse_identity(station.identity),
+            local_identity=parse_identity(config.identity),
+            psk=read_psk(station.psk_file),
+            child=child,
+        )
+        for station in config.stations
+    ]
 
 
 def wanted_suites(config: AgentConfig) -> tuple[Suite, ...]:
     """The suites that the configuration allows, preferred first."""
     return tuple(SUITE_NAMES[name] for name in config.suites)
+
+
+@dataclass(slots=True)
+class _Load:
+    """An SA on its way into the NIC, and whose it is."""
+
+    station: ServedStation
+    task: asyncio.Task[None]
 
 
 class Agent:
@@ -84,7 +104,9 @@ class Agent:
         self._config = config
         self._nic = AgentNic(config, connect)
         self._shell: IkeShell | None = None
-        self._loads: dict[int, asyncio.Task[None]] = {}
+        self._stations = {parse_identity(one.identity): one for one in config.stations}
+        self._of_connection: dict[int, ServedStation] = {}
+        self._loads: dict[int, _Load] = {}
         self._unwanted: set[int] = set()
         self._superseded: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,10 +121,12 @@ class Agent:
         """
         config = self._config
         # The NIC is left as it is when the configuration is of no use.
-        peer = station_peer(config)
+        peers = station_peers(config)
         suites = await self._nic.suites(wanted_suites(config))
+        await self._nic.require_contexts(1 + max(one.context for one in config.stations))
         endpoint = IkeEndpoint(rng=secrets.token_bytes, config=endpoint_config(config))
-        endpoint.add_peer(replace(peer, child=replace(peer.child, suites=suites)))
+        for peer in peers:
+            endpoint.add_peer(replace(peer, child=replace(peer.child, suites=suites)))
         self._shell = IkeShell(endpoint, self._on_event)
         await self._shell.open(IPv4Address(config.address), config.ike_port, config.natt_port)
         self._heart = asyncio.create_task(self._beat())
@@ -114,9 +138,10 @@ class Agent:
             self._heart.cancel()
             await asyncio.gather(self._heart, return_exceptions=True)
         # One that is being written is finished, one that waits for a bank is given up.
-        for task in self._loads.values():
+        loads = [load.task for load in self._loads.values()]
+        for task in loads:
             task.cancel()
-        await asyncio.gather(*self._loads.values(), *self._tasks, return_exceptions=True)
+        await asyncio.gather(*loads, *self._tasks, return_exceptions=True)
         if self._shell is not None:
             await self._shell.leave(CLOSE_WAIT_S)
             self._shell.close()
@@ -151,9 +176,11 @@ class Agent:
                 self._let_go(spi_in)
             case ChildSaReadyDelivered(spi_in=spi_in):
                 LOG.info("SA %#010x: the station knows that it is ready", spi_in)
-            case IkeSaEstablished(peer_id=peer_id, address=address):
+            case IkeSaEstablished(connection=connection, peer_id=peer_id, address=address):
+                self._of_connection[connection] = self._stations[peer_id]
                 LOG.info("IKE SA with %s at %s", peer_id, address.host)
-            case IkeSaClosed(reason=reason):
+            case IkeSaClosed(connection=connection, reason=reason):
+                self._of_connection.pop(connection, None)
                 LOG.info("IKE SA closed: %s", reason.value)
             case ExchangeFailed(exchange=exchange, reason=failure):
                 LOG.info("exchange %s failed: %s", exchange.value, failure.value)
@@ -166,15 +193,16 @@ class Agent:
             wipe(event)
             self._delete(connection_id, spi_in)
             return
-        # SAs go into the NIC in the order of their exchanges, or a station that holds the newer one
-        # proven could see it replaced by the older: one that still waits is given up.
-        self._superseded.update(self._loads)
-        task = asyncio.create_task(self._load(event))
+        station = self._of_connection[connection_id]
+        # SAs of a station go into the NIC in the order of their exchanges, or one that holds the
+        # newer one proven could see it replaced by the older: one that still waits is given up.
+        self._superseded.update(spi for spi, load in self._loads.items() if load.station is station)
+        task = asyncio.create_task(self._load(event, station))
         # Also of one that is cancelled before it begins.
         task.add_done_callback(lambda _: wipe(event))
-        self._loads[spi_in] = task
+        self._loads[spi_in] = _Load(station, task)
 
-    async def _load(self, event: ChildSaEstablished) -> None:
+    async def _load(self, event: ChildSaEstablished, station: ServedStation) -> None:
         spi_in, connection_id = event.spi_in, event.connection
         loop = asyncio.get_running_loop()
         try:
@@ -182,7 +210,9 @@ class Agent:
             lifetime = Lifetime(
                 config.soft_packets, config.soft_octets, config.hard_packets, config.hard_octets
             )
-            sa = staged_from(event, ROLE_NAMES[config.role], lifetime)
+            sa = staged_from(
+                event, role=ROLE_NAMES[station.role], context=station.context, lifetime=lifetime
+            )
             await load(
                 self._nic,
                 sa,
@@ -203,7 +233,9 @@ class Agent:
             await self._abort(spi_in)
             return
         self.loaded += 1
-        LOG.info("SA %#010x is in the NIC, and ready for use", spi_in)
+        LOG.info(
+            "SA %#010x is in context %d of the NIC, and ready for use", spi_in, station.context
+        )
         if self._shell is not None:
             connection = self._shell.endpoint.connections.get(connection_id)
             if connection is not None:

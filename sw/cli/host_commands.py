@@ -47,7 +47,7 @@ def nic_show(arguments: argparse.Namespace, output: Output) -> None:
         result = describe_nic(driver)
     parts = {key: value for key, value in result.items() if isinstance(value, dict)}
     lines = []
-    for title in ("nic", "host", "policy"):
+    for title in ("nic", "host", "policy", "store"):
         lines += [title, *(f"  {line}" for line in pairs(parts[title].items())), ""]
     banks = [[name, *_bank_row(bank)] for name, bank in parts["banks"].items()]
     head = ["BANK", "STATE", "SPI IN", "LIMIT", "RECEIVED", "SENT"]
@@ -87,7 +87,7 @@ def describe_nic(driver: NicDriver) -> Json:
     has, status = driver.capabilities(), driver.host_status()
     mac, address, address6 = driver.host_address()
     policy, counters = driver.policy, driver.counters()
-    clear_port = driver.clear_port
+    clear_port, store = driver.clear_port, driver.store_status()
     return {
         "nic": {
             "version": f"{has.version >> 16}.{has.version & 0xFFFF}",
@@ -117,6 +117,17 @@ def describe_nic(driver: NicDriver) -> Json:
             "station_authorised": policy.station_authorised,
             "clear_off": policy.clear_off,
             "settings_locked": policy.settings_locked,
+            "keeps_sa": policy.keeps_sa,
+        },
+        "store": {
+            "present": store.present,
+            "restoring": store.restoring,
+            "failing": store.failing,
+            "config": store.has_config,
+            "config_due": store.config_due,
+            "contexts": ", ".join(map(str, store.contexts)),
+            "refused": store.refused,
+            "failed": store.failed,
         },
         "clear_port": {"what": clear_port.what.name, "after_s": clear_port.after_s},
         "banks": {

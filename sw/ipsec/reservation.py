@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from sw.ipsec.errors import SequenceExhaustedError, SequenceReuseError
 
+_RESTORED = (
+    "the store reserved sequence numbers that were reserved before: it was restored from an old "
+    "copy. Replace the SA"
+)
 BLOCK = 256
 """Numbers reserved at once: one commit of the store for so many packets."""
 
@@ -70,14 +74,29 @@ class SequenceReservation:
             raise SequenceExhaustedError("every sequence number of this SA is used: replace the SA")
         first = self._reserve(self._block)
         if first < self._end:
-            raise SequenceReuseError(
-                "the store reserved sequence numbers that were reserved before: it was restored "
-                "from an old copy. Replace the SA"
-            )
+            raise SequenceReuseError(_RESTORED)
         self._next = first
         self._end = first + self._block
         if first > self._last:
             raise SequenceExhaustedError("every sequence number of this SA is used: replace the SA")
+
+    def leap(self, count: int) -> bool:
+        """Give up the next `count` numbers; what is behind them is reserved when this returns.
+
+        False, and nothing happens, where the SA has not so many numbers left. Raises as `refill`.
+        """
+        if self._next + count > self._last:
+            return False
+        beyond = self._next + count - self._end
+        if beyond < 0:
+            self._next += count
+            return True
+        first = self._reserve(beyond + self._block)
+        if first < self._end:
+            raise SequenceReuseError(_RESTORED)
+        self._next = first + beyond
+        self._end = self._next + self._block
+        return True
 
     def next(self) -> int:
         """A number never given before; raises as `refill`, and whatever the store raises."""

@@ -12,6 +12,7 @@ from sw.nic.driver import (
     NicDriver,
     Policy,
     SaStatus,
+    StoreStatus,
 )
 from sw.nic.errors import (
     CapabilityError,
@@ -58,6 +59,7 @@ __all__ = [
     "SerialTransport",
     "StagedAh",
     "StagedSa",
+    "StoreStatus",
     "TransportError",
     "UnixSocketTransport",
     "WrongNicError",

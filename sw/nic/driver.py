@@ -27,7 +27,8 @@ from spec.host import (
 )
 from spec.pet import HEARTBEAT_S_MAX
 from spec.rmcp import Role
-from spec.sa import BANKS, BankState, LifetimeWord, SadCommand, SadResult, SaFlag
+from spec.sa import BANKS, CONTEXTS, BankState, LifetimeWord, SadCommand, SadResult, SaFlag
+from spec.store import CONFIG_PAIR
 from spec.suites import Suite
 from sw.nic.errors import (
     CapabilityError,
@@ -242,6 +243,39 @@ class Alerts:
     heartbeat_s: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """How the NIC's non-volatile store stands.
+
+    Parameters
+    ----------
+    present : bool
+        There is one, and its flash answers.
+    restoring : bool
+        Just after power-on: what it kept is being taken up.
+    failing : bool
+        The flash did not take what was due; it is tried again.
+    config_due : bool
+        The configuration waits to be saved.
+    has_config : bool
+        A configuration is in it.
+    contexts : tuple of int
+        Contexts whose proven SA is in it.
+    refused, failed : int
+        Records and entries with a wrong check value; operations that the flash did not do. Both
+        stop at 255.
+    """
+
+    present: bool
+    restoring: bool
+    failing: bool
+    config_due: bool
+    has_config: bool
+    contexts: tuple[int, ...]
+    refused: int
+    failed: int
+
+
 class NicDriver:
     """The one that knows register names; everything about their places comes from `spec`.
 
@@ -298,6 +332,8 @@ class NicDriver:
     def set_host_address(self, mac: bytes, ip: IPv4Address, ip6: IPv6Address = NO_IP6) -> None:
         """Tell the NIC whose frames are the host's. While it is told, nothing is the NIC's.
 
+        What it has already is not told again, so that nothing is lost meanwhile.
+
         Parameters
         ----------
         mac : bytes
@@ -314,7 +350,8 @@ class NicDriver:
         """
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
-        if not self._may_set(self.host_address() == (mac, ip, ip6)):
+        is_so = self.host_address() == (mac, ip, ip6)
+        if is_so or not self._may_set(is_so):
             return
         self._write("HOST_IP", 0)
         for index in range(_IP6_WORDS):
@@ -420,6 +457,33 @@ class NicDriver:
                 f"{HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}"
             )
         self._write("HEARTBEAT_MS", milliseconds)
+
+    def heartbeat_window(self) -> int:
+        """The same, in milliseconds, as the NIC has it."""
+        return self._read("HEARTBEAT_MS")
+
+    def store_status(self) -> StoreStatus:
+        """How the NIC's store stands."""
+        fields = self._read_fields("STORE_STATUS")
+        records = fields["records"]
+        return StoreStatus(
+            present=bool(fields["present"]),
+            restoring=bool(fields["restoring"]),
+            failing=bool(fields["failing"]),
+            config_due=bool(fields["config_due"]),
+            has_config=bool(records >> CONFIG_PAIR & 1),
+            contexts=tuple(context for context in range(CONTEXTS) if records >> context & 1),
+            refused=fields["refused"],
+            failed=fields["failed"],
+        )
+
+    def save_config(self) -> None:
+        """Have addresses, policy, enterprise number and clear port saved in the NIC's store.
+
+        It is done some time later, once a minute at most; `store_status` tells of it. Without a
+        store it does nothing.
+        """
+        self._write("STORE_COMMAND", facts.STORE_SAVE_CONFIG)
 
     def host_status(self) -> HostStatus:
         """The host as the NIC sees it."""

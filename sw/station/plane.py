@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from spec.headers import PORT_RMCP_SECURED
 from spec.pet import PORT_SNMP_TRAP
+from spec.store import LEAP
 from sw.ipsec import (
     Endpoint,
     EspDroppedError,
@@ -31,17 +32,52 @@ from sw.station.records import SaRecord
 
 LOG = logging.getLogger("holdfast.station.plane")
 SendUdp = Callable[[bytes, Endpoint], None]
+LEAP_AFTER = 2
+"""Packets in a row that nothing answered, after which numbers are skipped for the first time."""
+LEAP_GROWTH = 4
+"""Each further time after so many times as many."""
 
 
 @dataclass(slots=True)
 class _Sa:
+    """An SA.
+
+    `unheard` counts packets sent since one was answered; when it is `leap_at` numbers are skipped.
+    """
+
     record: SaRecord
     inbound: EspInbound
     outbound: EspOutbound
+    unheard: int = 0
+    leap_at: int = LEAP_AFTER
+
+    def leap(self) -> None:
+        """Skip LEAP numbers where a NIC that lost its power may be the reason of the silence."""
+        if self.unheard == self.leap_at:
+            self.leap_at *= LEAP_GROWTH
+            if self.outbound.sequences.leap(LEAP):
+                LOG.info(
+                    "SA with SPI %#010x: %d packets were not answered; in case its NIC lost its "
+                    "power, %d numbers are skipped",
+                    self.record.spi_out,
+                    self.unheard,
+                    LEAP,
+                )
+        self.unheard += 1
+
+    def heard(self) -> None:
+        """A packet was answered."""
+        self.unheard, self.leap_at = 0, LEAP_AFTER
 
 
 class Plane:
     """Every SA of every host.
+
+    A NIC that lost its power and has a store goes on under its SA, with a window up to LEAP numbers
+    to the right of what it had accepted: it hears only who skips as many (docs/store.md). Silence
+    is all that is to be seen of that, so it is done in the middle of the repetitions of a request,
+    and less and less often as the silence lasts. The numbers behind it are reserved in the store
+    before one is used, as all are.
 
     Parameters
     ----------
@@ -152,6 +188,7 @@ class Plane:
         sa = entry.record
         datagram = UdpDatagram(self._rmcp_port, PORT_RMCP_SECURED, payload)
         try:
+            entry.leap()
             packet = entry.outbound.seal_udp(datagram, sa.local_ip, sa.peer_ip)
             if self._raw is not None and not sa.encap_udp:
                 self._raw.send_esp(packet, (str(sa.peer_ip), 0))
@@ -170,7 +207,9 @@ class Plane:
             return
         takes = self._on_message
         if payload.datagram.destination_port == PORT_SNMP_TRAP:
-            takes = self._on_alert
+            takes = self._on_alert  # nobody asked for them: they tell nothing of our packets
+        else:
+            self._sas[payload.spi].heard()
         takes(payload.spi, payload.datagram.payload)
 
     def send_clear(self, address: IPv4Address, payload: bytes) -> None:

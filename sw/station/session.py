@@ -436,10 +436,7 @@ class HostSession:
         while (event := self._clear.next_event()) is not None:
             found = isinstance(event, RequestCompleted)
             if found and not self.discovered and not self.answering:
-                LOG.info(
-                    "host %s: found in clear: it is in cold boot (not authenticated)",
-                    self.host.name,
-                )
+                LOG.info("host %s: found in clear (not authenticated)", self.host.name)
             self.discovered = found and not self.answering
 
     @property

@@ -1,5 +1,6 @@
 """Checks of the virtual board; test_virtual_board.py runs them in namespaces."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -7,24 +8,33 @@ from pathlib import Path
 
 import pytest
 
+from boards.virtual.process import BoardError
 from spec.counters import Counter
 from spec.host import RESET_PULSE_MS, HostState
 from spec.registers import ID_MAGIC
 from spec.sa import BankState
+from spec.store import LEAP
 from spec.suites import Suite
-from sw.nic import UnixSocketTransport
+from sw.nic import Policy, UnixSocketTransport
 from sw.rmcp import PowerCycle, PresencePing, PresencePong, Reset, RmcpAck, RmcpMessage
-from verif.cosim.link import Bench, Sa, open_bench, wait_until
+from verif.cosim.link import HOST_IP, Bench, Sa, open_bench, wait_until
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+@contextlib.contextmanager
+def running(flash: Path | None = None) -> Iterator[Bench]:
     """A running board."""
     # Paths of Unix sockets must be short.
     directory = Path(f"/tmp/hf-{os.getpid()}")
-    with open_bench(directory) as found:
+    with open_bench(directory, flash) as found:
         yield found
     directory.rmdir()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A running board without a flash."""
+    with running() as found:
+        yield found
 
 
 def host_state_becomes(bench: Bench, state: HostState) -> bool:
@@ -142,6 +152,58 @@ def test_heartbeat_window_is_in_wall_time(bench: Bench) -> None:
     stats = bench.board.stats()
     passed = stats["cycles"] / stats["clock_hz"] + stats["lost_seconds"]
     assert passed == pytest.approx(stats["seconds"], abs=0.3)
+
+
+def keeps_an_sa(bench: Bench) -> Sa:
+    """The NIC is told to keep SAs, and one is proven."""
+    bench.nic.set_policy(Policy(keeps_sa=True))
+    bench.nic.save_config()
+    assert wait_until(lambda: bench.nic.store_status().has_config)
+    sa = Sa()
+    bench.load(sa)
+    pings(bench, sa, tag=1)
+    assert bench.nic.store_status().contexts == (0,)
+    return sa
+
+
+def pings(bench: Bench, sa: Sa, *, tag: int) -> None:
+    """A ping is answered under the SA."""
+    bench.wire.send(bench.protect(sa, RmcpMessage(tag, tag, PresencePing())))
+    assert bench.answers(sa, 2)[0] == RmcpAck(tag)
+
+
+def test_with_a_flash_an_sa_outlives_the_power(tmp_path: Path) -> None:
+    with running(tmp_path / "flash") as bench:
+        sa = keeps_an_sa(bench)
+        for tag in (2, 3):
+            bench.power_cut()
+            assert bench.nic.host_address()[1] == HOST_IP
+            assert bench.nic.sa_status().bank_a is BankState.PROVEN
+            # Left of the window it is taken for a number of the next 2^32 (RFC 4303 A2.2).
+            bench.wire.send(bench.protect(sa, RmcpMessage(9, 9, PresencePing())))
+            assert wait_until(lambda: bench.nic.counters()[Counter.DROP_ICV] == 1)
+            assert sa.outbound.sequences.leap(LEAP)
+            pings(bench, sa, tag=tag)
+    assert (tmp_path / "flash").stat().st_size == 1 << 16
+
+
+def test_without_a_flash_or_with_another_one_nothing_does(tmp_path: Path) -> None:
+    with running(tmp_path / "flash") as bench:
+        keeps_an_sa(bench)
+        for flash in (None, tmp_path / "another"):
+            bench.board.flash = flash
+            bench.power_cut()
+            assert bench.nic.store_status().present is (flash is not None)
+            assert bench.nic.sa_status().bank_a is BankState.EMPTY
+            assert bench.nic.host_address()[1] != HOST_IP
+
+
+def test_what_is_no_flash_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "flash").write_bytes(b"x" * 100)
+    with pytest.raises(BoardError, match="flash' is no flash: it has not 65536 octets"):
+        with running(tmp_path / "flash"):
+            pass
+    assert (tmp_path / "flash").read_bytes() == b"x" * 100
 
 
 def test_idle_board_leaves_the_core_alone(bench: Bench) -> None:

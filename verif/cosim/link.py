@@ -123,6 +123,17 @@ class Bench:
         self.wire = wire
         self.host = host
 
+    def power_cut(self) -> None:
+        """The board loses its power, and gets it back."""
+        self.nic.close()
+        self.board.stop()
+        self.board.start()
+        self.nic = open_nic(self.board)
+
+    def close(self) -> None:
+        """Gives the registers back."""
+        self.nic.close()
+
     def load(self, sa: Sa) -> None:
         """Stages the SA through the driver, and waits until the NIC has expanded its keys."""
         self.nic.stage_sa(sa.staged)
@@ -148,8 +159,15 @@ class Bench:
         return found
 
 
+def open_nic(board: VirtualBoard) -> NicDriver:
+    """The driver of a board, once the NIC has taken up what it kept."""
+    nic = NicDriver(UnixSocketTransport(board.registers))
+    assert wait_until(lambda: not nic.store_status().restoring)
+    return nic
+
+
 @contextlib.contextmanager
-def open_bench(directory: Path) -> Iterator[Bench]:
+def open_bench(directory: Path, flash: Path | None = None) -> Iterator[Bench]:
     """A board between two TAP devices of this namespace, its host address set."""
     devices = {"wire0": open_tap("wire0"), "host0": open_tap("host0")}
     for device in devices:
@@ -158,12 +176,14 @@ def open_bench(directory: Path) -> Iterator[Bench]:
     with contextlib.ExitStack() as stack:
         for fd in devices.values():
             stack.callback(os.close, fd)
-        board = stack.enter_context(
-            VirtualBoard(devices["wire0"], devices["host0"], directory=directory)
-        )
-        nic = stack.enter_context(NicDriver(UnixSocketTransport(board.registers)))
+        board = VirtualBoard(devices["wire0"], devices["host0"], directory=directory)
+        board.flash = flash
+        stack.enter_context(board)
+        nic = open_nic(board)
         nic.set_host_address(bytes.fromhex(HOST_MAC.replace(":", "")), HOST_IP)
         ports = [Port(device) for device in devices]
         for port in ports:
             stack.callback(port.close)
-        yield Bench(board, nic, *ports)
+        bench = Bench(board, nic, *ports)
+        stack.callback(bench.close)
+        yield bench

@@ -19,7 +19,9 @@ from spec.registers import BY_NAME
 from spec.sa import SadCommand
 from sw.agent.service import Agent, wanted_suites
 from sw.config import AgentConfig
-from sw.ike.events import ChildSaDeleted
+from sw.identity import parse_identity
+from sw.ike.address import Address
+from sw.ike.events import ChildSaDeleted, IkeSaEstablished
 from sw.nic import NicError, StagedSa
 from verif.model import NicModel
 from verif.modelcheck.words import TO_NIC, TO_STATION, established, sa_of, spi_of
@@ -204,6 +206,18 @@ CONFIG = AgentConfig(
 )
 
 
+def _ike_sa(connection: int, address: Address) -> IkeSaEstablished:
+    return IkeSaEstablished(
+        connection=connection,
+        initiator=False,
+        local_id=parse_identity(CONFIG.identity),
+        peer_id=parse_identity(CONFIG.station_identity),
+        address=address,
+        encap_udp=False,
+        peer_is_holdfast=True,
+    )
+
+
 class Life:
     """An agent from the start of its OS on."""
 
@@ -260,7 +274,9 @@ class Life:
         match what:
             case ("established", sa, connection):
                 self.born[sa] = (connection, self.loop.now)
-                agent._on_event(established(sa, connection, at_station=False))
+                child = established(sa, connection, at_station=False)
+                agent._on_event(_ike_sa(connection, child.address))
+                agent._on_event(child)
             case ("deleted", sa, connection):
                 spis = spi_of(sa, TO_NIC), spi_of(sa, TO_STATION)
                 agent._on_event(ChildSaDeleted(connection, *spis, by_peer=True))

@@ -250,8 +250,8 @@ def _ready_before_loaded(patch: Patch) -> None:
 
 
 def _keys_swapped(patch: Patch) -> None:
-    def bad(event: Any, role: Any) -> Any:
-        sa = staged_from(event, role)
+    def bad(event: Any, **place: Any) -> Any:
+        sa = staged_from(event, **place)
         return replace(sa, key_in=sa.key_out, key_out=sa.key_in)
 
     patch(agent_service, "staged_from", bad)

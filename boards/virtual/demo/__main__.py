@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="demo",
-        description="Plays the seed's state table, rows 2 to 6, on the virtual board.",
+        description="Plays the seed's state table, rows 2 to 9, on the virtual board.",
         epilog="exit codes: 0 every row held, 1 one did not or something broke, 2 may not run here",
     )
     parser.add_argument("--pcap", metavar="FILE", type=Path, help="keep the LAN's traffic")

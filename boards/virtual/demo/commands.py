@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from boards.virtual.demo import os_app
-from boards.virtual.demo.world import HOST, STATION, Party, within
+from boards.virtual.demo.world import HOST, Party, within
 
 __all__ = ["Cli", "LineServer", "Reply", "holdfast", "wait_until"]
 
@@ -57,26 +57,35 @@ class Cli:
         Of the station.
     nic_socket : Path
         Register socket of the board.
-    host : str
-        Name of the managed host.
+    party : Party
+        Where the station runs.
     """
 
-    def __init__(self, config: Path, nic_socket: Path, host: str = HOST.name) -> None:
+    def __init__(self, config: Path, nic_socket: Path, party: Party) -> None:
         self._config = config
         self._nic_socket = nic_socket
-        self._host = host
+        self._party = party
 
-    def station(self, *words: str) -> Reply:
+    def station(self, *words: str, seconds: float = COMMAND_SECONDS) -> Reply:
         """A command on the station's machine."""
-        return _run(within(STATION, *holdfast(*words, "--config", str(self._config), "--json")))
+        command = within(self._party, *holdfast(*words, "--config", str(self._config), "--json"))
+        return _run(command, seconds)
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the station answers its administrator within so long."""
+        try:
+            self.station("host", "show", HOST.name, seconds=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def show(self) -> dict[str, Any]:
         """The host as the station sees it."""
-        return dict(self.station("host", "show", self._host).value)
+        return dict(self.station("host", "show", HOST.name).value)
 
     def power(self, action: str) -> Reply:
         """A power command."""
-        return self.station("power", action, self._host)
+        return self.station("power", action, HOST.name)
 
     def nic(self) -> dict[str, Any]:
         """The NIC as the managed machine's own administrator sees it."""
@@ -86,15 +95,13 @@ class Cli:
 
     def application(self) -> dict[str, Any] | None:
         """What the application on the host answers to the station's machine; None if nothing."""
-        command = within(STATION, sys.executable, "-m", os_app.__name__, "--ask", HOST.ip)
+        command = within(self._party, sys.executable, "-m", os_app.__name__, "--ask", HOST.ip)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def _run(command: Sequence[str]) -> Reply:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
-    )
+def _run(command: Sequence[str], seconds: float = COMMAND_SECONDS) -> Reply:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     try:
         return Reply(done.returncode, json.loads(done.stdout))
     except json.JSONDecodeError as error:

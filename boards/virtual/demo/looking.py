@@ -9,8 +9,10 @@ from boards.virtual.demo.machine import Power
 from boards.virtual.demo.report import Report
 from boards.virtual.demo.stage import REFRESH_SECONDS, Stage
 from spec.counters import Counter
+from spec.headers import PORT_RMCP_CLEAR
+from spec.rmcp import AsfType
 
-__all__ = ["Look", "Sight"]
+__all__ = ["PATIENCE_SECONDS", "Look", "Sight"]
 
 PATIENCE_SECONDS = 40.0
 LOOKS = 3
@@ -59,15 +61,19 @@ class Look:
         What is looked at.
     report : Report
         Gets the rows.
+    standby : bool
+        With the eyes of the second station, which has context 1 of the NIC.
     """
 
-    def __init__(self, stage: Stage, report: Report) -> None:
+    def __init__(self, stage: Stage, report: Report, *, standby: bool = False) -> None:
         self.stage = stage
         self.report = report
+        self.cli = (stage.standby if standby else stage.station).cli
+        self._context = int(standby)
 
     def sight(self) -> Sight:
         """One look through `holdfast host show`."""
-        host = self.stage.cli.show()
+        host = self.cli.show()
         sa = host["sa"] or {}
         refresh = host["refresh"]
         return Sight(
@@ -98,18 +104,23 @@ class Look:
         return wait_until(lambda: machine.power is power or None, seconds) is not None
 
     def banks(self) -> dict[str, str]:
-        """State of each bank of the NIC that is not empty, by its inbound SPI."""
-        banks = self.stage.cli.nic()["banks"].values()
-        return {bank["spi_in"]: bank["state"] for bank in banks if bank["state"] != "EMPTY"}
+        """State of each bank of this station that is not empty in the NIC, by its inbound SPI."""
+        return {
+            bank["spi_in"]: bank["state"]
+            for name, bank in self.cli.nic()["banks"].items()
+            if bank["state"] != "EMPTY" and name.startswith(str(self._context))
+        }
 
     # Rows.
 
-    def state(self, row: int, state: str, *, spi: str | None) -> Sight:
+    def state(
+        self, row: int, state: str, *, spi: str | None, name: str = "state seen by the station"
+    ) -> Sight:
         """The station sees this state, and keeps to the SA with this SPI."""
         seen = self.until(lambda s: s.state == state and s.answering)
         self.report.check(
             row,
-            "state seen by the station",
+            name,
             expected=f"{state}, told under SA {spi}",
             observed=f"{seen.state}, {_under(seen)}",
             ok=seen.state == state and seen.answering and seen.spi == spi,
@@ -130,7 +141,7 @@ class Look:
         seen, bank = at_both_ends()
         for _ in range(LOOKS):
             # On a slow machine the next refresh may come between the two looks.
-            if self.sight().spi == seen.spi:
+            if bank == "PROVEN" or self.sight().spi == seen.spi:
                 break
             seen, bank = at_both_ends()
         self.report.check(
@@ -163,7 +174,7 @@ class Look:
 
     def application(self, row: int, name: str, *, boot: int) -> None:
         """The application on the host answers through the NIC, after so many boots."""
-        answer = wait_until(self.stage.cli.application, PATIENCE_SECONDS)
+        answer = wait_until(self.cli.application, PATIENCE_SECONDS)
         self.report.check(
             row,
             name,
@@ -176,7 +187,7 @@ class Look:
 
     def silent(self, row: int) -> None:
         """The application does not answer."""
-        answer = self.stage.cli.application()
+        answer = self.cli.application()
         self.report.check(
             row,
             "application on the host",
@@ -210,7 +221,7 @@ class Look:
         """
         link = self.stage.board.pins
         before = {pin: link.rises(pin) for pin in ("reset", "power")}
-        reply = self.stage.cli.power(action)
+        reply = self.cli.power(action)
         wait_until(lambda: happened() == effect or None, PATIENCE_SECONDS)
         pressed = {pin: link.rises(pin) - before[pin] for pin in before}
         wanted = {pin: pins.get(pin, 0) for pin in before}
@@ -228,6 +239,56 @@ class Look:
         )
         return reply
 
+    def refused(self, row: int) -> None:
+        """Without an SA the station's own command is refused, and sent in no other way."""
+        link = self.stage.board.pins
+        pins = len(link.events)
+        reply = self.cli.power("reset")
+        wait_until(lambda: None, 0.5)
+        moved = len(link.events) - pins
+        self.report.check(
+            row,
+            "command: power reset",
+            expected="no success, nothing in clear; no pin moves",
+            observed=f"exit code {reply.code}: {reply.error.split(';')[0]}; {moved} pin events",
+            ok=reply.code in (3, 4) and moved == 0,
+        )
+
+    def discovered(self, row: int, *, nic_state: str, banks: int) -> Sight:
+        """The station finds the host in clear, and knows no more; so is the NIC."""
+        seen = self.until(lambda s: s.discovered and not s.answering)
+        nic, held = self.cli.nic()["host"]["state"], self.banks()
+        self.report.check(
+            row,
+            "state seen by the station",
+            expected=f"in clear only; NIC: {nic_state}, {banks or 'no'} SA that worked",
+            observed=f"{'discovered in clear' if seen.discovered else 'not discovered'}, "
+            f"{'answers under an SA' if seen.answering else 'not authenticated'}; "
+            f"NIC: {nic}, {', '.join(held.values()) or 'no SA'}",
+            ok=seen.discovered
+            and not seen.answering
+            and nic == nic_state
+            and list(held.values()) == ["PROVEN"] * banks,
+        )
+        return seen
+
+    def clear_command(self, row: int, *, effect: str, happened: Callable[[], str]) -> None:
+        """A reset in clear, from whoever reaches the port, acts."""
+        link = self.stage.board.pins
+        before = link.rises("reset")
+        self.stage.attacker.ask(
+            {"do": "clear", "port": PORT_RMCP_CLEAR, "type": AsfType.RESET, "count": 1}
+        )
+        wait_until(lambda: happened() == effect or None, PATIENCE_SECONDS)
+        pressed = link.rises("reset") - before
+        self.report.check(
+            row,
+            "reset in clear, port 623, from a plain ASF console",
+            expected=f"pins {_pins({'reset': 1})}; {effect}",
+            observed=f"pins {_pins({'reset': pressed})}; {happened()}",
+            ok=pressed == 1 and happened() == effect,
+        )
+
     def attack(self, row: int, name: str, order: dict[str, Any], *counters: Counter) -> None:
         """All that the attacker sends falls under these counters, and moves no pin."""
         link = self.stage.board.pins
@@ -235,12 +296,12 @@ class Look:
         # The pulse of the last command has an end, which is none of the attacker's doing.
         link.wait_for(lambda: not any(link.levels.values()), PATIENCE_SECONDS)
         pressed = len(link.events)
-        before = self.stage.cli.nic()["counters"]
+        before = self.cli.nic()["counters"]
         sent = self.stage.attacker.ask(order)["sent"]
         moved: dict[str, int] = {}
 
         def landed() -> bool | None:
-            after = self.stage.cli.nic()["counters"]
+            after = self.cli.nic()["counters"]
             moved.clear()
             moved.update({n: after[n] - before[n] for n in DROPS if after[n] != before[n]})
             return sum(moved.get(n, 0) for n in names) >= sent or None

@@ -111,6 +111,12 @@ class Machine:
         self._tasks.put(self._pull_plug)
         self._settle()
 
+    def press_reset(self) -> None:
+        """Somebody presses the machine's own reset button."""
+        self._tasks.put(lambda: self._reset_wire(True))
+        self._tasks.put(lambda: self._reset_wire(False))
+        self._settle()
+
     def hang(self) -> None:
         """The OS stops dead: none of its processes runs, its network is silent."""
         self._tasks.put(lambda: self._stop_os(Power.HUNG))

@@ -1,19 +1,16 @@
-"""The seed's state table, rows 2 to 6, played one after the other."""
+"""The seed's state table, played one row after the other; here rows 2 to 6."""
 
 from boards.virtual.demo.commands import wait_until
-from boards.virtual.demo.looking import Look, Sight
+from boards.virtual.demo.looking import PATIENCE_SECONDS, Look, Sight
 from boards.virtual.demo.machine import Power
 from boards.virtual.demo.report import Report
-from boards.virtual.demo.stage import Stage
+from boards.virtual.demo.scenario_stations import FRAMES, clear_reset, play_stations
+from boards.virtual.demo.stage import HostSettings, Stage
 from boards.virtual.demo.world import STATION, command
 from spec.counters import Counter
 from spec.headers import PORT_RMCP_CLEAR, PORT_RMCP_SECURED
-from spec.rmcp import AsfType
 
 __all__ = ["play"]
-
-FRAMES = 3
-"""How many frames an attack has."""
 
 
 def play(stage: Stage, report: Report) -> None:
@@ -24,14 +21,12 @@ def play(stage: Stage, report: Report) -> None:
     seen = _row_4(look, seen)
     seen = _row_5(look, seen)
     _row_6(look, seen)
+    _row_6_kept(look)
+    play_stations(look)
 
 
 def _attack_under(spi: str | None, do: str) -> dict[str, object]:
     return {"do": do, "spi": int(str(spi), 16), "count": FRAMES}
-
-
-def _clear(port: int) -> dict[str, object]:
-    return {"do": "clear", "port": port, "type": AsfType.RESET, "count": FRAMES}
 
 
 def _row_2(look: Look) -> Sight:
@@ -46,8 +41,8 @@ def _row_2(look: Look) -> Sight:
 
     for name, order, counter in (
         ("ESP under unknown SPIs", {"do": "unknown", "count": FRAMES}, Counter.DROP_UNKNOWN_SPI),
-        ("reset in clear, port 664", _clear(PORT_RMCP_SECURED), Counter.DROP_CLEAR_PROTECTED),
-        ("reset in clear, port 623", _clear(PORT_RMCP_CLEAR), Counter.DROP_CLEAR_POLICY),
+        ("reset in clear, port 664", clear_reset(PORT_RMCP_SECURED), Counter.DROP_CLEAR_PROTECTED),
+        ("reset in clear, port 623", clear_reset(PORT_RMCP_CLEAR), Counter.DROP_CLEAR_POLICY),
     ):
         look.attack(2, name, order, counter)
 
@@ -113,7 +108,7 @@ def _row_4(look: Look, _: Sight) -> Sight:
     report.say("row 4: reset into a firmware that finds nothing to boot")
     machine.stay_in_firmware(True)
     before = look.until(lambda s: s.answering and not s.reason.startswith("an exchange"))
-    look.stage.cli.power("reset")
+    look.cli.power("reset")
     look.until_machine(Power.FIRMWARE)
     before = look.state(4, "PRE_BOOT", spi=look.sight().spi)
     look.silent(4)
@@ -173,7 +168,7 @@ def _row_6(look: Look, before: Sight) -> None:
     machine.plug_in()
     look.until_machine(Power.FIRMWARE)
     seen = look.until(lambda s: s.discovered and not s.answering)
-    nic = stage.cli.nic()["host"]["state"]
+    nic = look.cli.nic()["host"]["state"]
     banks = look.banks()
     report.check(
         6,
@@ -187,21 +182,59 @@ def _row_6(look: Look, before: Sight) -> None:
         and seen.state == nic == "COLD_BOOT"
         and not banks,
     )
-    pins = len(stage.board.pins.events)
-    reply = stage.cli.power("reset")
-    wait_until(lambda: None, 0.5)
-    moved = len(stage.board.pins.events) - pins
-    report.check(
-        6,
-        "command: power reset",
-        expected="no success, nothing in clear; no pin moves",
-        observed=f"exit code {reply.code}: {reply.error.split(';')[0]}; {moved} pin events",
-        ok=reply.code in (3, 4) and moved == 0,
-    )
-    look.attack(6, "reset in clear, port 623", _clear(PORT_RMCP_CLEAR), Counter.DROP_CLEAR_POLICY)
+    look.refused(6)
     look.attack(
-        6, "reset in clear, port 664", _clear(PORT_RMCP_SECURED), Counter.DROP_CLEAR_PROTECTED
+        6, "reset in clear, port 623", clear_reset(PORT_RMCP_CLEAR), Counter.DROP_CLEAR_POLICY
     )
-    report.say("row 6: an OS is installed")
+    look.attack(
+        6, "reset in clear, port 664", clear_reset(PORT_RMCP_SECURED), Counter.DROP_CLEAR_PROTECTED
+    )
+    report.say("row 6: an OS is installed, which has the NIC keep its SAs from now on")
+    stage.configure_host(HostSettings(nic_store="sas"))
     machine.stay_in_firmware(False)
     look.refreshed(6, "OS comes up: managed again", seen.spi, seen.refreshes)
+
+
+def _row_6_kept(look: Look) -> None:
+    """The same loss of power, of a NIC that keeps its SAs in its flash: it is no cold boot."""
+    stage, machine, report = look.stage, look.stage.machine, look.report
+    report.say("row 6: the power fails again")
+    wait_until(lambda: look.cli.nic()["store"]["contexts"] == "0" or None, PATIENCE_SECONDS)
+    machine.unplug()
+    before = look.until(lambda s: s.answering and s.proven and not s.reason.startswith("an exch"))
+    stage.power_cycle_board()
+    machine.stay_in_firmware(True)
+    machine.plug_in()
+    look.until_machine(Power.FIRMWARE)
+    before = look.state(6, "PRE_BOOT", spi=before.spi, name="with its SAs kept: state seen")
+    banks = look.banks()
+    report.check(
+        6,
+        "with its SAs kept: the NIC",
+        expected=f"{before.spi} PROVEN, alone",
+        observed=", ".join(f"{spi} {state}" for spi, state in banks.items()) or "no SA",
+        ok=banks == {before.spi: "PROVEN"},
+    )
+    resets = stage.board.pins.rises("reset")
+    look.command(
+        6,
+        "reset",
+        spi=before.spi,
+        pins={"reset": 1},
+        effect="the firmware starts again",
+        happened=lambda: (
+            "the firmware starts again"
+            if stage.board.pins.rises("reset") > resets and machine.power is Power.FIRMWARE
+            else machine.power.value
+        ),
+    )
+    look.attack(
+        6,
+        "replays what it saw, the reset too",
+        _attack_under(before.spi, "replay"),
+        Counter.DROP_REPLAY_DUPLICATE,
+        Counter.DROP_REPLAY_OLD,
+    )
+    report.say("row 6: an OS comes up")
+    machine.stay_in_firmware(False)
+    look.refreshed(6, "with its SAs kept: refreshed", before.spi, before.refreshes)

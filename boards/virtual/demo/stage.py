@@ -1,61 +1,59 @@
 """Sets the demo's stage, and clears it: world, board, machine, station, attacker, capture."""
 
 import contextlib
-import secrets
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from boards.virtual.demo import attacker, os_app, os_init
 from boards.virtual.demo.capture import Capture
-from boards.virtual.demo.commands import Cli, LineServer, holdfast, wait_until
+from boards.virtual.demo.commands import LineServer, holdfast, wait_until
 from boards.virtual.demo.machine import Machine
-from boards.virtual.demo.world import ATTACKER, HOST, STATION, World, within
+from boards.virtual.demo.station import HOST_IDENTITY, DemoStation
+from boards.virtual.demo.world import ATTACKER, HOST, STANDBY, STATION, Party, World, within
 from boards.virtual.pins import PinEvent
 from boards.virtual.process import VirtualBoard
-from sw.nic import NicDriver, UnixSocketTransport
+from sw.nic import ClearPortSetting, NicDriver, UnixSocketTransport
 
-__all__ = ["REFRESH_SECONDS", "Stage"]
+__all__ = ["REFRESH_SECONDS", "HostSettings", "Stage"]
 
 REFRESH_SECONDS = 5.0
 """The station's refresh timer here; an hour by default."""
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-
-STATION_CONFIG = """\
-[station]
-identity = "{identity}"
-address = "{address}"
-store = "{directory}/station.db"
-key_file = "{directory}/station.key"
-control_socket = "{directory}/station.sock"
-refresh_period_s = {refresh}
-poll_period_s = 0.5
-exchange_retry_s = 0.5
-ready_timeout_s = 10.0
-ike_retransmit_s = 0.3
-rmcp_retransmit_s = 0.2
-rmcp_sends = 4
-log_level = "debug"
-"""
+PRESS_SECONDS = 0.2
 AGENT_CONFIG = """\
 [agent]
 identity = "{identity}"
 station_identity = "{station_identity}"
-psk_file = "{directory}/psk"
+psk_file = "{psk}"
 address = "{address}"
 mac = "{mac}"
-nic_socket = "{nic_socket}"
+nic_socket = "{directory}/registers"
 heartbeat_s = 0.3
 heartbeat_window_s = 1.5
 log_level = "debug"
+nic_store = "{nic_store}"
+clear_port = "{clear_port}"
+clear_after_s = {clear_after_s}
+station_authorised = {station_authorised}
+
+[[agent.other_stations]]
+identity = "{standby_identity}"
+psk_file = "{standby_psk}"
+context = 1
 """
-STATION_IDENTITY = "station.example"
-HOST_IDENTITY = "host.example"
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What the host's owner wants of it: keys of the agent's configuration of these names."""
+
+    nic_store: str = "nothing"
+    clear_port: str = "discovery"
+    clear_after_s: int = 0
+    station_authorised: bool = True
 
 
 class Stage(contextlib.ExitStack):
@@ -81,17 +79,19 @@ class Stage(contextlib.ExitStack):
     def _set(self, pcap: Path | None) -> None:
         self.world = World()
         self.directory = self.world.directory
+        self.firmware_clear_port: ClearPortSetting | None = None
+        """What the firmware's setup says of the clear port; None: the NIC's own setting stays."""
         self.capture: Capture | None = None
         if pcap is not None:
             self.capture = Capture(pcap, self.world.ports)
             self.callback(self.capture.close)
-        self._write_configs()
         self.board = VirtualBoard(
             self.world.wire,
             self.world.host,
             directory=self.directory,
             on_event=self._on_pin,
         )
+        self.board.flash = self.directory / "flash"
         self.board_stats: list[dict[str, Any]] = []
         self.machine = Machine(
             set_pin=self._set_pin,
@@ -103,8 +103,9 @@ class Stage(contextlib.ExitStack):
         self.board.start()
         self.callback(self._stop_board)
         self.callback(self.machine.close)
-        self.cli = Cli(self.directory / "station.toml", self.board.registers)
-        self._start_station()
+        self.station, self.standby = (self._make_station(party) for party in (STATION, STANDBY))
+        self.configure_host(HostSettings())
+        self.station.start()
         self.attacker = LineServer(ATTACKER, attacker.__name__)
         self.callback(self.attacker.close)
 
@@ -116,10 +117,21 @@ class Stage(contextlib.ExitStack):
     def _set_pin(self, pin: str, level: bool) -> None:
         self.board.pins.set(pin, level)
 
-    def power_cycle_board(self) -> None:
-        """Takes the board's power away for a moment: its registers and SAs are lost."""
+    def power_cycle_board(self, *, blank: bool = False) -> None:
+        """Takes the board's power away for a moment: what is not in its flash is lost.
+
+        `blank` puts a new flash in its place.
+        """
         self._stop_board()
+        if blank and self.board.flash is not None:
+            self.board.flash.unlink()
         self.board.start()
+
+    def press_zeroise(self) -> None:
+        """Somebody presses the board's zeroise button."""
+        self.board.pins.set("zeroise", True)
+        wait_until(lambda: None, PRESS_SECONDS)
+        self.board.pins.set("zeroise", False)
 
     def _stop_board(self) -> None:
         self.board.stop()
@@ -134,61 +146,45 @@ class Stage(contextlib.ExitStack):
         seconds = sum(run["busy_seconds"] for run in runs)
         return sum(run["busy_cycles"] for run in runs) / seconds if seconds else 0.0
 
-    def _write_configs(self) -> None:
-        psk = self.directory / "psk"
-        psk.touch(mode=0o600)
-        psk.write_text(secrets.token_hex(32) + "\n")
-        facts = {"directory": self.directory, "station_identity": STATION_IDENTITY}
-        station = STATION_CONFIG.format(
-            identity=STATION_IDENTITY, address=STATION.ip, refresh=REFRESH_SECONDS, **facts
+    def _make_station(self, party: Party) -> DemoStation:
+        station = DemoStation(
+            party,
+            self.directory,
+            self._logs / f"{party.name}.log",
+            refresh_s=REFRESH_SECONDS,
+            nic_socket=self.board.registers,
         )
-        (self.directory / "station.toml").write_text(station)
-        agent = AGENT_CONFIG.format(
-            identity=HOST_IDENTITY,
-            address=HOST.ip,
-            mac=HOST.mac,
-            nic_socket=self.directory / "registers",
-            **facts,
-        )
-        (self.directory / "agent.toml").write_text(agent)
+        self.callback(station.stop)
+        return station
 
-    def _start_station(self) -> None:
-        log = self.enter_context((self._logs / "station.log").open("wb"))
-        config = str(self.directory / "station.toml")
-        process = subprocess.Popen(
-            within(STATION, *holdfast("station", "run", "--config", config)),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+    def configure_host(self, settings: HostSettings) -> None:
+        """What the OS tells its NIC from its next start on."""
+        (self.directory / "agent.toml").write_text(
+            AGENT_CONFIG.format(
+                identity=HOST_IDENTITY,
+                station_identity=self.station.identity,
+                psk=self.station.psk,
+                standby_identity=self.standby.identity,
+                standby_psk=self.standby.psk,
+                address=HOST.ip,
+                mac=HOST.mac,
+                directory=self.directory,
+                nic_store=settings.nic_store,
+                clear_port=settings.clear_port,
+                clear_after_s=settings.clear_after_s,
+                station_authorised=str(settings.station_authorised).lower(),
+            )
         )
-        self.callback(_end, process)
-        socket = self.directory / "station.sock"
-        wait_until(lambda: socket.exists() or process.poll() is not None or None, START_SECONDS)
-        if not socket.exists():
-            raise RuntimeError(f"the station did not start; its words are in {log.name}")
-        added = self.cli.station(
-            *("host", "add", HOST.name, "--address", HOST.ip, "--identity", HOST_IDENTITY),
-            *("--psk-file", str(self.directory / "psk")),
-        )
-        if added.code:
-            raise RuntimeError(f"the station did not take the host: {added.error}")
 
     def _firmware(self) -> None:
         # What a machine's firmware keeps in its setup, and gives to the NIC at each start.
         with NicDriver(UnixSocketTransport(self.board.registers)) as nic:
             nic.set_host_address(bytes.fromhex(HOST.mac.replace(":", "")), IPv4Address(HOST.ip))
+            if self.firmware_clear_port is not None:
+                nic.set_clear_port(self.firmware_clear_port)
 
     def _os_command(self, boot: int) -> Sequence[str]:
         agent = holdfast("agent", "run", "--config", str(self.directory / "agent.toml"))
         service = [sys.executable, "-m", os_app.__name__, "--serve", str(boot)]
         init = [sys.executable, "-m", os_init.__name__]
         return within(HOST, *init, *service, "--", *agent)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

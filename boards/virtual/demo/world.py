@@ -16,7 +16,7 @@ from pathlib import Path
 
 from boards.virtual.process import open_tap
 
-__all__ = ["ATTACKER", "HOST", "STATION", "Party", "World", "WorldError"]
+__all__ = ["ATTACKER", "HOST", "STANDBY", "STATION", "Party", "World", "WorldError"]
 
 BRIDGE = "lan0"
 WIRE = "wire0"
@@ -54,6 +54,7 @@ class Party:
 
 
 STATION = Party("station", "192.0.2.1", "02:00:00:00:00:01")
+STANDBY = Party("standby", "192.0.2.2", "02:00:00:00:00:02")
 ATTACKER = Party("attacker", "192.0.2.66", "02:00:00:00:00:66")
 HOST = Party("host", "192.0.2.10", "02:00:00:00:00:10")
 PREFIX = 24
@@ -81,10 +82,10 @@ class World:
             *("ageing_time", "0", "stp_state", "0", "mcast_snooping", "0"),
         )
         _quiet(BRIDGE)
-        for party in (STATION, ATTACKER, HOST):
+        for party in (STATION, STANDBY, ATTACKER, HOST):
             command("ip", "netns", "add", party.name)
             command("ip", "-n", party.name, "link", "set", "lo", "up")
-        for party in (STATION, ATTACKER):
+        for party in (STATION, STANDBY, ATTACKER):
             self._plug_in(party)
         self.wire = open_tap(WIRE)
         _quiet(WIRE)
@@ -102,7 +103,7 @@ class World:
     @property
     def ports(self) -> list[str]:
         """The devices on the bridge."""
-        return [STATION.port, ATTACKER.port, WIRE]
+        return [STATION.port, STANDBY.port, ATTACKER.port, WIRE]
 
     def host_network(self, up: bool) -> None:
         """Starts or stops the network of the host's OS.

@@ -30,7 +30,8 @@ double seconds(std::chrono::steady_clock::duration time) { return duration<doubl
 }  // namespace
 
 Board::Board(const Settings& settings, Tap wire, Tap host)
-    : m_taps{std::move(wire), std::move(host)},
+    : m_nic{settings.flash},
+      m_taps{std::move(wire), std::move(host)},
       m_registers{settings.registers, m_nic},
       m_pins{settings.pins, m_nic, [this] { return m_nic.cycles() / CYCLES_PER_MS; },
              [this] { return stats(); }} {}

@@ -15,6 +15,7 @@ namespace board {
 struct Settings {
     std::string registers;
     std::string pins;
+    std::string flash;  // empty: there is none
 };
 
 class Board {

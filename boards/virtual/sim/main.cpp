@@ -18,7 +18,8 @@ void on_signal(int) { stop = 1; }
 
 constexpr const char* USAGE =
     "usage: holdfast-virtual-board (--wire-tap NAME | --wire-fd N) (--host-tap NAME | --host-fd N)\n"
-    "                              --registers SOCKET --pins SOCKET [--die-with-parent]\n";
+    "                              --registers SOCKET --pins SOCKET [--flash FILE]\n"
+    "                              [--die-with-parent]\n";
 
 board::Tap open_tap(const std::map<std::string, std::string>& options, const std::string& side) {
     const auto name = options.find(side + "-tap");
@@ -40,7 +41,8 @@ std::map<std::string, std::string> parse(int argc, char** argv) {
         if (word == "--die-with-parent") {
             options["die-with-parent"] = "1";
         } else if (word == "--wire-tap" || word == "--wire-fd" || word == "--host-tap" ||
-                   word == "--host-fd" || word == "--registers" || word == "--pins") {
+                   word == "--host-fd" || word == "--registers" || word == "--pins" ||
+                   word == "--flash") {
             if (n + 1 == argc) throw board::Trouble(word + " lacks its value");
             options[word.substr(2)] = argv[++n];
         } else {
@@ -60,7 +62,10 @@ int run(int argc, char** argv) {
     for (const int number : {SIGTERM, SIGINT}) sigaction(number, &action, nullptr);
     board::Tap wire = open_tap(options, "wire");
     board::Tap host = open_tap(options, "host");
-    board::Board board({options.at("registers"), options.at("pins")}, wire, host);
+    const auto flash = options.find("flash");
+    board::Board board({options.at("registers"), options.at("pins"),
+                        flash == options.end() ? std::string() : flash->second},
+                       wire, host);
     std::puts("{\"ready\":1}");
     std::fflush(stdout);
     board.run(stop);

@@ -30,9 +30,10 @@ constexpr unsigned QUIET_CYCLES = 16;
 
 }  // namespace
 
-Nic::Nic()
+Nic::Nic(const std::string& flash)
     : m_context{std::make_unique<VerilatedContext>()},
-      m_top{std::make_unique<VNic>(m_context.get())} {
+      m_top{std::make_unique<VNic>(m_context.get())},
+      m_flash{flash} {
     m_top->rst = 1;
     for (unsigned n = 0; n < RESET_CYCLES; ++n) cycle();
     m_top->rst = 0;
@@ -81,11 +82,14 @@ void Nic::cycle() {
     m_top->wire_rx_valid = m_source[WIRE].offered;
     m_top->host_rx_beat = next_beat(HOST, m_top->host_rx_ready);
     m_top->host_rx_valid = m_source[HOST].offered;
+    m_top->flash_miso = m_flash.miso();
     m_top->clk = 0;
     m_top->eval();
     m_top->clk = 1;
     m_top->eval();
     ++m_cycles;
+    m_flash.step(m_top->flash_sck, m_top->flash_cs_n, m_top->flash_mosi, m_cycles);
+    if (!m_top->flash_cs_n) m_active_at = m_cycles;
     if (m_outputs[PIN_RESET] != m_top->pin_reset || m_outputs[PIN_POWER] != m_top->pin_power) {
         m_outputs = {m_top->pin_reset != 0, m_top->pin_power != 0};
         m_active_at = m_cycles;
@@ -95,6 +99,10 @@ void Nic::cycle() {
 
 void Nic::quiet_cycle() {
     cycle();
+    if (!quiet_cycles()) {
+        m_attention = true;
+        return;
+    }
     // Counts down to the tick (quiet.vlt).
     auto& counter = m_top->rootp->top__DOT__nic__DOT__cycle;
     if (counter > 1 && counter + QUIET_CYCLES <= CYCLES_PER_MS) {

@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
+
+#include "flash.hpp"
 
 class VNic;
 class VerilatedContext;
@@ -33,7 +36,8 @@ enum Side { WIRE, HOST, SIDES };
 
 class Nic {
 public:
-    Nic();
+    // `flash` is the file of its flash; empty: there is none.
+    explicit Nic(const std::string& flash);
     ~Nic();
 
     // One cycle of the clock.
@@ -62,12 +66,13 @@ public:
     // Cycles run and skipped: the NIC's own time.
     uint64_t cycles() const { return m_cycles; }
     uint64_t skipped() const { return m_skipped; }
-    // Cycles since something last moved at a port: a frame's octet, a write, a pin.
+    // Cycles since something last moved at a port: a frame's octet, a write, a pin, the flash.
     uint64_t quiet_cycles() const { return m_cycles - m_active_at; }
 
 private:
     std::unique_ptr<VerilatedContext> m_context;
     std::unique_ptr<VNic> m_top;
+    Flash m_flash;
     std::array<Source, SIDES> m_source;
     std::array<Frame, SIDES> m_sink;
     std::array<std::vector<std::pair<Frame, bool>>, SIDES> m_received;

@@ -20,6 +20,7 @@ from sw.config import (
     TABLES,
     AgentConfig,
     ConfigError,
+    ServedStation,
     StationConfig,
     load_agent,
     load_station,
@@ -174,6 +175,7 @@ WRONG_TYPES = {
     "int": ("true", "1.0", '"5"', "[5]", "{a = 1}", "1979-05-27"),
     "float": ("true", '"5"', "[5]", "{}", "nan", "inf", "-inf", "07:32:00"),
     "str": ("5", "true", '["a"]', "{}", "1979-05-27T07:32:00Z"),
+    "tuple[ServedStation, ...]": ('"x"', "1", "true", "{}", "[1]", "[[]]", '["a"]'),
     "tuple[str, ...]": ('"x25519"', "[]", "[1]", '["none"]', "[[]]", "[{a = 1}]", "{}"),
 }
 
@@ -264,6 +266,53 @@ def test_the_window_is_longer_than_the_heartbeat(load) -> None:
             load("agent", document("agent", heartbeat_s="2.0", heartbeat_window_s=window))
 
 
+OTHER = {"identity": '"standby.example"', "psk_file": '"/etc/holdfast/psk2"', "context": "1"}
+
+
+def others(*changes: dict[str, str]) -> str:
+    """A good agent, and a further station for each set of changes."""
+    lines = [document("agent")]
+    for change in changes:
+        lines.append("[[agent.other_stations]]")
+        lines += [f"{key} = {text}" for key, text in (OTHER | change).items() if text]
+    return "\n".join(lines)
+
+
+def test_further_stations(load) -> None:
+    loaded = load("agent", others({}, {"identity": '"third.example"', "context": "3"}))
+    assert [(one.identity, one.context, one.role) for one in loaded.stations] == [
+        ("station.example", 0, "operator"),
+        ("standby.example", 1, "operator"),
+        ("third.example", 3, "operator"),
+    ]
+    assert [one.psk_file for one in loaded.stations] == [
+        "/etc/holdfast/psk",
+        "/etc/holdfast/psk2",
+        "/etc/holdfast/psk2",
+    ]
+    assert len(load("agent", document("agent")).stations) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"identity": ""}, r"other_stations\[2\]\.identity is missing; give a host name"),
+        ({"colour": "1"}, r"unknown key agent\.other_stations\[2\]\.colour\. The keys"),
+        ({"contekt": "1"}, r"\[2\]\.contekt; did you mean context\?"),
+        ({"context": "0"}, r"other_stations\[2\]\.context: 0 is not allowed; .* from 1 to 3"),
+        ({"context": "4"}, r"other_stations\[2\]\.context: 4 is not allowed; .* from 1 to 3"),
+        ({"role": '"king"'}, r"other_stations\[2\]\.role: 'king' is not allowed; give one of"),
+        ({"identity": '"station.example"'}, r"\[2\]\.identity: station\.example is the identity"),
+        ({"identity": '"standby.example"'}, r"\[2\]\.identity: standby\.example is the identity"),
+        ({"context": "1"}, r"other_stations\[2\]\.context: 1 is the context .* free: 2, 3"),
+    ],
+)
+def test_a_further_station_that_cannot_be(load, change: dict[str, str], told: str) -> None:
+    good = {"identity": '"third.example"', "context": "2"}
+    with pytest.raises(ConfigError, match=rf"holdfast\.toml: .*{told}"):
+        load("agent", others({}, good | change))
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_the_ports_of_ike_are_two(load, table: str) -> None:
     with pytest.raises(ConfigError, match=rf"{table}\.natt_port is 500"):
@@ -343,7 +392,7 @@ def documented(page: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     table = ""
     for line in page.splitlines():
-        if heading := re.fullmatch(r"## `\[(\w+)\]`", line):
+        if heading := re.fullmatch(r"## `\[+([\w.]+)\]+`", line):
             table = heading[1]
             found[table] = []
         elif table and (row := re.match(r"\| `(\w+)` \| .+ \| .+ \| .+ \|$", line)):
@@ -353,8 +402,9 @@ def documented(page: str) -> dict[str, list[str]]:
 
 def test_every_key_is_documented_and_no_other() -> None:
     page = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    kinds = TABLES | {"agent.other_stations": ServedStation}
     assert documented(page) == {
-        table: [entry.name for entry in dataclasses.fields(kind)] for table, kind in TABLES.items()
+        table: [entry.name for entry in dataclasses.fields(kind)] for table, kind in kinds.items()
     }
     for name in re.findall(r"`(\w+_\w+)`", page):
         assert name in NAMES, name

@@ -15,8 +15,9 @@ from spec.sa import BankState, SadCommand
 from spec.suites import Suite
 from sw.agent.nic import AgentNic
 from sw.config import AgentConfig
+from sw.identity import parse_identity
 from sw.ike.address import Address
-from sw.ike.events import ChildSaEstablished
+from sw.ike.events import ChildSaEstablished, IkeSaEstablished
 from sw.ike.secret import Secret
 from sw.nic import RegisterTransport, TransportError
 from verif.model.nic import NicModel
@@ -138,6 +139,19 @@ def negotiated(spi_in: int = 0xC0DE0101, **changes: Any) -> ChildSaEstablished:
         "address": Address(str(IPv4Address("192.0.2.1")), 500, "192.0.2.10", 500),
     }
     return ChildSaEstablished(**(values | changes))
+
+
+def ike_sa(connection: int, identity: str = "station.example") -> IkeSaEstablished:
+    """What IKE says once a station is authenticated."""
+    return IkeSaEstablished(
+        connection=connection,
+        initiator=False,
+        local_id=parse_identity("host.example"),
+        peer_id=parse_identity(identity),
+        address=Address("192.0.2.1", 500, "192.0.2.10", 500),
+        encap_udp=False,
+        peer_is_holdfast=True,
+    )
 
 
 def forgotten(event: ChildSaEstablished) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spec.host import HostState
+from spec.registers import STORE_SAVE_CONFIG
 from spec.sa import BankState
 from spec.suites import Suite
 from sw.agent.nic import open_transport, state_of
@@ -84,6 +85,72 @@ def test_a_nic_that_lost_its_power_is_configured_anew_by_the_next_heartbeat(
     assert board.nic.bus_read("POLICY") == 1
     assert caplog.text.count("configured anew") == 1
     assert board.opened == 1
+
+
+SAVE = (address("STORE_COMMAND"), STORE_SAVE_CONFIG)
+
+
+@pytest.mark.parametrize("what", ["nothing", "configuration", "sas"])
+def test_what_the_nic_is_to_keep_over_a_loss_of_power(caplog, what: str) -> None:
+    board = Board(NicModel(has_store=True))
+
+    async def scene() -> None:
+        nic = agent_nic(
+            board,
+            nic_store=what,
+            clear_port="nothing",
+            alerts=False,
+            alert_heartbeat_s=0,
+            heartbeat_window_s=2.0,
+        )
+        await nic.beat()
+        await nic.beat()
+        assert board.writes.count(SAVE) == (what != "nothing")
+        board.nic.power_cut()
+        kept = [board.nic.bus_read(name) for name in ("HOST_IP", "POLICY", "CLEAR_PORT")]
+        assert kept == (
+            [0, 0, 1] if what == "nothing" else [0xC000020A, 1 | 8 * (what == "sas"), 0]
+        )
+        # What is not kept, as the heartbeat's window, it is told again.
+        await nic.beat()
+        assert board.nic.bus_read("HEARTBEAT_MS") == 2000
+        await nic.stop()
+
+    play(scene)
+    assert board.writes.count(SAVE) == 2 * (what != "nothing")
+    assert "no store" not in caplog.text
+
+
+def test_a_line_that_comes_and_goes_wears_no_flash() -> None:
+    board = Board(NicModel(has_store=True))
+
+    async def scene() -> None:
+        nic = agent_nic(board, nic_store="configuration")
+        for _ in range(5):
+            await nic.beat()
+            board.lost = True
+            with pytest.raises(TransportError):
+                await nic.beat()
+            board.lost = False
+        await nic.stop()
+
+    play(scene)
+    assert board.opened == 5
+    assert board.writes.count(SAVE) == 1
+
+
+def test_a_nic_without_a_store_is_told_of(caplog) -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board, nic_store="sas")
+        await nic.beat()
+        await nic.beat()
+        await nic.stop()
+
+    play(scene)
+    assert SAVE not in board.writes
+    assert caplog.text.count("the NIC has no store") == 1
 
 
 def test_policy_is_only_tightened(caplog) -> None:

@@ -13,10 +13,10 @@ import pytest
 from spec.host import HostState
 from spec.sa import BankState, SadCommand
 from sw.agent import loader
-from sw.agent.service import Agent, endpoint_config, station_peer, wanted_suites
-from sw.config import ConfigError
+from sw.agent.service import Agent, endpoint_config, station_peers, wanted_suites
+from sw.config import ConfigError, ServedStation
 from sw.ike.constants import Group
-from sw.ike.events import ChildSaDeleted, ChildSaEstablished
+from sw.ike.events import ChildSaDeleted, ChildSaEstablished, CloseReason, IkeSaClosed
 from sw.nic import CapabilityError, TransportError
 from verif.model.nic import NicModel
 from verif.unit.sw.agent.board import (
@@ -25,6 +25,7 @@ from verif.unit.sw.agent.board import (
     address,
     agent_config,
     forgotten,
+    ike_sa,
     negotiated,
     play,
 )
@@ -44,6 +45,7 @@ class Desk:
         self.lan = Lan(nic=self.board.nic, scale=0.0)
         values = {"heartbeat_s": 0.01, "busy_timeout_s": 3600.0, "psk_file": str(psk)}
         self.agent = Agent(agent_config(**(values | changes)), self.board.connect)
+        self.agent._on_event(ike_sa(1))
 
     def negotiate(self, event: ChildSaEstablished) -> None:
         """IKE agreed on a Child SA."""
@@ -117,7 +119,7 @@ def test_an_sa_is_loaded_and_forgotten(at_desk, caplog) -> None:
 
     caplog.set_level("DEBUG")
     at_desk(scene)
-    assert "SA 0xc0de0101 is in the NIC" in caplog.text
+    assert "SA 0xc0de0101 is in context 0 of the NIC" in caplog.text
     assert not any(word in caplog.text for word in ("KEY-", "SLT", PSK.decode()))
 
 
@@ -240,10 +242,107 @@ def test_a_load_that_is_cancelled_before_it_begins_is_forgotten(at_desk) -> None
 
     async def scene(desk: Desk) -> None:
         desk.negotiate(event)
-        desk.agent._loads[event.spi_in].cancel()
+        desk.agent._loads[event.spi_in].task.cancel()
         await desk.until(lambda: forgotten(event))
 
     assert at_desk(scene).stages == 0
+
+
+# --- several stations ---------------------------------------------------------------------------
+
+STANDBY = ServedStation(identity="standby.example", psk_file="", context=2, role="administrator")
+SECOND = 2
+"""The connection of the standby station."""
+
+
+@pytest.fixture
+def at_two(at_desk, psk):
+    """The same with an agent that serves two stations."""
+
+    def run(scene: Callable[[Desk], Awaitable[None]], **changes: object) -> Desk:
+        async def both(desk: Desk) -> None:
+            desk.agent._on_event(ike_sa(SECOND, STANDBY.identity))
+            await scene(desk)
+
+        standby = replace(STANDBY, psk_file=str(psk))
+        return at_desk(both, other_stations=(standby,), **changes)
+
+    return run
+
+
+def by_context(desk: Desk) -> dict[int, list[int]]:
+    """Inbound SPIs of the banks that are not empty, by context."""
+    found: dict[int, list[int]] = {}
+    for number, bank in enumerate(desk.board.nic.sad.banks):
+        if bank.state is not BankState.EMPTY:
+            found.setdefault(number // 2, []).append(bank.spi_in)
+    return found
+
+
+def test_each_station_has_a_context_and_a_role_of_its_own(at_two) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.negotiate(negotiated(0x1001))
+        desk.negotiate(negotiated(0x2001, connection=SECOND))
+        await desk.until(lambda: desk.agent.loaded == 2)
+
+    desk = at_two(scene)
+    assert by_context(desk) == {0: [0x1001], 2: [0x2001]}
+    banks = desk.board.nic.sad.banks
+    assert [banks[0].administrator, banks[4].administrator] == [False, True]
+
+
+def test_an_sa_of_one_station_that_waits_gives_way_to_no_other_stations(at_two) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.board.occupy()
+        desk.negotiate(negotiated(0x1001))
+        await desk.until(lambda: desk.stages > 1)
+        desk.negotiate(negotiated(0x2001, connection=SECOND))
+        await desk.until(lambda: desk.agent.loaded == 1)
+        assert list(desk.agent._loads) == [0x1001]
+        assert by_context(desk)[2] == [0x2001]
+        desk.board.nic.sad.context = 0
+        desk.board.free()
+        await desk.until(lambda: desk.agent.loaded == 2)
+
+    desk = at_two(scene)
+    assert by_context(desk) == {0: [0x1001], 2: [0x2001]}
+
+
+def test_what_a_station_deletes_is_emptied_in_its_own_context(at_two) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.negotiate(negotiated(0x1001))
+        desk.negotiate(negotiated(0x2001, connection=SECOND))
+        await desk.until(lambda: desk.agent.loaded == 2)
+        desk.delete(0x2001)
+        await desk.until(lambda: not desk.agent._tasks)
+
+    assert by_context(at_two(scene)) == {0: [0x1001]}
+
+
+def test_a_connection_that_ended_is_forgotten(at_two) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.agent._on_event(IkeSaClosed(SECOND, CloseReason.PEER, ()))
+        assert list(desk.agent._of_connection) == [1]
+
+    at_two(scene)
+
+
+def test_a_context_that_the_nic_has_not_ends_the_start(psk) -> None:
+    board = Board(NicModel(contexts=2))
+    standby = replace(STANDBY, psk_file=str(psk))
+    with pytest.raises(
+        CapabilityError, match=r"context 2, but the contexts of this NIC are 0 to 1"
+    ):
+        start(psk, board, other_stations=(standby,))
+    assert board.closed == 1
+
+
+def test_a_key_of_another_station_that_cannot_be_used_leaves_the_nic_as_it_is(psk, tmp_path):
+    board = Board()
+    missing = replace(STANDBY, psk_file=str(tmp_path / "missing"))
+    with pytest.raises(ConfigError, match="missing: No such file"):
+        start(psk, board, other_stations=(missing,))
+    assert board.opened == 0
 
 
 # --- heartbeat ----------------------------------------------------------------------------------
@@ -344,7 +443,7 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
     assert (endpoint.ike_port, endpoint.natt_port) == (1500, 1501)
     assert (endpoint.timing.retransmit_first, endpoint.timing.sends) == (0.25, 7)
     assert endpoint.ike.groups == (Group.P256,)
-    peer = station_peer(config)
+    (peer,) = station_peers(config)
     assert peer.child.suites == wanted_suites(config)
     assert peer.child.groups == (Group.P256,)
     assert peer.psk.reveal() == PSK

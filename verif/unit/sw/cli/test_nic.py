@@ -22,6 +22,7 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
     nic.values[address("HOST_STATUS")] = 3 | 1 << 4
     nic.values[address("SA_STATUS")] = BankState.PROVEN
     nic.values[address("SA_SPI_IN")] = 0xC0DE0101
+    nic.values[address("STORE_STATUS")] = 0x1501
     nic.values[address("EVENTS")] = 1
     nic.values[address("EVENT", 0)] = 0x00000231
     nic.values[address("COUNTERS", Counter.PASSED)] = 17
@@ -30,7 +31,7 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
         reply = holdfast(*words, "--json")
     assert reply.code == Exit.OK
     assert list(reply.value) == [
-        *("nic", "host", "policy", "clear_port", "banks", "events", "counters"),
+        *("nic", "host", "policy", "store", "clear_port", "banks", "events", "counters"),
     ]
     assert reply.value["nic"]["version"] == "3.0"
     assert reply.value["host"]["state"] == "OS_HUNG"
@@ -41,6 +42,12 @@ def test_a_nic_as_people_and_programs_see_it(holdfast: Place) -> None:
         "limit": None,
         "use": None,
     }
+    assert reply.value["store"]["contexts"] == "0, 2"
+    assert [reply.value["store"][key] for key in ("present", "config", "failing")] == [
+        True,
+        True,
+        False,
+    ]
     assert reply.value["events"] == [
         {"number": 0, "kind": "STATE", "state": "OS_HUNG", "before": "OS_UP", "code": 0}
     ]

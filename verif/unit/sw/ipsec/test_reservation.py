@@ -56,6 +56,23 @@ class Lives(RuleBasedStateMachine):
             assert self.store.reserved >= LAST
             assert self.numbers.remaining == 0
 
+    @rule(count=st.integers(0, 25))
+    def leap(self, count: int) -> None:
+        before = self.used[-1] if self.used else 0
+        if self.numbers.leap(count):
+            with contextlib.suppress(SequenceExhaustedError):
+                self.used.append(self.numbers.next())
+                assert self.used[-1] > before + count
+        else:
+            assert before + count + 1 > LAST or self.store.reserved + count + 1 > LAST
+
+    @rule(where=st.sampled_from(["before", "after"]))
+    def leap_fails_and_the_process_lives_on(self, where: str) -> None:
+        self.store.dies = where
+        with contextlib.suppress(CrashError):
+            self.numbers.leap(self.block + 1)
+        self.store.dies = "never"
+
     @rule()
     def refill(self) -> None:
         try:
@@ -125,6 +142,45 @@ def test_rfc4303_3_3_3_the_last_number_is_used_and_nothing_follows(last: int, bl
         with pytest.raises(SequenceExhaustedError):
             numbers.next()
         assert numbers.remaining == 0
+
+
+@pytest.mark.parametrize("sent", range(6))
+@pytest.mark.parametrize("count", range(12))
+def test_a_leap_skips_so_many_and_reserves_what_is_behind_them(sent: int, count: int) -> None:
+    store = Store()
+    numbers = SequenceReservation(store.reserve, block=4)
+    for _ in range(sent):
+        numbers.next()
+    assert numbers.leap(count)
+    assert store.reserved >= sent + count
+    assert numbers.next() == sent + count + 1
+
+
+def test_a_leap_after_a_restart_begins_behind_all_that_was_reserved() -> None:
+    store = Store()
+    store.reserved = 100
+    numbers = SequenceReservation(store.reserve, block=4)
+    assert numbers.leap(10)
+    assert numbers.next() == 111
+
+
+def test_no_leap_beyond_the_last_number() -> None:
+    store = Store()
+    numbers = SequenceReservation(store.reserve, last=10, block=4)
+    numbers.next()
+    assert not numbers.leap(9)
+    assert store.reserved == 4
+    assert numbers.leap(8)
+    assert numbers.next() == 10
+
+
+def test_a_leap_into_a_store_that_went_back_is_found_out() -> None:
+    store = Store()
+    numbers = SequenceReservation(store.reserve, block=4)
+    numbers.next()
+    store.reserved = 3
+    with pytest.raises(SequenceReuseError):
+        numbers.leap(10)
 
 
 def test_a_store_that_went_back_is_found_out() -> None:

@@ -47,6 +47,7 @@ from sw.nic import (
     SadUnknownCommandError,
     SadUnsupportedError,
     SaStatus,
+    StoreStatus,
     TransportError,
     WrongNicError,
 )
@@ -392,6 +393,31 @@ def test_counters() -> None:
     for counter in Counter:
         nic.values[0x280 + 4 * counter] = 100 + counter
     assert driver(nic).counters() == {counter: 100 + counter for counter in Counter}
+
+
+def test_an_address_that_the_nic_has_is_not_told_again() -> None:
+    """While it is told, what comes for the NIC goes to the host."""
+    nic = FakeNic()
+    d = driver(nic)
+    mac, ip = bytes.fromhex("020000000010"), IPv4Address("192.0.2.10")
+    d.set_host_address(mac, ip)
+    told = len(nic.writes)
+    d.set_host_address(mac, ip)
+    assert len(nic.writes) == told
+    d.set_host_address(mac, IPv4Address("192.0.2.11"))
+    assert len(nic.writes) == 2 * told
+
+
+def test_the_store() -> None:
+    nic = FakeNic()
+    d = driver(nic)
+    assert d.store_status() == StoreStatus(False, False, False, False, False, (), 0, 0)
+    nic.values[address("STORE_STATUS")] = 0x03_02_15_0B
+    assert d.store_status() == StoreStatus(True, True, False, True, True, (0, 2), 2, 3)
+    nic.values[address("STORE_STATUS")] = 0x00_00_02_05
+    assert d.store_status() == StoreStatus(True, False, True, False, False, (1,), 0, 0)
+    d.save_config()
+    assert nic.writes == [(0x094, 0x53415645)]
 
 
 def test_policy_can_only_be_tightened() -> None:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
 from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP, UDP
 from spec.host import HostEvent, HostState
 from spec.sa import BankState
+from sw.config import ServedStation
+from sw.ike.secret import Secret
 from sw.station.commit_words import Phase
 from sw.station.control import ControlError, power, zeroise
 from sw.station.database import Database
-from verif.unit.sw.station.scene import PATIENCE_S, World, play_scene
+from sw.station.service import Station
+from verif.model.nic import NicModel
+from verif.unit.sw.station.lan import HOST_IP
+from verif.unit.sw.station.scene import PATIENCE_S, PSK, World, play_scene
+
+STANDBY_IP = IPv4Address("192.0.2.2")
 
 
 @pytest.fixture(params=["raw", "udp"])
@@ -74,6 +83,93 @@ def test_figure_6_row_3_a_hung_host_is_reset_under_the_stored_sa(play):
         world.lan.nic.set_pins(reset=False)
         await world.boot()
         await world.proven(count + 1)
+
+    play(scene)
+
+
+def test_figure_6_row_7_a_second_station_takes_over_under_an_sa_of_its_own(play, tmp_path):
+    async def scene(world: World) -> None:
+        await world.boot(
+            other_stations=(
+                ServedStation(
+                    identity="standby.example", psk_file=world.agent_config.psk_file, context=1
+                ),
+            )
+        )
+        await world.start_station(refresh_period_s=0.5)
+        await world.proven(2)
+        standby = Station(
+            replace(
+                world.station_config,
+                identity="standby.example",
+                address=str(STANDBY_IP),
+                store=str(tmp_path / "standby.db"),
+                key_file=str(tmp_path / "standby.key"),
+            )
+        )
+        await standby.start()
+        try:
+            standby.add_host("host", HOST_IP, "host.example", Secret(PSK))
+            other = next(iter(standby.sessions.values()))
+            await world.until(lambda: other.shown_state is HostState.OS_UP)
+            await world.until(lambda: other.machine.phase is Phase.STEADY)
+            theirs = other.machine.proven
+            assert theirs is not None
+            # Each refreshes its own, and leaves the other's alone.
+            count = world.session.host.refresh_count
+            await world.proven(count + 2)
+            assert other.machine.proven == theirs
+            await world.until(lambda: not world.session.running)
+            ours = world.proven_sa
+            banks = world.lan.nic.sad.banks
+            assert ours.spi in [bank.spi_in for bank in banks[0:2]]
+            assert theirs.spi in [bank.spi_in for bank in banks[2:4]]
+            world.kill()
+            await world.hang()
+            await world.until(lambda: other.shown_state is HostState.OS_HUNG)
+            result = await power(standby, "host", "reset", print)
+            assert result["acknowledged"]
+            assert result["spi"] == f"0x{theirs.spi:08x}"
+            assert [pin.name for pin in world.lan.pins if pin.level] == ["reset"]
+            assert world.banks()[ours.spi] is BankState.PROVEN
+            # The one that comes back goes on under the SA that it left.
+            await world.start_station(refresh_period_s=3600.0)
+            await world.until(lambda: bool(world.session.answering))
+            assert world.proven_sa.spi == ours.spi
+        finally:
+            await standby.stop()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_nic_that_kept_its_sa_over_a_loss_of_power_is_reached_without_any_exchange(play, idle):
+    """docs/store.md: the station skips as many numbers as the NIC may have skipped."""
+
+    async def scene(world: World) -> None:
+        world.lan.nic = NicModel(ack_ms=1500, grace_ms=200, has_store=True)
+        await world.boot(nic_store="sas")
+        await world.start_station(poll_period_s=3600.0 if idle else 0.05)
+        await world.proven(1)
+        used = world.proven_sa
+        await world.hang()
+        if not idle:
+            await world.until(lambda: world.shows(HostState.OS_HUNG))
+        with world.lan.lock:
+            world.lan.nic.power_cut()
+        assert world.banks() == {used.spi: BankState.PROVEN}
+        if not idle:
+            await world.until(lambda: world.shows(HostState.PRE_BOOT))
+        result = await power(world.station, "host", "reset", print)
+        assert result["acknowledged"]
+        assert result["spi"] == f"0x{used.spi:08x}"
+        assert result["packets"] == (3 if idle else 1)
+        assert [pin.name for pin in world.lan.pins if pin.level] == ["reset"]
+        assert world.session.host.refresh_count == 1
+        numbers = world.esp_numbers()
+        assert len(set(numbers)) == len(numbers)
+        if numbers:  # those in UDP are not looked at
+            assert 8192 < max(number for _, number in numbers) < 2 * 8192
 
     play(scene)
 

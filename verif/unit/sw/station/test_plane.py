@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,85 @@ def test_raw_and_encapsulated() -> None:
     assert [to for _, to in ends.udp] == [(str(nat.peer_ip), 4501)]
 
 
+def sequences(ends: Ends) -> list[int]:
+    """Low halves of the numbers that went out."""
+    return [int.from_bytes(packet[4:8], "big") for packet, _ in ends.udp]
+
+
+def test_after_silence_numbers_are_skipped_less_and_less_often() -> None:
+    """As docs/store.md tells of a NIC that lost its power."""
+    sa, ends, reserved = sa_record(1), Ends(), []
+
+    def reserve(count: int) -> int:
+        reserved.append(count)
+        return ends.reserve(count)
+
+    def scene() -> None:
+        ends.plane.add(sa, reserve)
+        for _ in range(600):
+            ends.plane.send(sa.spi_in, b"x")
+            # SEC: STATION.RESERVE_BEFORE_USE, of those behind the leap too.
+            assert ends.reserved >= sequences(ends)[-1]
+
+    ends.play(scene)
+    numbers = sequences(ends)
+    steps = [b - a for a, b in pairwise(numbers)]
+    assert {n + 1: step for n, step in enumerate(steps) if step != 1} == {
+        2: 8193,
+        8: 8193,
+        32: 8193,
+        128: 8193,
+        512: 8193,
+    }
+
+
+def test_an_answer_ends_the_silence_and_an_alert_does_not() -> None:
+    sa, ends = sa_record(1), Ends()
+    alert = UdpDatagram(PORT_RMCP_SECURED, 162, b"alert")
+
+    def scene() -> None:
+        ends.plane.add(sa, ends.reserve)
+        for n in range(4):
+            ends.plane.send(sa.spi_in, b"x")
+            ends.plane.receive(from_nic(sa, ANSWER, 2 * n + 1))
+        assert sequences(ends) == [1, 2, 3, 4]
+        for n in range(4):
+            ends.plane.send(sa.spi_in, b"x")
+            ends.plane.receive(from_nic(sa, alert, 2 * n + 10))
+        assert sequences(ends)[4:] == [5, 6, 8199, 8200]
+        ends.plane.receive(from_nic(sa, ANSWER, 100))
+        for _ in range(3):
+            ends.plane.send(sa.spi_in, b"x")
+        assert sequences(ends)[8:] == [8201, 8202, 16395]
+
+    ends.play(scene)
+
+
+def test_an_sa_without_so_many_numbers_goes_on_with_the_next() -> None:
+    sa, ends = sa_record(1, esn=False), Ends()
+    ends.reserved = (1 << 32) - 100
+
+    def scene() -> None:
+        ends.plane.add(sa, ends.reserve)
+        for _ in range(4):
+            ends.plane.send(sa.spi_in, b"x")
+
+    ends.play(scene)
+    assert sequences(ends) == [(1 << 32) - 99 + n for n in range(4)]
+
+
+def test_what_the_nic_sends_after_its_leap_is_taken() -> None:
+    sa, ends = sa_record(1), Ends()
+
+    def scene() -> None:
+        ends.plane.add(sa, ends.reserve)
+        for number in (1, 2, 8193, 8194, 0x1_0000_0000 - 1, 0x1_0000_0001):
+            ends.plane.receive(from_nic(sa, ANSWER, number))
+        assert len(ends.messages) == 6
+
+    ends.play(scene)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -227,8 +307,9 @@ def test_nothing_is_sent_without_a_reserved_number(caplog: pytest.LogCaptureFixt
         ends.plane.add(sa_record(2, esn=False), lambda _count: 1 << 32)
         ends.plane.send(sa_record(2).spi_in, b"x")
         ends.plane.add(sa_record(3), lambda _count: 1)
-        for _ in range(16):
+        for number in range(1, 17):
             ends.plane.send(sa_record(3).spi_in, b"x")
+            ends.plane.receive(from_nic(sa_record(3), ANSWER, number))
         # A store that gives the same block once more is not believed.
         ends.plane.send(sa_record(3).spi_in, b"x")
 
