@@ -25,13 +25,14 @@ from hw.mgmt.alerts import AlertSender
 from hw.mgmt.command_engine import CommandEngine
 from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
-from hw.net.records import ARP_TOKEN, SenderRecords
+from hw.net.records import ASKER_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
 from hw.store.keeper import STATUS, StoreKeeper
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from hw.word_queue import WordQueue
 from spec import host, sa, suites
 from spec.counters import Counter
+from spec.headers import LINK_LAYER_OPTION, NEIGHBOUR, UDP
 from spec.registers import ADDRESS_BITS
 from spec.suites import SUITES, Hash, Protocol, Suite
 
@@ -42,6 +43,7 @@ _TAKEN_BUFFER = 4096
 _TAKEN_PACKETS = 16
 _SEND_BUFFER = 512
 _SEND_FRAME_MAX = 320
+_ADVERTISED_OCTETS = NEIGHBOUR.octets + LINK_LAYER_OPTION.octets - UDP.octets
 _FLASH_HZ_MAX = 20_000_000
 """Clock of the flash at most: far below what READ allows, for a board's long traces."""
 
@@ -370,14 +372,19 @@ class Nic(wiring.Component):
             self.tap.valid.eq(engine.tap.valid),
         ]
 
-        # Replies: ARP first, it is one frame and the asker waits with others. Its record is free
-        # for the next one only when the builder is done.
-        asked = Signal()
+        # Replies: who asks for the host's MAC address first, it is one frame and the asker waits
+        # with others. Its record is free for the next one only when the builder is done.
+        asked, asked_v6, asked_to_all = Signal(), Signal(), Signal()
         asked_tags = Signal(2)
-        m.d.comb += classifier.arp_room.eq(~asked)
-        with m.If(classifier.arp_stb):
-            m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
-        turn_is_arp, turn_is_alert = Signal(), Signal()
+        m.d.comb += classifier.asked_room.eq(~asked)
+        with m.If(classifier.asked_stb):
+            m.d.sync += [
+                asked.eq(1),
+                asked_v6.eq(classifier.asked_v6),
+                asked_to_all.eq(classifier.asked_to_all),
+                asked_tags.eq(classifier.taken.tags),
+            ]
+        turn_is_address, turn_is_alert = Signal(), Signal()
         m.d.comb += [
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
@@ -396,16 +403,20 @@ class Nic(wiring.Component):
         # come last: whoever asked does not wait for more than one of them.
         with m.If(~builder.reply.valid | builder.reply.ready):
             m.d.sync += [
-                turn_is_arp.eq(asked & records.keep_ready & ~turn_is_arp),
+                turn_is_address.eq(asked & records.keep_ready & ~turn_is_address),
                 turn_is_alert.eq(alert_valid & ~engine.reply.valid & ~asked & ~turn_is_alert),
             ]
         m.d.comb += builder.reply.payload.eq(engine.reply.payload)
-        with m.If(turn_is_arp):
+        with m.If(turn_is_address):
             m.d.comb += [
                 builder.reply.valid.eq(asked),
-                builder.reply.payload.kind.eq(ReplyKind.ARP),
-                builder.reply.payload.token.eq(ARP_TOKEN),
+                builder.reply.payload.kind.eq(Mux(asked_v6, ReplyKind.NEIGHBOUR, ReplyKind.ARP)),
+                builder.reply.payload.token.eq(ASKER_TOKEN),
+                builder.reply.payload.v6.eq(asked_v6),
                 builder.reply.payload.tags.eq(asked_tags),
+                builder.reply.payload.alert.eq(0),
+                builder.reply.payload.to_all.eq(asked_to_all),
+                builder.reply.payload.octets.eq(_ADVERTISED_OCTETS),
             ]
             with m.If(builder.reply.ready):
                 m.d.sync += asked.eq(0)
@@ -646,7 +657,7 @@ class Nic(wiring.Component):
             records.write_offset.eq(parser.record.offset),
             records.write_data.eq(parser.record.data),
             records.taken.eq(classifier.take_commit),
-            records.arp.eq(classifier.arp_stb),
+            records.asked.eq(classifier.asked_stb),
             records.keep.eq(inbound.keep),
             records.keep_token.eq(inbound.keep_token),
             inbound.keep_ready.eq(records.keep_ready),

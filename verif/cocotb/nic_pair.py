@@ -11,6 +11,7 @@ from verif.cocotb.nic_frames import (
     ETHERTYPE_ARP,
     ETHERTYPE_LOCAL,
     NIC_IP,
+    NIC_IP6,
     NIC_MAC,
     SaKeys,
     Station,
@@ -104,6 +105,9 @@ class NicPair:
         await self.write("HOST_MAC_HI", int.from_bytes(NIC_MAC[:2], "big"))
         await self.write("HOST_MAC_LO", int.from_bytes(NIC_MAC[2:], "big"))
         await self.write("HOST_IP", int.from_bytes(NIC_IP, "big"))
+        for index in range(4):
+            word = int.from_bytes(NIC_IP6[4 * index : 4 * index + 4], "big")
+            await self.write("HOST_IP6", word, index)
         if policy:
             await self.write("POLICY", policy)
 
@@ -324,9 +328,12 @@ class NicPair:
 
     @staticmethod
     def _kind(frame: bytes) -> int:
+        """The EtherType; ETHERTYPE_ARP of neighbour discovery too, which leaves in its turn."""
         at = 12
         while frame[at : at + 2] in (b"\x81\0", b"\x88\xa8"):
             at += 4
+        if frame[at : at + 2] == b"\x86\xdd" and frame[at + 8 : at + 10] == b"\x3a\xff":
+            return ETHERTYPE_ARP
         return int.from_bytes(frame[at : at + 2], "big")
 
     def _of(self, kind: int | None, frames: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spec.counters import Counter
-from spec.headers import ETHERNET, ETHERTYPE_ARP
+from spec.headers import ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV6
 from spec.host import ClearPort, HostEvent, HostState
 from spec.pet import PORT_SNMP_TRAP
 from spec.sa import (
@@ -17,10 +17,11 @@ from spec.sa import (
     BankState,
 )
 from spec.suites import Suite, built_in
-from verif.model import arp
+from verif.model import arp, neighbour
 from verif.model.alerts import Alert, AlertSender
 from verif.model.classifier import (
     AnswerArp,
+    AnswerNeighbour,
     Drop,
     Pass,
     TakeClear,
@@ -183,6 +184,10 @@ class NicModel:
                 reply = arp.reply(parsed.arp, self.host_mac, self.host_ip)
                 to = parsed.arp["sender_mac"]
                 frame = ethernet(to, self.host_mac, parsed.tags, ETHERTYPE_ARP, reply)
+                return Counter.DELIVERED, [ToWire(frame)]
+            case AnswerNeighbour():
+                to, reply = neighbour.advertisement(parsed, self.host_mac, self.host_ip6)
+                frame = ethernet(to, self.host_mac, parsed.tags, ETHERTYPE_IPV6, reply)
                 return Counter.DELIVERED, [ToWire(frame)]
             case TakeClear(sender, message):
                 return self._engine(Replier(view, sender), message, None, None)
