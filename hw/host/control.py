@@ -311,7 +311,10 @@ class ControlRegisters(wiring.Component):
         with m.If(empties):
             m.d.sync += [boot.eq(0), valid.eq(0)]
         with m.If(sets):
-            m.d.sync += [boot.eq(Mux(self.boot_valid, self.boot.as_value(), 0)), valid.eq(self.boot_valid)]
+            m.d.sync += [
+                boot.eq(Mux(self.boot_valid, self.boot.as_value(), 0)),
+                valid.eq(self.boot_valid),
+            ]
         with m.If(self.zeroise):
             m.d.sync += [boot.eq(0), valid.eq(0)]
         parts = {name: boot[name] for name, _ in BootRequest} | {"valid": valid}

@@ -254,8 +254,8 @@ Reply = data.StructLayout(
 """A reply: to the sender of the packet `token`, the way it came, under which bank, and its UDP
 payload of `octets` octets; lane 0 is the first octet, lanes beyond it are 0. Of
 an ARP answer the record's MAC and IP are those of the asker. A neighbour advertisement may go
-`to_all` nodes instead; its `octets` are those of its option and of the target. An alert goes to another port than the
-sender's, and its payload comes from elsewhere."""
+`to_all` nodes instead; its `octets` are those of its option and of the target. An alert goes to
+another port than the sender's, and its payload comes from elsewhere."""
 
 
 def key_slot(bank, outbound):

@@ -25,10 +25,9 @@ class SenderRecords(wiring.Component):
 
     The parser writes octet by octet into the next record of the first ring; `taken` makes it that
     of a taken packet, `asked` that of one who asks for the host's MAC address, and both go on to
-    the next. Only a packet that passed every check short of cryptography gets a record in the second ring: `keep` copies it
-    there, under the number `kept`, in 34 cycles, and as many
-    more as `inner` is written. The second
-    ring is used up in the order in which answers leave, and holds more records than packets may be
+    the next. Only a packet that passed every check short of cryptography gets a record in the
+    second ring: `keep` copies it there, under the number `kept`, in 34 cycles, and as many more as
+    `inner` is written. The second ring is used up in the order in which answers leave, and holds more records than packets may be
     under way behind the check.
 
     Attributes

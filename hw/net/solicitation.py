@@ -81,8 +81,7 @@ class SolicitationWalk(wiring.Component):
         is_length = Signal()
         faults = [
             of_ip("payload_octets") & ~self.is_zero,
-            is_length
-            & ((octet[:3] != 0) | (octet[3:] < _UNITS_MIN) | (octet[3:] > _UNITS_MAX)),
+            is_length & ((octet[:3] != 0) | (octet[3:] < _UNITS_MIN) | (octet[3:] > _UNITS_MAX)),
             of_ip("hop_limit") & ~self.is_ones,
             # A group is neither asked for nor asks.
             (of_ip("source") | of_message("target")) & self.is_ones,

@@ -103,8 +103,8 @@ class ReplyBuilder(wiring.Component):
     room : Signal, in
         That FIFO has room for a whole frame.
 
-    Source: RFC 826, RFC 4861 7.2.4, RFC 791, RFC 8200, RFC 768, RFC 1071, RFC 4303 3.3, RFC 4302 3.3, RFC 4106 3,
-    RFC 4543 3 and 4, RFC 3602 3, RFC 3948 2.1.
+    Source: RFC 826, RFC 4861 7.2.4, RFC 791, RFC 8200, RFC 768, RFC 1071, RFC 4303 3.3,
+    RFC 4302 3.3, RFC 4106 3, RFC 4543 3 and 4, RFC 3602 3, RFC 3948 2.1.
     """
 
     def __init__(self, *, dont_fragment: bool = True, ttl: int = _TTL):
