@@ -27,8 +27,8 @@ class SenderRecords(wiring.Component):
     of a taken packet, `asked` that of one who asks for the host's MAC address, and both go on to
     the next. Only a packet that passed every check short of cryptography gets a record in the
     second ring: `keep` copies it there, under the number `kept`, in 34 cycles, and as many more as
-    `inner` is written. The second ring is used up in the order in which answers leave, and holds more records than packets may be
-    under way behind the check.
+    `inner` is written. The second ring is used up in the order in which answers leave, and holds
+    more records than packets may be under way behind the check.
 
     Attributes
     ----------
