@@ -12,6 +12,7 @@ from hw.eth.fifo import PacketFifo
 from hw.host.control import ControlRegisters
 from hw.host.counters import CounterFile
 from hw.host.events import EventLog
+from hw.host.learner import AddressLearner
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
@@ -73,6 +74,8 @@ class Nic(wiring.Component):
         Build in the suites with HMAC-SHA-1-96, for old peers.
     alerts : bool
         Build in alerts; without them the register ALERTS cannot be enabled.
+    learning : bool
+        Build in HOST_LEARN: the host's addresses may be taken from what it announces.
     flash_base : int or None
         Octet address of the non-volatile store in a serial flash; None: no store, and what the NIC
         knows goes with its power.
@@ -102,6 +105,7 @@ class Nic(wiring.Component):
         sha_lanes: int = 2,
         hmac_sha_1: bool = False,
         alerts: bool = True,
+        learning: bool = True,
         flash_base: int | None = None,
     ):
         if clock_hz < 1000:
@@ -116,6 +120,7 @@ class Nic(wiring.Component):
         self._sha_lanes = sha_lanes
         self._hmac_sha_1 = hmac_sha_1
         self._has_alerts = alerts
+        self._learning = learning
         self._flash_base = flash_base
         flash_pins = {
             "flash_sck": Out(1),
@@ -201,6 +206,7 @@ class Nic(wiring.Component):
             replay_window=self._replay_window,
             contexts=self._contexts,
             alerts=self._has_alerts,
+            learning=self._learning,
         )
         m.submodules.sad = sad = SecurityAssociationDatabase(
             contexts=self._contexts,
@@ -442,6 +448,19 @@ class Nic(wiring.Component):
         ]
         wiring.connect(m, send_buffer.o, arbiter.urgent)
         wiring.connect(m, wiring.flipped(self.host_rx), arbiter.normal)
+        if self._learning:
+            m.submodules.learner = learner = AddressLearner()
+            m.d.comb += [
+                learner.stb.eq(self.host_rx.valid & self.host_rx.ready),
+                learner.beat.eq(self.host_rx.payload),
+                learner.arp.eq(control.learns_arp),
+                learner.neighbour.eq(control.learns_neighbour),
+                learner.host_mac.eq(control.host_mac),
+                control.learnt_stb.eq(learner.w_stb),
+                control.learnt_v6.eq(learner.w_v6),
+                control.learnt_number.eq(learner.w_number),
+                control.learnt.eq(learner.w_data),
+            ]
         m.submodules.wire_buffer = wire_buffer = SkidBuffer(PacketBeat)
         wiring.connect(m, arbiter.o, wire_buffer.i)
         wiring.connect(m, wire_buffer.o, wiring.flipped(self.wire_tx))

@@ -189,6 +189,9 @@ ALL_NODES_MAC = 0x3333_0000_0001
 """The Ethernet group of ALL_NODES (RFC 2464 7)."""
 IPV6_GROUP = 0xFF
 """First octet of a multicast address (RFC 4291 2.7)."""
+LEARNT_FIRST_OCTET_MAX = 0xFD
+"""First octet of an address that a NIC learns, at most: above stand link-local addresses, which a
+host has beside its others, and groups (RFC 4291 2.4)."""
 EXTENSION_OCTETS_MAX = 128
 """Most octets of IPv6 extension headers before AH, ESP or UDP that the NIC walks."""
 IPV4_OPTIONS_IMMUTABLE = (0, 1, 130, 133, 134, 148, 149)

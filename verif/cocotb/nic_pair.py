@@ -31,6 +31,8 @@ FRAME_MIN_OCTETS = 60
 PULSE_TOLERANCE_MS = 2
 ZEROISE_CYCLES = 1100
 """Within so many cycles the keys of all banks are gone."""
+LEARN_CYCLES = 24
+"""Within so many cycles an address that the host announced is known."""
 INPUTS = {"reset": "pin_host_reset", "sleep": "pin_host_sleep", "off": "pin_host_off"}
 
 
@@ -248,6 +250,14 @@ class NicPair:
         assert self._kind(frame) == ETHERTYPE_LOCAL
         self._keep(self.model.host_receive(frame, err))
         self.host_rx.send(frame, err=err)
+
+    async def announce(self, frame: bytes, *, err: bool = False) -> None:
+        """The host tells its addresses, with a frame of whatever kind; waits until it left."""
+        self._keep(self.model.host_receive(frame, err))
+        self.host_rx.send(frame, err=err)
+        await self.host_rx.drained()
+        await self.bench.cycles(LEARN_CYCLES)
+        await self.outputs()
 
     async def flow(
         self, frames: Iterable[tuple[bytes, bool]], *, may_lose: Iterable[Counter] = ()

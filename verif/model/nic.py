@@ -61,6 +61,8 @@ class NicModel:
         There is a non-volatile store.
     has_alerts : bool
         Alerts are built in.
+    learns : bool
+        HOST_LEARN is.
 
     Attributes
     ----------
@@ -85,6 +87,7 @@ class NicModel:
         contexts: int = CONTEXTS,
         has_store: bool = False,
         has_alerts: bool = True,
+        learns: bool = True,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -101,6 +104,7 @@ class NicModel:
             contexts,
         )
         self.has_alerts = has_alerts
+        self.learns = learns
         self._power_on()
         self.store = Store(self) if has_store else None
 
@@ -165,7 +169,9 @@ class NicModel:
         return outputs + self._pin_events() + self._take_alerts()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
-        """A frame from the host: leaves on the wire as it is."""
+        """A frame from the host: leaves on the wire as it is, and may tell its addresses."""
+        if not err:
+            self.bus.learn(frame)
         return [ToWire(frame, err)]
 
     @staticmethod
