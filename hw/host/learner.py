@@ -20,6 +20,9 @@ _KIND = ETHERNET.octets + IPV6.octets
 _ARP_END = ETHERNET.octets + ARP.octets
 _NEIGHBOUR_END = _KIND + NEIGHBOUR.octets
 _MAC_OCTETS, _IP_OCTETS, _IP6_OCTETS = 6, 4, 16
+_V4_OCTETS = _MAC_OCTETS + _IP_OCTETS
+_FIRST = _SOURCE
+"""Where in the memory either address begins."""
 _ARP_BEGIN = ARP.pack(
     hardware_type=headers.ARP_HARDWARE_ETHERNET,
     protocol_type=headers.ETHERTYPE_IPV4,
@@ -27,6 +30,10 @@ _ARP_BEGIN = ARP.pack(
     protocol_octets=_IP_OCTETS,
 )[: ARP.octet_offset("operation") + 1]
 """Up to the high octet of the operation."""
+
+
+if {place % 16 for place in (_SENDER_MAC, _SOURCE_IP6, _SENDER_IP - _MAC_OCTETS)} != {_FIRST}:
+    raise ValueError("the addresses do not lie in the same places of the memory")
 
 
 class AddressLearner(wiring.Component):
@@ -68,17 +75,18 @@ class AddressLearner(wiring.Component):
         octet, at = Signal(8), Signal(range(_NEIGHBOUR_END + 1))
         is_zero = Signal()
         own = Signal(8)  # octet of HOST_MAC, if that is where it stands
-        coming = Signal.like(at)
-        m.d.comb += coming.eq(Mux(self.beat.first, 0, at + (at != _NEIGHBOUR_END)))
+        mac = octets_of(self.host_mac)
+        # Which octet of it comes behind each place, but for whole eights.
+        follows = {(_SOURCE + n - 1) % 8: one for n, one in enumerate(mac)}
         m.d.sync += stb.eq(self.stb)
         with m.If(self.stb):
             m.d.sync += [
                 octet.eq(self.beat.data),
                 last.eq(self.beat.last),
                 err.eq(self.beat.err),
-                at.eq(coming),
+                at.eq(Mux(self.beat.first, 0, at + (at != _NEIGHBOUR_END))),
                 is_zero.eq(self.beat.data == 0),
-                own.eq(Array(octets_of(self.host_mac))[(coming - _SOURCE)[:3]]),
+                own.eq(Array([follows.get(n, mac[0]) for n in range(8)])[at[:3]]),
             ]
 
         m.submodules.octets = octets = Memory(
@@ -86,6 +94,8 @@ class AddressLearner(wiring.Component):
         )
         write, read = octets.write_port(), octets.read_port(domain="comb")
         busy = Signal()
+        # Octets lie where the low bits of their places in the frame say: there the sender's MAC is
+        # where the source's was, and behind it its IPv4 address; the IPv6 address takes all 16.
         number = Signal(4)  # of the octet that is written to the registers
 
         def within(first, count):
@@ -98,15 +108,9 @@ class AddressLearner(wiring.Component):
         has_mac, has_ip, has_own, is_own = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             write.en.eq(stb & ~busy & (in_source | Mux(no_arp, in_ip6, in_ip))),
-            write.addr.eq(
-                Mux(
-                    in_source,
-                    at - _SOURCE,
-                    Mux(no_arp, at - _SOURCE_IP6, at - _SENDER_IP + _MAC_OCTETS),
-                )
-            ),
+            write.addr.eq(at),
             write.data.eq(octet),
-            read.addr.eq(Mux(busy, number, at - _SENDER_MAC)),
+            read.addr.eq(Mux(busy, number, at)),
         ]
         # What must stand at which place.
         ethertype = ETHERNET.octet_offset("ethertype")
@@ -139,6 +143,12 @@ class AddressLearner(wiring.Component):
             | ((at == _KIND) & ~kind)
         )
         is_group = Signal()
+        late_arp, late_neighbour = Signal(), Signal()
+        m.d.sync += [late_arp.eq(stb & wrong_arp), late_neighbour.eq(stb & wrong_neighbour)]
+        with m.If(late_arp):
+            m.d.sync += no_arp.eq(1)
+        with m.If(late_neighbour):
+            m.d.sync += no_neighbour.eq(1)
         with m.If(stb):
             with m.If(in_source):
                 m.d.sync += is_own.eq(is_own & (octet == own))
@@ -150,10 +160,6 @@ class AddressLearner(wiring.Component):
                     m.d.sync += is_group.eq(1)
             with m.If(Mux(no_arp, in_ip6, in_ip) & ~is_zero):
                 m.d.sync += has_ip.eq(1)
-            with m.If(wrong_arp):
-                m.d.sync += no_arp.eq(1)
-            with m.If(wrong_neighbour):
-                m.d.sync += no_neighbour.eq(1)
             with m.If(at == 0):
                 m.d.sync += [
                     Cat(no_arp, no_neighbour).eq((busy | begins).replicate(2)),
@@ -179,10 +185,17 @@ class AddressLearner(wiring.Component):
         ]
         m.d.comb += begins.eq(ends & ~busy & (takes_arp | takes_neighbour))
         with m.If(begins):
-            m.d.sync += [busy.eq(1), number.eq(0), self.w_v6.eq(takes_neighbour)]
-        end = Mux(self.w_v6, _IP6_OCTETS - 1, _MAC_OCTETS + _IP_OCTETS - 1)
-        m.d.sync += self.w_stb.eq(busy & (number[:2] == Mux(self.w_v6, 3, 1)))
-        m.d.sync += self.w_number.eq(number[2:])
+            m.d.sync += [busy.eq(1), number.eq(_FIRST), self.w_v6.eq(takes_neighbour)]
+        end = Mux(self.w_v6, (_FIRST + _IP6_OCTETS - 1) % 16, _FIRST + _V4_OCTETS - 1)
+        m.d.sync += [
+            # Words are full behind their last octets, of which HOST_MAC_HI has two alone.
+            self.w_stb.eq(
+                busy & (number[:2] == Mux(self.w_v6, (_FIRST + 3) % 4, (_FIRST + 1) % 4))
+            ),
+            self.w_number.eq(
+                Mux(self.w_v6, number[2:] - (_FIRST + 3) // 4, number[2:] - (_FIRST + 1) // 4)
+            ),
+        ]
         with m.If(busy):
             m.d.sync += [self.w_data.eq(Cat(read.data, self.w_data[:24])), number.eq(number + 1)]
             with m.If(number == end):
