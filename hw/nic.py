@@ -12,6 +12,7 @@ from hw.eth.fifo import PacketFifo
 from hw.host.control import ControlRegisters
 from hw.host.counters import CounterFile
 from hw.host.events import EventLog
+from hw.host.learner import AddressLearner
 from hw.host.monitor import HostMonitor
 from hw.host.power_pins import PowerPins
 from hw.host.registers import BusSignature
@@ -25,13 +26,14 @@ from hw.mgmt.alerts import AlertSender
 from hw.mgmt.command_engine import CommandEngine
 from hw.net.classifier import FrameClassifier
 from hw.net.parser import FrameParser
-from hw.net.records import ARP_TOKEN, SenderRecords
+from hw.net.records import ASKER_TOKEN, SenderRecords
 from hw.net.reply import ReplyBuilder
 from hw.store.keeper import STATUS, StoreKeeper
 from hw.stream import PacketBeat, PacketSignature, SkidBuffer
 from hw.word_queue import WordQueue
 from spec import host, sa, suites
 from spec.counters import Counter
+from spec.headers import LINK_LAYER_OPTION, NEIGHBOUR, UDP
 from spec.registers import ADDRESS_BITS
 from spec.suites import SUITES, Hash, Protocol, Suite
 
@@ -42,6 +44,7 @@ _TAKEN_BUFFER = 4096
 _TAKEN_PACKETS = 16
 _SEND_BUFFER = 512
 _SEND_FRAME_MAX = 320
+_ADVERTISED_OCTETS = NEIGHBOUR.octets + LINK_LAYER_OPTION.octets - UDP.octets
 _FLASH_HZ_MAX = 20_000_000
 """Clock of the flash at most: far below what READ allows, for a board's long traces."""
 
@@ -73,6 +76,8 @@ class Nic(wiring.Component):
         Count packets and octets of each SA, and mind their limits.
     alerts : bool
         Build in alerts; without them the register ALERTS cannot be enabled.
+    learning : bool
+        Build in HOST_LEARN: the host's addresses may be taken from what it announces.
     flash_base : int or None
         Octet address of the non-volatile store in a serial flash; None: no store, and what the NIC
         knows goes with its power.
@@ -103,6 +108,7 @@ class Nic(wiring.Component):
         hmac_sha_1: bool = False,
         alerts: bool = True,
         lifetimes: bool = True,
+        learning: bool = True,
         flash_base: int | None = None,
     ):
         if clock_hz < 1000:
@@ -118,6 +124,7 @@ class Nic(wiring.Component):
         self._hmac_sha_1 = hmac_sha_1
         self._has_alerts = alerts
         self._has_lifetimes = lifetimes
+        self._learning = learning
         self._flash_base = flash_base
         flash_pins = {
             "flash_sck": Out(1),
@@ -209,6 +216,7 @@ class Nic(wiring.Component):
             contexts=self._contexts,
             alerts=self._has_alerts,
             lifetimes=self._has_lifetimes,
+            learning=self._learning,
         )
         m.submodules.sad = sad = SecurityAssociationDatabase(
             contexts=self._contexts,
@@ -385,14 +393,19 @@ class Nic(wiring.Component):
             self.tap.valid.eq(engine.tap.valid),
         ]
 
-        # Replies: ARP first, it is one frame and the asker waits with others. Its record is free
-        # for the next one only when the builder is done.
-        asked = Signal()
+        # Replies: who asks for the host's MAC address first, it is one frame and the asker waits
+        # with others. Its record is free for the next one only when the builder is done.
+        asked, asked_v6, asked_to_all = Signal(), Signal(), Signal()
         asked_tags = Signal(2)
-        m.d.comb += classifier.arp_room.eq(~asked)
-        with m.If(classifier.arp_stb):
-            m.d.sync += [asked.eq(1), asked_tags.eq(classifier.taken.tags)]
-        turn_is_arp, turn_is_alert = Signal(), Signal()
+        m.d.comb += classifier.asked_room.eq(~asked)
+        with m.If(classifier.asked_stb):
+            m.d.sync += [
+                asked.eq(1),
+                asked_v6.eq(classifier.asked_v6),
+                asked_to_all.eq(classifier.asked_to_all),
+                asked_tags.eq(classifier.taken.tags),
+            ]
+        turn_is_address, turn_is_alert = Signal(), Signal()
         m.d.comb += [
             builder.host_mac.eq(control.host_mac),
             builder.host_ip.eq(control.host_ip),
@@ -411,16 +424,20 @@ class Nic(wiring.Component):
         # come last: whoever asked does not wait for more than one of them.
         with m.If(~builder.reply.valid | builder.reply.ready):
             m.d.sync += [
-                turn_is_arp.eq(asked & records.keep_ready & ~turn_is_arp),
+                turn_is_address.eq(asked & records.keep_ready & ~turn_is_address),
                 turn_is_alert.eq(alert_valid & ~engine.reply.valid & ~asked & ~turn_is_alert),
             ]
         m.d.comb += builder.reply.payload.eq(engine.reply.payload)
-        with m.If(turn_is_arp):
+        with m.If(turn_is_address):
             m.d.comb += [
                 builder.reply.valid.eq(asked),
-                builder.reply.payload.kind.eq(ReplyKind.ARP),
-                builder.reply.payload.token.eq(ARP_TOKEN),
+                builder.reply.payload.kind.eq(Mux(asked_v6, ReplyKind.NEIGHBOUR, ReplyKind.ARP)),
+                builder.reply.payload.token.eq(ASKER_TOKEN),
+                builder.reply.payload.v6.eq(asked_v6),
                 builder.reply.payload.tags.eq(asked_tags),
+                builder.reply.payload.alert.eq(0),
+                builder.reply.payload.to_all.eq(asked_to_all),
+                builder.reply.payload.octets.eq(_ADVERTISED_OCTETS),
             ]
             with m.If(builder.reply.ready):
                 m.d.sync += asked.eq(0)
@@ -446,6 +463,19 @@ class Nic(wiring.Component):
         ]
         wiring.connect(m, send_buffer.o, arbiter.urgent)
         wiring.connect(m, wiring.flipped(self.host_rx), arbiter.normal)
+        if self._learning:
+            m.submodules.learner = learner = AddressLearner()
+            m.d.comb += [
+                learner.stb.eq(self.host_rx.valid & self.host_rx.ready),
+                learner.beat.eq(self.host_rx.payload),
+                learner.arp.eq(control.learns_arp),
+                learner.neighbour.eq(control.learns_neighbour),
+                learner.host_mac.eq(control.host_mac),
+                control.learnt_stb.eq(learner.w_stb),
+                control.learnt_v6.eq(learner.w_v6),
+                control.learnt_number.eq(learner.w_number),
+                control.learnt.eq(learner.w_data),
+            ]
         m.submodules.wire_buffer = wire_buffer = SkidBuffer(PacketBeat)
         wiring.connect(m, arbiter.o, wire_buffer.i)
         wiring.connect(m, wire_buffer.o, wiring.flipped(self.wire_tx))
@@ -669,7 +699,7 @@ class Nic(wiring.Component):
             records.write_offset.eq(parser.record.offset),
             records.write_data.eq(parser.record.data),
             records.taken.eq(classifier.take_commit),
-            records.arp.eq(classifier.arp_stb),
+            records.asked.eq(classifier.asked_stb),
             records.keep.eq(inbound.keep),
             records.keep_token.eq(inbound.keep_token),
             inbound.keep_ready.eq(records.keep_ready),

@@ -81,6 +81,28 @@ IPV6_EXTENSION = Header(
 )
 """First two octets of a hop-by-hop, routing or destination options header; `length` counts eight
 octets each, without the first eight."""
+NEIGHBOUR = Header(
+    "neighbour",
+    (
+        Field("type", 8),
+        Field("code", 8),
+        Field("checksum", 16),
+        Field("router", 1),
+        Field("solicited", 1),
+        Field("override", 1),
+        Field("reserved", 29),
+        Field("target", 128),
+    ),
+    "RFC 4861 4.3, 4.4",
+)
+"""ICMPv6 Neighbour Solicitation and Advertisement before their options; in the former the three
+flags are reserved."""
+LINK_LAYER_OPTION = Header(
+    "link_layer_option",
+    (Field("type", 8), Field("length", 8), Field("address", 48)),
+    "RFC 4861 4.6.1, RFC 2464 6",
+)
+"""Source or target link-layer address; `length` counts eight octets each."""
 AH = Header(
     "ah",
     (
@@ -143,9 +165,33 @@ VERSION_IPV6 = 6
 PROTOCOL_HOP_BY_HOP = 0
 PROTOCOL_ROUTING = 43
 PROTOCOL_FRAGMENT = 44
+PROTOCOL_ICMPV6 = 58
 PROTOCOL_NO_NEXT = 59
 """No next header; in ESP a dummy packet (RFC 4303 2.6)."""
 PROTOCOL_DESTINATION_OPTIONS = 60
+NEIGHBOUR_SOLICITATION = 135
+NEIGHBOUR_ADVERTISEMENT = 136
+NEIGHBOUR_HOP_LIMIT = 255
+"""Of all neighbour discovery, so that no router let it through (RFC 4861 7.1)."""
+NEIGHBOUR_OCTETS_MAX = 64
+"""Longest solicitation that the NIC answers, with its options; a longer one passes."""
+OPTION_UNIT_OCTETS = 8
+"""Unit of the length of a neighbour discovery option (RFC 4861 4.6)."""
+OPTION_SOURCE_LINK_LAYER = 1
+OPTION_TARGET_LINK_LAYER = 2
+SOLICITED_NODE_PREFIX = 0xFF02_0000_0000_0000_0000_0001_FF
+"""First 104 bits of the group that is asked for an address; the other 24 are the address's last
+(RFC 4291 2.7.1)."""
+SOLICITED_NODE_BITS = 24
+ALL_NODES = 0xFF02 << 112 | 1
+"""ff02::1 (RFC 4291 2.7.1)."""
+ALL_NODES_MAC = 0x3333_0000_0001
+"""The Ethernet group of ALL_NODES (RFC 2464 7)."""
+IPV6_GROUP = 0xFF
+"""First octet of a multicast address (RFC 4291 2.7)."""
+LEARNT_FIRST_OCTET_MAX = 0xFD
+"""First octet of an address that a NIC learns, at most: above stand link-local addresses, which a
+host has beside its others, and groups (RFC 4291 2.4)."""
 EXTENSION_OCTETS_MAX = 128
 """Most octets of IPv6 extension headers before AH, ESP or UDP that the NIC walks."""
 IPV4_OPTIONS_IMMUTABLE = (0, 1, 130, 133, 134, 148, 149)

@@ -106,8 +106,8 @@ REGISTERS: tuple[Register, ...] = (
                 "settings_locked",
                 2,
                 1,
-                "HOST_MAC, HOST_IP, HOST_IP6, ENTERPRISE, CLEAR_PORT and ALERTS take no write, but "
-                "for ALERTS.enabled.",
+                "HOST_MAC, HOST_IP, HOST_IP6, HOST_LEARN, ENTERPRISE, CLEAR_PORT and ALERTS take "
+                "no write, but for ALERTS.enabled; and no address is learnt.",
             ),
             BitField(
                 "keeps_sa",
@@ -124,6 +124,28 @@ REGISTERS: tuple[Register, ...] = (
         Access.RW,
         "Enterprise number of the OEM messages.",
         reset=OEM_ENTERPRISE_DEFAULT,
+    ),
+    Register(
+        "HOST_LEARN",
+        0x044,
+        Access.RW,
+        "Which of the host's addresses are taken from what the host announces on its own side of "
+        "the NIC; 0 where that is not built in.",
+        (
+            BitField(
+                "arp",
+                0,
+                1,
+                "HOST_IP from each ARP frame that HOST_MAC sends; HOST_MAC too, while it is 0.",
+            ),
+            BitField(
+                "neighbour",
+                1,
+                1,
+                "HOST_IP6 from the next neighbour discovery of HOST_MAC that has an address of "
+                "more than the link; then the bit falls.",
+            ),
+        ),
     ),
     Register(
         "HOST_IP6",

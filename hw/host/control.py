@@ -30,6 +30,8 @@ class ControlRegisters(wiring.Component):
         As of the SAD; only told here.
     alerts : bool
         They are built in; else ALERTS stays 0.
+    learning : bool
+        HOST_LEARN is built in; else it stays 0.
 
     Attributes
     ----------
@@ -61,6 +63,9 @@ class ControlRegisters(wiring.Component):
         `boot_valid` and `boot` are still there in the cycle after the strobe.
     host_mac, host_ip, host_ip6, enterprise, window_ms : Signal, out
         Settings.
+    learns_arp, learns_neighbour : Signal, out; learnt_stb, learnt_v6, learnt_number, learnt : in
+        HOST_LEARN, and a word of the host's addresses that was learnt, as in `AddressLearner`
+        (`SEC: HOST.LEARNT_FROM_HOST`).
     station_authorised, keeps_sa : Signal, out
         Policy.
     clear_off : Signal, out
@@ -89,11 +94,13 @@ class ControlRegisters(wiring.Component):
         contexts: int = sa.CONTEXTS,
         alerts: bool = True,
         lifetimes: bool = True,
+        learning: bool = True,
     ):
         self._suites = suites
         self._contexts = contexts
         self._alerts = alerts
         self._lifetimes = lifetimes
+        self._learning = learning
         self._constants = {
             "id": registers.ID_MAGIC,
             "map_hash": registers.MAP_HASH,
@@ -134,6 +141,12 @@ class ControlRegisters(wiring.Component):
                 "host_mac": Out(48),
                 "host_ip": Out(32),
                 "host_ip6": Out(128),
+                "learns_arp": Out(1),
+                "learns_neighbour": Out(1),
+                "learnt_stb": In(1),
+                "learnt_v6": In(1),
+                "learnt_number": In(2),
+                "learnt": In(32),
                 "enterprise": Out(32),
                 "window_ms": Out(20),
                 "station_authorised": Out(1),
@@ -241,11 +254,24 @@ class ControlRegisters(wiring.Component):
 
         # `SEC: HOST.SETTINGS_LOCK`; the lock comes back with the rest, which it does not bar.
         stored = {}
+        learns = {
+            **{
+                (name, 0): self.learnt_stb & ~self.learnt_v6 & (self.learnt_number == n)
+                for n, name in enumerate(("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP"))
+            },
+            **{
+                ("HOST_IP6", n): self.learnt_stb & self.learnt_v6 & (self.learnt_number == n)
+                for n in range(4)
+            },
+        }
         for name in ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE"):
             register = BY_NAME[name]
             for n in range(register.count):
                 word = Signal(32, name=f"{name.lower()}_{n}", init=register.reset)
                 stored[name, n] = word
+                if self._learning and (name, n) in learns:
+                    with m.If(learns[name, n] & ~locked):
+                        m.d.sync += word.eq(self.learnt)
                 with m.If(stb[name.lower()][n] & ~locked):
                     m.d.sync += word.eq(bank.data)
                 with m.If(restores[name, n]):
@@ -280,6 +306,17 @@ class ControlRegisters(wiring.Component):
                 values.sa_lifetime_hi[0].eq(self.lifetime[32:]),
                 values.sa_lifetime_lo[0].eq(self.lifetime[:32]),
             ]
+
+        learn = Signal(2)
+        if self._learning:
+            with m.If(learns["HOST_IP6", 3] & ~locked):
+                m.d.sync += learn[1].eq(0)
+            with m.If(stb.host_learn & ~locked):
+                m.d.sync += learn.eq(bank.data)
+        m.d.comb += [
+            values.host_learn[0].eq(learn),
+            Cat(self.learns_arp, self.learns_neighbour).eq(Mux(locked, 0, learn)),
+        ]
 
         with m.If(stb.sa_context):
             m.d.sync += self.context.eq(bank.data)

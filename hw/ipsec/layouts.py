@@ -244,6 +244,8 @@ class ReplyKind(enum.Enum, shape=2):
     PROTECTED = 0
     CLEAR = 1
     ARP = 2
+    NEIGHBOUR = 3
+    """Neighbour advertisement."""
 
 
 Reply = data.StructLayout(
@@ -257,14 +259,16 @@ Reply = data.StructLayout(
         "tags": 2,
         "inner_v6": 1,
         "alert": 1,
+        "to_all": 1,
         "octets": 7,
         "payload": 8 * PAYLOAD_OCTETS,
     }
 )
 """A reply: to the sender of the packet `token`, the way it came, under which bank, and its UDP
 payload of `octets` octets; lane 0 is the first octet, lanes beyond it are 0. Of
-an ARP answer the record's MAC and IP are those of the asker. An alert goes to another port than the
-sender's, and its payload comes from elsewhere."""
+an ARP answer the record's MAC and IP are those of the asker. A neighbour advertisement may go
+`to_all` nodes instead; its `octets` are those of its option and of the target. An alert goes to
+another port than the sender's, and its payload comes from elsewhere."""
 
 
 def key_slot(bank, outbound):

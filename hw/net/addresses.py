@@ -1,11 +1,12 @@
-"""Whose addresses stand in an IP header, compared octet by octet as they pass."""
+"""Whose addresses stand in a packet's headers, compared octet by octet as they pass."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.headers import octets_of
+from spec.headers import SOLICITED_NODE_PREFIX
 from spec.sa import ALL_BANKS
 
 __all__ = ["AddressMatch"]
@@ -15,7 +16,7 @@ class AddressMatch(wiring.Component):
     """Says whether a packet is to the host, and from which bank's station.
 
     An answer is right four cycles after the last octet of its address. Nothing is to a host whose
-    address is 0.
+    address is 0. Of a neighbour solicitation its target is compared too.
 
     Attributes
     ----------
@@ -27,9 +28,14 @@ class AddressMatch(wiring.Component):
     host_ip, host_ip6 : Signal, in
     peer_stb, peer_bank, peer_v6, peer_index, peer_octet : Signal, in
         Writes an octet of the address of a bank's station; `peer_index` as `index`.
+    target : Signal, in
+        Strobe, at least four cycles after the destination's last octet and one before the target's
+        first: from here on `to_host` is of the target.
     to_host, from_peer : Signal, out
+    asked_host, asked_group : Signal, out
+        From `target` on: the destination was the host's IPv6 address, or its solicited-node group.
 
-    Source: RFC 791 3.1, RFC 8200 3.
+    Source: RFC 791 3.1, RFC 8200 3, RFC 4291 2.7.1.
     """
 
     clear: In(1)
@@ -45,7 +51,10 @@ class AddressMatch(wiring.Component):
     peer_v6: In(1)
     peer_index: In(4)
     peer_octet: In(8)
+    target: In(1)
     to_host: Out(1)
+    asked_host: Out(1)
+    asked_group: Out(1)
     from_peer: Out(ALL_BANKS)
 
     def elaborate(self, platform):
@@ -79,13 +88,31 @@ class AddressMatch(wiring.Component):
             return found
 
         host, host6 = chosen("host", self.host_ip), chosen("host6", self.host_ip6)
-        same, any_set = Signal(init=1), Signal()
-        with m.If(of_host[-1] & Mux(self.v6, octet != host6, octet != host)):
+        # The group, likewise: a prefix, and the last octets of the address.
+        group_octets = SOLICITED_NODE_PREFIX.to_bytes(13, "big") + bytes(3)
+        prefix, group = Signal(8), Signal(8)
+        is_low, low = Signal(), Signal()
+        m.d.sync += [
+            prefix.eq(Array([Const(one, 8) for one in group_octets])[Cat(column, row)]),
+            is_low.eq((row == 3) & (column != 0)),
+            group.eq(prefix),
+            low.eq(is_low),
+        ]
+        same, any_set, same_group = Signal(init=1), Signal(), Signal(init=1)
+        differs = octet != host6
+        with m.If(of_host[-1] & Mux(self.v6, differs, octet != host)):
             m.d.sync += same.eq(0)
+        with m.If(of_host[-1] & Mux(low, differs, octet != group)):
+            m.d.sync += same_group.eq(0)
         with m.If(of_host[-1] & (octet != 0)):
             m.d.sync += any_set.eq(1)
-        with m.If(self.clear):
-            m.d.sync += [same.eq(1), any_set.eq(0)]
+        with m.If(self.target):
+            m.d.sync += [
+                self.asked_host.eq(same & any_set),
+                self.asked_group.eq(same_group),
+            ]
+        with m.If(self.clear | self.target):
+            m.d.sync += [same.eq(1), any_set.eq(0), same_group.eq(1)]
         m.d.comb += self.to_host.eq(same & any_set)
         m.submodules.peers = peers = Memory(
             shape=8 * ALL_BANKS, depth=16, init=[], attrs={"ram_style": "distributed"}

@@ -17,6 +17,11 @@ _SETTLE_CYCLES = 6
 """From `walked` or `ended` to the verdict: two cycles that the last fields come late, three ranks,
 and one."""
 
+_SOLICITATION_SUM = (headers.NEIGHBOUR_HOP_LIMIT - headers.PROTOCOL_ICMPV6) + (
+    headers.PROTOCOL_ICMPV6 << 8
+)
+"""What `SolicitationWalk` lets be summed of a right one: minus zero, and next header and hop limit
+as they are instead of the pseudo header's next header."""
 _BANK_BITS = tuple(
     sum(1 << n for n in range(ALL_BANKS) if n >> bit & 1)
     for bit in range((ALL_BANKS - 1).bit_length())
@@ -45,13 +50,15 @@ class FrameClassifier(wiring.Component):
     token : Signal, in
         Number of the sender's record.
     taken : TakenMeta, out
-        Of the packet that `take_commit` releases, in that cycle; `tags` also with `arp_stb`.
-    arp_stb : Signal, out; arp_room : Signal, in
-        An ARP request to be answered, given where there is room.
+        Of the packet that `take_commit` releases, in that cycle; `tags` also with `asked_stb`.
+    asked_stb : Signal, out; asked_room : Signal, in
+        Somebody asks for the host's MAC address and is to be answered, given where there is room.
+    asked_v6, asked_to_all : Signal, out
+        With it: by a neighbour solicitation, not by ARP; and the answer goes to all nodes.
     host_up, clear_allowed : Signal, in
-        The OS is up (it answers ARP itself); presence may be answered on the clear port.
+        The OS is up (it answers such itself); presence may be answered on the clear port.
 
-    Source: docs/packet_walk.md; RFC 4301 5.2, RFC 3948 2.2.
+    Source: docs/packet_walk.md; RFC 4301 5.2, RFC 3948 2.2, RFC 4861 7.1.1 and 7.2.3.
     """
 
     fields: In(FrameFields)
@@ -78,8 +85,10 @@ class FrameClassifier(wiring.Component):
     peer_octet: In(8)
     token: In(range(TOKENS))
     taken: Out(TakenMeta)
-    arp_stb: Out(1)
-    arp_room: In(1)
+    asked_stb: Out(1)
+    asked_room: In(1)
+    asked_v6: Out(1)
+    asked_to_all: Out(1)
     count: Out(COUNTER_COUNT)
 
     def elaborate(self, platform):
@@ -100,6 +109,7 @@ class FrameClassifier(wiring.Component):
             match.is_source.eq(self.address.is_source),
             match.index.eq(self.address.index),
             match.octet.eq(self.address.data),
+            match.target.eq(self.address.target),
             match.v6.eq(fields.v6),
             match.host_ip.eq(self.host_ip),
             match.host_ip6.eq(self.host_ip6),
@@ -164,7 +174,7 @@ class FrameClassifier(wiring.Component):
             m.d.sync += total.eq(ipv4.total_octets)
         l4_octets = Signal(18)
         m.d.sync += l4_octets.eq(total - fields.header_octets)
-        sum_is_right = registered("sum_is_right", fields.v6 | (fields.ipv4_sum == 0xFFFF))
+        sum_is_right = registered("sum_is_right", fields.v6 | (fields.ones_sum == 0xFFFF))
         not_over = registered("not_over", total <= headers.IP_MAX_OCTETS)
         network = Signal(5)
         m.d.sync += network.eq(headers.ETHERNET.octets + (fields.tags << 2))
@@ -185,10 +195,26 @@ class FrameClassifier(wiring.Component):
         runt = registered("runt", ~have.ethernet)
         fault = registered("fault", fields.fault)
 
+        # A solicitation is taken for a right one until all of it is there. Its last octet reaches
+        # the sum two cycles late, and that is as late as it may be.
+        neighbour = fields.neighbour
+        asks_rightly = registered(
+            "asks_rightly",
+            ~self.ended | (neighbour.whole & (fields.ones_sum == _SOLICITATION_SUM)),
+        )
+        asks_for_host = registered(
+            "asks_for_host",
+            neighbour.asks & (match.asked_group | (match.asked_host & ~neighbour.probe)),
+        )
+
         # Second rank.
         ours_ip = mac_is_ours & match.to_host & is_ip & version_is_right
         arp_ours = registered(
             "arp_ours", mac_is_ours & has_v4 & is_arp_request & arp_for_host & ~self.host_up
+        )
+        neighbour_ours = registered(
+            "neighbour_ours",
+            mac_is_ours & match.to_host & asks_for_host & asks_rightly & ~self.host_up,
         )
         known = Signal()
         m.d.comb += known.eq(hits.any())
@@ -213,7 +239,9 @@ class FrameClassifier(wiring.Component):
         udp_ours = Signal()
         m.d.comb += [
             udp_ours.eq(encap_ours | secured_ours | clear_ours),
-            ours.eq(arp_ours | raw_ours | udp_ours | chain_ours),
+            ours.eq(arp_ours | neighbour_ours | raw_ours | udp_ours | chain_ours),
+            self.asked_v6.eq(neighbour_ours),
+            self.asked_to_all.eq(neighbour_ours & neighbour.probe),
         ]
         header_fits = Mux(raw_ours, l4_fits, Mux(udp_ours, l4_fits_udp, l4_fits_none))
 
@@ -247,7 +275,7 @@ class FrameClassifier(wiring.Component):
         rules = [
             (runt | fields.err, Counter.DROP_FRAME),
             (~ours, Counter.PASSED),
-            (arp_ours, Counter.DELIVERED),
+            (arp_ours | neighbour_ours, Counter.DELIVERED),
             (~frame_fits | ~header_fits, Counter.DROP_IP_HEADER),
             (is_fragment, Counter.DROP_FRAGMENT),
             (options_matter, Counter.DROP_IP_OPTION),
@@ -330,9 +358,9 @@ class FrameClassifier(wiring.Component):
                         m.d.comb += count(Counter.DROP_HOST_FULL)
                     with m.Else():
                         m.d.comb += count(Counter.PASSED)
-                with m.Case(Counter.DELIVERED):  # an ARP request
-                    with m.If(self.arp_room):
-                        m.d.comb += [self.arp_stb.eq(1), count(Counter.DELIVERED)]
+                with m.Case(Counter.DELIVERED):  # somebody asks for the host
+                    with m.If(self.asked_room):
+                        m.d.comb += [self.asked_stb.eq(1), count(Counter.DELIVERED)]
                     with m.Else():
                         m.d.comb += count(Counter.DROP_OVERLOAD)
                 with m.Default():

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 from hw.headers import HeaderCapture
 from hw.ipsec.layouts import RECORD_OCTETS, RecordOffset
 from hw.net.options import OptionWalk
+from hw.net.solicitation import SolicitationWalk
 from hw.stream import PacketSignature
 from spec import headers
-from spec.headers import AH, ARP, ESP, ETHERNET, GCM_IV, IPV4, IPV6, UDP, VLAN
+from spec.headers import AH, ARP, ESP, ETHERNET, GCM_IV, IPV4, IPV6, NEIGHBOUR, UDP, VLAN
 
 __all__ = ["AddressOctet", "FrameFields", "FrameParser"]
 
@@ -56,7 +57,8 @@ FrameFields = data.StructLayout(
         "header_octets": 8,
         "fragment": 1,
         "fault": 1,
-        "ipv4_sum": 16,
+        "ones_sum": 16,
+        "neighbour": data.StructLayout({"asks": 1, "whole": 1, "probe": 1}),
         "spi": 32,
         "sequence": 32,
         "iv": 64,
@@ -69,16 +71,18 @@ FrameFields = data.StructLayout(
 """What the parser knows of a frame: captured fields by header, which headers were whole (`have`;
 `protocol`: what stands behind the IP headers is known), IPv6 or not, VLAN tags, the protocol behind
 the IP headers and their octets, whether the packet is a fragment, whether
-its options or extension headers have a `fault`, the one's complement sum over the IPv4 header, of
-AH and ESP what `TakenMeta` has, the octets of the frame (saturating) and `err`."""
+its options or extension headers have a `fault`, the one's complement sum over the IPv4 header or
+over what `SolicitationWalk` covers, what that one says, of AH and ESP what `TakenMeta` has, the
+octets of the frame (saturating) and `err`."""
 
-AddressOctet = data.StructLayout({"stb": 1, "is_source": 1, "index": 4, "data": 8})
-"""An octet of an IP address, as `hw.net.addresses` wants it."""
+AddressOctet = data.StructLayout({"stb": 1, "is_source": 1, "index": 4, "data": 8, "target": 1})
+"""An octet of an IP address, as `hw.net.addresses` wants it; `target`: what comes now is not the
+destination any more, but the target of a neighbour solicitation."""
 
 
 _PLACES = (
     *("ETHERNET", "VLAN", "ARP", "IPV4", "OPTIONS", "IPV6", "EXTENSION"),
-    *("UDP", "AH", "AH_REST", "ESP"),
+    *("UDP", "AH", "AH_REST", "ESP", "ICMP"),
 )
 _WALK = data.StructLayout(dict.fromkeys(_PLACES, 1))
 """Where in the frame the next octet stands, one bit each; behind the headers none."""
@@ -126,8 +130,8 @@ class FrameParser(wiring.Component):
         The sender's record, octet by octet (`RecordOffset`).
     address : AddressOctet, out
 
-    Source: RFC 791 3.1, RFC 826, RFC 8200 3 and 4, RFC 768, RFC 4302 2 and 3.3.3, RFC 4303 2,
-    RFC 3948 2.1, IEEE 802.1Q-2022 9.6.
+    Source: RFC 791 3.1, RFC 826, RFC 8200 3 and 4, RFC 4861 4.3, RFC 768, RFC 4302 2 and 3.3.3,
+    RFC 4303 2, RFC 3948 2.1, IEEE 802.1Q-2022 9.6.
     """
 
     i: In(PacketSignature())
@@ -154,7 +158,7 @@ class FrameParser(wiring.Component):
         # Of each octet and of the two up to it, what the walk asks when they are there.
         type_is_ipv4, type_is_ipv6, type_is_arp, type_is_tag = (Signal() for _ in range(4))
         ethertype = Cat(came, octet)
-        is_zero = Signal()
+        is_zero, is_ones = Signal(), Signal()
         with m.If(take):
             m.d.sync += [
                 beat.eq(self.i.payload),
@@ -166,6 +170,7 @@ class FrameParser(wiring.Component):
                     | (ethertype == headers.ETHERTYPE_SERVICE_VLAN)
                 ),
                 is_zero.eq(came == 0),
+                is_ones.eq(came.all()),
             ]
             with m.If(self.i.payload.last):
                 m.d.sync += hold.eq(1)
@@ -208,7 +213,7 @@ class FrameParser(wiring.Component):
         later = Signal()  # a fragment with an offset
         to_options, to_fragment, to_routing = Signal(), Signal(), Signal()
         in_options, in_fragment, in_routing = Signal(), Signal(), Signal()
-        to_esp, to_ah, to_udp = Signal(), Signal(), Signal()
+        to_esp, to_ah, to_udp, to_icmp = Signal(), Signal(), Signal(), Signal()
         more_words, port_is_esp, ah_holds_icv, ah_holds_iv, ah_holds_esp = (
             Signal() for _ in range(5)
         )
@@ -231,6 +236,7 @@ class FrameParser(wiring.Component):
             to_esp.eq(protocol == headers.PROTOCOL_ESP),
             to_ah.eq(protocol == headers.PROTOCOL_AH),
             to_udp.eq(protocol == headers.PROTOCOL_UDP),
+            to_icmp.eq(protocol == headers.PROTOCOL_ICMPV6),
             more_words.eq(captures[IPV4].header_words > 5),
             port_is_esp.eq(captures[UDP].destination_port == headers.PORT_ESP_IN_UDP),
             ah_holds_icv.eq(captures[AH].length >= 2),
@@ -248,6 +254,7 @@ class FrameParser(wiring.Component):
             target.EXTENSION.eq(leaves_ip & to_chain),
             target.UDP.eq(plain & to_udp),
             target.AH.eq(plain & to_ah),
+            target.ICMP.eq(walk.IPV6 & to_icmp),
             target.AH_REST.eq(walk.AH & ah_holds_icv),
             target.ESP.eq(
                 (plain & to_esp) | (walk.UDP & port_is_esp) | (walk.AH_REST & ah_holds_esp)
@@ -261,6 +268,7 @@ class FrameParser(wiring.Component):
         with m.If(turn | clear):
             m.d.sync += [at.eq(0), is_at.eq(1)]
         too_long = Signal()
+        m.submodules.solicitation = solicitation = SolicitationWalk()
         more_tags = in_network & type_is_tag & (known.tags != headers.VLAN_TAGS_MAX)
         with m.If(turn):
             m.d.sync += [
@@ -272,7 +280,7 @@ class FrameParser(wiring.Component):
             ]
             with m.If(more_tags):
                 m.d.sync += known.tags.eq(known.tags + 1)
-        with m.If(too_long):
+        with m.If(too_long | (walk.ICMP & solicitation.bad)):
             m.d.sync += walk.eq(0)
         with m.If(clear):
             m.d.sync += [walk.eq(0), walk.ETHERNET.eq(1), known.tags.eq(0)]
@@ -319,7 +327,7 @@ class FrameParser(wiring.Component):
             ]
         with m.If(spi_passed):
             m.d.sync += have.spi.eq(1)
-        with m.If(spi_passed | ~walk.as_value().any()):
+        with m.If(spi_passed | solicitation.asks | ~walk.as_value().any()):
             m.d.sync += done.eq(1)
         with m.If(walk.AH_REST):
             m.d.sync += inner_esp.eq(1)
@@ -406,14 +414,29 @@ class FrameParser(wiring.Component):
         ):
             m.d.sync += known.iv.eq(Cat(known.iv[8:], octet))
 
+        m.d.comb += [
+            solicitation.clear.eq(clear),
+            solicitation.stb.eq(valid),
+            solicitation.octet.eq(octet),
+            solicitation.is_zero.eq(is_zero),
+            solicitation.is_ones.eq(is_ones),
+            solicitation.in_ip.eq(walk.IPV6),
+            solicitation.in_message.eq(walk.ICMP),
+            solicitation.at.eq(at),
+            solicitation.is_at.eq(is_at),
+            known.neighbour.asks.eq(solicitation.asks),
+            known.neighbour.whole.eq(solicitation.whole),
+            known.neighbour.probe.eq(solicitation.probe),
+        ]
+
         # One's complement sum over the octets, each in its half of a word; the carry of one
         # addition goes into the next (RFC 1071 2).
         addend = Signal(16)
         carry = Signal()
-        summing = valid & (walk.IPV4 | walk.OPTIONS)
+        summing = valid & (walk.IPV4 | walk.OPTIONS | solicitation.covered)
         m.d.sync += [
             addend.eq(Cat(octet, octet)),
-            Cat(known.ipv4_sum, carry).eq(known.ipv4_sum + addend + carry),
+            Cat(known.ones_sum, carry).eq(known.ones_sum + addend + carry),
         ]
         with m.If(~summing | ~at[0]):
             m.d.sync += addend[:8].eq(0)
@@ -448,7 +471,7 @@ class FrameParser(wiring.Component):
         m.d.comb += [self.frame.payload.eq(beat), self.frame.valid.eq(valid)]
 
         self._record(m, walk, at, known, valid, octet)
-        self._address(m, walk, at, valid, octet)
+        self._address(m, walk, at, is_at, valid, octet, solicitation.asks)
         with m.If(clear):
             m.d.sync += [
                 hold.eq(0),
@@ -459,7 +482,7 @@ class FrameParser(wiring.Component):
                 known.fragment.eq(0),
                 later.eq(0),
                 known.octets.eq(0),
-                known.ipv4_sum.eq(0),
+                known.ones_sum.eq(0),
                 carry.eq(0),
                 chain_fault.eq(0),
                 routes.eq(0),
@@ -505,8 +528,8 @@ class FrameParser(wiring.Component):
             record.data.eq(octet),
         ]
 
-    def _address(self, m, walk, at, valid, octet):
-        """The octets of the IP addresses."""
+    def _address(self, m, walk, at, is_at, valid, octet, asks):
+        """The octets of the IP addresses, and of a solicitation's target."""
         address = self.address
         m.d.comb += address.data.eq(octet)
         with m.If(walk.IPV4):
@@ -515,9 +538,11 @@ class FrameParser(wiring.Component):
                 address.is_source.eq(at < IPV4.octet_offset("destination")),
                 address.index.eq(Cat(at[:2], Const(0b11, 2))),
             ]
-        with m.Elif(walk.IPV6):
+        with m.Elif(walk.IPV6 | walk.ICMP):
+            # The target stands in its header where the source stands in its.
             m.d.comb += [
-                address.stb.eq(valid & (at >= IPV6.octet_offset("source"))),
-                address.is_source.eq(at < IPV6.octet_offset("destination")),
+                address.stb.eq(valid & (at >= IPV6.octet_offset("source")) & ~asks),
+                address.is_source.eq(walk.IPV6 & (at < IPV6.octet_offset("destination"))),
                 address.index.eq(at - IPV6.octet_offset("source")),
+                address.target.eq(valid & walk.ICMP & is_at[NEIGHBOUR.octet_offset("target") - 2]),
             ]

@@ -9,27 +9,26 @@ from hw.eth.fifo import COLLISION_FREE_MEMORY
 from hw.ipsec.layouts import RECORD_OCTETS, TOKENS
 from hw.mgmt.alerts import HELD_TOKENS, HeldToken
 
-__all__ = ["ARP_TOKEN", "TAKEN_TOKENS", "SenderRecords"]
+__all__ = ["ASKER_TOKEN", "TAKEN_TOKENS", "SenderRecords"]
 
 TAKEN_TOKENS = 32
 """Records of packets that nothing has looked at yet: more than may wait in the taken buffer."""
 _KEPT_TOKENS = 32
 _KEPT_BITS = 5
 _COPY_DELAY = 2
-ARP_TOKEN = _KEPT_TOKENS - 1
-"""The record of the one ARP request that may wait for its answer."""
+ASKER_TOKEN = _KEPT_TOKENS - 1
+"""The record of the one who may wait for the host's MAC address."""
 
 
 class SenderRecords(wiring.Component):
     """Two rings of records, so that no flood of refused packets can take a record in use.
 
     The parser writes octet by octet into the next record of the first ring; `taken` makes it that
-    of a taken packet, `arp` that of an ARP request, and both go on to the next. Only a packet that
-    passed every check short of cryptography gets a record in the second ring: `keep` copies it
-    there, under the number `kept`, in 34 cycles, and as many
-    more as `inner` is written. The second
-    ring is used up in the order in which answers leave, and holds more records than packets may be
-    under way behind the check.
+    of a taken packet, `asked` that of one who asks for the host's MAC address, and both go on to
+    the next. Only a packet that passed every check short of cryptography gets a record in the
+    second ring: `keep` copies it there, under the number `kept`, in 34 cycles, and as many more as
+    `inner` is written. The second ring is used up in the order in which answers leave, and holds
+    more records than packets may be under way behind the check.
 
     Attributes
     ----------
@@ -37,8 +36,8 @@ class SenderRecords(wiring.Component):
         From the parser.
     token : Signal, out
         Number in the first ring of the frame that is being parsed.
-    taken, arp : Signal, in
-        Strobes: it was taken; it is an ARP request to be answered.
+    taken, asked : Signal, in
+        Strobes: it was taken; it asks for the host, and is to be answered.
     keep, keep_token : Signal, in
         Strobe, while `keep_ready`: copy that record. `kept` is the number that it gets.
     inner_stb, inner_token, inner_offset, inner_data : Signal, in
@@ -55,7 +54,7 @@ class SenderRecords(wiring.Component):
     write_data: In(8)
     token: Out(range(TAKEN_TOKENS))
     taken: In(1)
-    arp: In(1)
+    asked: In(1)
     keep: In(1)
     keep_token: In(range(TAKEN_TOKENS))
     keep_ready: Out(1)
@@ -87,12 +86,12 @@ class SenderRecords(wiring.Component):
             writer.addr.eq(Cat(self.write_offset, self.token)),
             writer.data.eq(self.write_data),
         ]
-        arp_waits = Signal()
-        arp_token = Signal.like(self.token)
-        with m.If(self.taken | self.arp):
+        asker_waits = Signal()
+        asker_token = Signal.like(self.token)
+        with m.If(self.taken | self.asked):
             m.d.sync += self.token.eq(self.token + 1)
-        with m.If(self.arp):
-            m.d.sync += [arp_waits.eq(1), arp_token.eq(self.token)]
+        with m.If(self.asked):
+            m.d.sync += [asker_waits.eq(1), asker_token.eq(self.token)]
 
         # Read in one cycle, in its register in the next, and then written; all stand still for the
         # other writer.
@@ -102,13 +101,13 @@ class SenderRecords(wiring.Component):
         copied = Signal(8, reset_less=True)  # as the output register of block RAM is
         copies, goes_on = Signal(), Signal()
         is_free, is_held = Signal(), Signal()
-        following = Mux(self.kept == ARP_TOKEN - 1, 0, self.kept + 1)
+        following = Mux(self.kept == ASKER_TOKEN - 1, 0, self.kept + 1)
         offset = (count - _COPY_DELAY)[: self.write_offset.shape().width]
         m.d.comb += [
             goes_on.eq(~self.inner_stb),
             copier.addr.eq(Cat(count[: self.write_offset.shape().width], source)),
             copier.en.eq(goes_on),
-            self.keep_ready.eq(~copies & ~arp_waits & is_free),
+            self.keep_ready.eq(~copies & ~asker_waits & is_free),
         ]
         # Whether the next record is free is known a cycle after it became the next.
         m.d.sync += is_free.eq(~is_held)
@@ -124,9 +123,9 @@ class SenderRecords(wiring.Component):
                 m.d.sync += count.eq(count + 1)
                 with m.If(count == RECORD_OCTETS + _COPY_DELAY - 1):
                     m.d.sync += [copies.eq(0), count.eq(0)]
-        with m.Elif(arp_waits):
-            m.d.sync += [copies.eq(1), source.eq(arp_token), target.eq(ARP_TOKEN)]
-            m.d.sync += arp_waits.eq(self.arp)
+        with m.Elif(asker_waits):
+            m.d.sync += [copies.eq(1), source.eq(asker_token), target.eq(ASKER_TOKEN)]
+            m.d.sync += asker_waits.eq(self.asked)
         with m.Elif(self.keep):
             m.d.sync += [copies.eq(1), source.eq(self.keep_token), target.eq(self.kept)]
             m.d.sync += [self.kept.eq(following), is_free.eq(0)]

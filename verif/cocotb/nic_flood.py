@@ -17,7 +17,14 @@ from verif.cocotb.nic_port import Registers
 from verif.fuzz.coverage import BUFFERS
 from verif.fuzz.generator import PING, Generator
 from verif.fuzz.sealing import udp
-from verif.model.classifier import AnswerArp, Pass, TakeClear, TakeProtected, classify
+from verif.model.classifier import (
+    AnswerArp,
+    AnswerNeighbour,
+    Pass,
+    TakeClear,
+    TakeProtected,
+    classify,
+)
 from verif.model.parser import parse
 
 LEAST = 80
@@ -32,7 +39,7 @@ MARGIN_MS = 9000
 """Longer than a flood lasts."""
 MAY_LOSE = {
     Counter.DROP_HOST_FULL: (Pass,),
-    Counter.DROP_OVERLOAD: (AnswerArp, TakeClear, TakeProtected),
+    Counter.DROP_OVERLOAD: (AnswerArp, AnswerNeighbour, TakeClear, TakeProtected),
 }
 """What the model must say of a frame that is lost to one of these."""
 REFUSED = (Counter.DROP_REPLAY_OLD, Counter.DROP_REPLAY_DUPLICATE, Counter.DROP_ICV)

@@ -11,15 +11,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NIC_MAC = bytes.fromhex("02486f6c6401")
 NIC_IP = bytes([192, 0, 2, 20])
+NIC_IP6 = bytes.fromhex("20010db8000000000000000000a5c3f0")
 STATION_MAC = bytes.fromhex("02486f6c6402")
 STATION_IP = bytes([192, 0, 2, 10])
+STATION_IP6 = bytes.fromhex("20010db8000000000000000000000010")
 OTHER_IP = bytes([192, 0, 2, 77])
 ROUTER_MAC = bytes.fromhex("02486f6c6404")
 
-ETHERTYPE_IPV4, ETHERTYPE_ARP = 0x0800, 0x0806
+ETHERTYPE_IPV4, ETHERTYPE_ARP, ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
 ETHERTYPE_LOCAL = 0x88B5
 """IEEE 802 local experimental EtherType 1: marks the host's own frames in the benches."""
-UDP, TCP, ESP = 17, 6, 50
+UDP, TCP, ESP, ICMPV6 = 17, 6, 50, 58
 
 RESET, POWER_UP, POWER_DOWN, POWER_CYCLE = 0x10, 0x11, 0x12, 0x13
 PING, CAPABILITIES, SYSTEM_STATE = 0x80, 0x81, 0x82
@@ -100,6 +102,53 @@ def arp(operation: int, target: bytes, *, sender: bytes = STATION_IP, kind: int 
 def arp_request(**options) -> bytes:
     """A frame that asks for the NIC's address."""
     return ethernet(ETHERTYPE_ARP, arp(1, NIC_IP), to=b"\xff" * 6, **options)
+
+
+def neighbour(
+    kind: int,
+    flags: int,
+    target: bytes,
+    *,
+    source: bytes,
+    to: bytes,
+    options: bytes = b"",
+) -> bytes:
+    """ICMPv6 of RFC 4861 4.3 and 4.4, in IPv6, with its checksum (RFC 4443 2.3)."""
+    message = struct.pack(">BBHI", kind, 0, 0, flags << 24) + target + options
+    pseudo = source + to + struct.pack(">II", len(message), ICMPV6)
+    value = internet_checksum(pseudo + message)
+    message = message[:2] + struct.pack(">H", value) + message[4:]
+    head = struct.pack(">IHBB", 6 << 28, len(message), ICMPV6, 255)
+    return head + source + to + message
+
+
+def solicitation(*, probe: bool = False) -> bytes:
+    """A frame that asks for the NIC's IPv6 address; `probe`: somebody would like to have it."""
+    group = bytes.fromhex("ff0200000000000000000001ff") + NIC_IP6[13:]
+    packet = neighbour(
+        135,
+        0,
+        NIC_IP6,
+        source=bytes(16) if probe else STATION_IP6,
+        to=group,
+        options=b"" if probe else b"\1\1" + STATION_MAC,
+    )
+    return ethernet(ETHERTYPE_IPV6, packet, to=b"\x33\x33" + group[12:])
+
+
+def advertisement(*, probe: bool = False) -> bytes:
+    """The frame that must come of it (RFC 4861 7.2.4, RFC 2464 7)."""
+    everybody = bytes.fromhex("ff020000000000000000000000000001")
+    packet = neighbour(
+        136,
+        0x20 if probe else 0x60,
+        NIC_IP6,
+        source=NIC_IP6,
+        to=everybody if probe else STATION_IP6,
+        options=b"\2\1" + NIC_MAC,
+    )
+    mac = bytes.fromhex("333300000001") if probe else STATION_MAC
+    return ethernet(ETHERTYPE_IPV6, packet, to=mac, source=NIC_MAC)
 
 
 def asf(

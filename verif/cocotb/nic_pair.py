@@ -11,6 +11,7 @@ from verif.cocotb.nic_frames import (
     ETHERTYPE_ARP,
     ETHERTYPE_LOCAL,
     NIC_IP,
+    NIC_IP6,
     NIC_MAC,
     SaKeys,
     Station,
@@ -30,6 +31,8 @@ FRAME_MIN_OCTETS = 60
 PULSE_TOLERANCE_MS = 2
 ZEROISE_CYCLES = 1100
 """Within so many cycles the keys of all banks are gone."""
+LEARN_CYCLES = 24
+"""Within so many cycles an address that the host announced is known."""
 INPUTS = {"reset": "pin_host_reset", "sleep": "pin_host_sleep", "off": "pin_host_off"}
 
 
@@ -104,6 +107,9 @@ class NicPair:
         await self.write("HOST_MAC_HI", int.from_bytes(NIC_MAC[:2], "big"))
         await self.write("HOST_MAC_LO", int.from_bytes(NIC_MAC[2:], "big"))
         await self.write("HOST_IP", int.from_bytes(NIC_IP, "big"))
+        for index in range(4):
+            word = int.from_bytes(NIC_IP6[4 * index : 4 * index + 4], "big")
+            await self.write("HOST_IP6", word, index)
         if policy:
             await self.write("POLICY", policy)
 
@@ -245,6 +251,14 @@ class NicPair:
         self._keep(self.model.host_receive(frame, err))
         self.host_rx.send(frame, err=err)
 
+    async def announce(self, frame: bytes, *, err: bool = False) -> None:
+        """The host tells its addresses, with a frame of whatever kind; waits until it left."""
+        self._keep(self.model.host_receive(frame, err))
+        self.host_rx.send(frame, err=err)
+        await self.host_rx.drained()
+        await self.bench.cycles(LEARN_CYCLES)
+        await self.outputs()
+
     async def flow(
         self, frames: Iterable[tuple[bytes, bool]], *, may_lose: Iterable[Counter] = ()
     ) -> int:
@@ -324,9 +338,12 @@ class NicPair:
 
     @staticmethod
     def _kind(frame: bytes) -> int:
+        """The EtherType; ETHERTYPE_ARP of neighbour discovery too, which leaves in its turn."""
         at = 12
         while frame[at : at + 2] in (b"\x81\0", b"\x88\xa8"):
             at += 4
+        if frame[at : at + 2] == b"\x86\xdd" and frame[at + 8 : at + 10] == b"\x3a\xff":
+            return ETHERTYPE_ARP
         return int.from_bytes(frame[at : at + 2], "big")
 
     def _of(self, kind: int | None, frames: list[tuple[bytes, bool]]) -> list[tuple[bytes, bool]]:

@@ -26,7 +26,9 @@ VerdictBits = data.StructLayout(
         "take_commit": 1,
         "take_discard": 1,
         "take_lost": 1,
-        "arp_stb": 1,
+        "asked_stb": 1,
+        "asked_v6": 1,
+        "asked_to_all": 1,
         "ended": 1,
     }
 )
@@ -45,7 +47,7 @@ class ParserUnit(wiring.Component):
         The strobes of the classifier, what it knew of the buffers, and `TakenMeta`.
     record : struct, out
         Of the parser.
-    host_mac, host_ip, host_ip6, host_up, clear_allowed, banks, peer_*, token, arp_room : in
+    host_mac, host_ip, host_ip6, host_up, clear_allowed, banks, peer_*, token, asked_room : in
         Of the classifier.
     """
 
@@ -68,7 +70,7 @@ class ParserUnit(wiring.Component):
     peer_index: In(4)
     peer_octet: In(8)
     token: In(range(TOKENS))
-    arp_room: In(1)
+    asked_room: In(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -91,7 +93,7 @@ class ParserUnit(wiring.Component):
         verdict = self.verdict
         m.d.comb += [
             classifier.token.eq(self.token),
-            classifier.arp_room.eq(self.arp_room),
+            classifier.asked_room.eq(self.asked_room),
             parser.release.eq(classifier.release),
             classifier.host_lost.eq(host_buffer.lost),
             classifier.take_lost.eq(taken_buffer.lost),
@@ -108,7 +110,9 @@ class ParserUnit(wiring.Component):
             verdict.take_commit.eq(classifier.take_commit),
             verdict.take_discard.eq(classifier.take_discard),
             verdict.take_lost.eq(taken_buffer.lost),
-            verdict.arp_stb.eq(classifier.arp_stb),
+            verdict.asked_stb.eq(classifier.asked_stb),
+            verdict.asked_v6.eq(classifier.asked_stb & classifier.asked_v6),
+            verdict.asked_to_all.eq(classifier.asked_stb & classifier.asked_to_all),
             verdict.ended.eq(classifier.release),
         ]
         return m

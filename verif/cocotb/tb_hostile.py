@@ -125,6 +125,23 @@ async def endless(dut: Any) -> None:
 
 
 @cocotb.test()
+async def solicitations(dut: Any) -> None:
+    """Neighbour solicitations while the host is down, spoiled in every place; some are answered."""
+    attack = Attack(dut)
+    form = Form(1 if SUITE is None else SUITE, v6=True)
+    await attack.pair.start()
+    sa = form.sa(attack.rng.getrandbits(32))
+    await load(attack.pair, sa)
+    await attack.pair.wire(build(form, sa), Counter.DELIVERED)
+    rng = random.Random(attack.rng.random())
+    await attack.send("solicitation", hostile.solicitations(1 if SUITE is None else None, rng))
+    answers = len(attack.pair.answers) - 1
+    assert answers > len(hostile.OPTIONS_OF_NEIGHBOURS), answers
+    await attack.works(form, sa)
+    await attack.finish(f"solicitations, {answers} answered")
+
+
+@cocotb.test()
 async def crossed(dut: Any) -> None:
     """SPIs, keys and numbers of two SAs mixed."""
     attack = Attack(dut)

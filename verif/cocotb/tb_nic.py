@@ -165,8 +165,11 @@ class Mixture:
             frame = self.rng.choice(self.heard)
         if not self.asked and self.rng.random() < 0.1:
             self.asked = True  # a second one so soon may find the answer slot taken
-            frame = nf.arp_request()
-        self.heard = [*self.heard[-20:], frame] if frame[12:14] != b"\x08\x06" else self.heard
+            frame = self.rng.choice(
+                [nf.arp_request(), nf.solicitation(), nf.solicitation(probe=True)]
+            )
+            return frame, False
+        self.heard = [*self.heard[-20:], frame]
         return frame, self.rng.random() < 0.04
 
     def batch(self) -> list[tuple[bytes, bool]]:

@@ -1,7 +1,7 @@
 """Bench of the whole NIC: floods at line rate, and ends that take nothing."""
 
 from collections.abc import Callable
-from itertools import repeat
+from itertools import product, repeat
 from typing import Any
 
 import cocotb
@@ -189,14 +189,14 @@ async def commands_in_a_flood(dut: Any) -> None:
 
 
 @cocotb.test()
-async def flood_of_arp(dut: Any) -> None:
-    """Who asks for the host's address at line rate cannot keep the NIC from answering others."""
+async def flood_of_requests(dut: Any) -> None:
+    """Who asks for the host's MAC address at line rate does not keep the NIC from other answers."""
     pair = NicPair(dut)
     station = await pair.proven()
-    for gap in (BETWEEN_FRAMES, 0):
+    requests = {"ARP requests": nf.arp_request(), "solicitations": nf.solicitation()}
+    for (name, asks), gap in product(requests.items(), (BETWEEN_FRAMES, 0)):
         pair.wire_rx.idle = pair.wire_rx.gaps(gap)
         pair.wire_tx.backpressure = sent_by_mac(pair.wire_tx)
-        asks = nf.arp_request()
         before = await pair.registers.read("COUNTERS", Counter.DELIVERED)
         ours = 20
         for _ in range(ours):
@@ -207,8 +207,8 @@ async def flood_of_arp(dut: Any) -> None:
         frames = [frame.data for frame in pair.wire_tx.take_all()]
         protected = [frame for frame in frames if frame[12:14] == b"\x08\x00"]
         dut._log.info(
-            "RESULT flood of ARP requests, %d cycles apart: %d answers, %d of %d to others",
-            *(gap, answered, len(protected), ours),
+            "RESULT flood of %s, %d cycles apart: %d answers, %d of %d to others",
+            *(name, gap, answered, len(protected), ours),
         )
         for frame in protected:
             assert station.open(frame)[8] == 0x41

@@ -106,7 +106,8 @@ async def zeroised_at_any_moment(dut: Any) -> None:
 
 @cocotb.test()
 async def states_of_the_host(dut: Any) -> None:
-    """Heartbeat, pins and SA give the state; ARP is answered in every one but OS up."""
+    """Heartbeat, pins and SA give the state; ARP and neighbour solicitations are answered in every
+    one but OS up."""
     pair = NicPair(dut)
     await pair.start()
     await pair.write("HEARTBEAT_MS", WINDOW_MS)
@@ -127,6 +128,10 @@ async def states_of_the_host(dut: Any) -> None:
                 + b"\x08\x06\0\1\x08\0\6\4\0\2"
                 + (nf.NIC_MAC + nf.NIC_IP + nf.STATION_MAC + nf.STATION_IP)
             )
+        for probe in (False, True):
+            verdict = Counter.PASSED if up else Counter.DELIVERED
+            answers = await pair.wire(nf.solicitation(probe=probe), verdict)
+            assert answers == [nf.advertisement(probe=probe)] * (not up)
         ping = nf.clear(nf.asf(nf.PING, tag=1))
         cold = state is HostState.COLD_BOOT
         await pair.wire(ping, Counter.DELIVERED if cold else Counter.DROP_CLEAR_POLICY)

@@ -23,6 +23,7 @@ from verif.fuzz.run import apply
 from verif.model import NicModel
 from verif.model.classifier import (
     AnswerArp,
+    AnswerNeighbour,
     Drop,
     Pass,
     TakeClear,
@@ -38,6 +39,7 @@ KINDS = {
     "ipsec": ("flipped", "unknown_spi", "wrong_protocol", "ah_length", "esp_length", "next_header"),
     "headers": ("mutated", "fragment", "ip_header", "options", "udp_length"),
     "clear": ("clear", "clear_secured", "ike", "arp"),
+    "neighbours": ("neighbour", "neighbour", "not_neighbour", "arp", "others"),
     "others": ("vlans", "runt", "others"),
 }
 """Recipes of the generator."""
@@ -82,7 +84,7 @@ class Verdicts(Driver):
         bits = {name: strobes >> bit & 1 for bit, name in enumerate(STROBES)}
         for name in STROBES:
             now.strobes[name] = now.strobes.get(name, 0) + bits[name]
-        if bits["take_commit"] or bits["arp_stb"]:
+        if bits["take_commit"] or bits["asked_stb"]:
             now.meta = TakenMeta.from_bits(int(dut.meta.value))
         if bits["ended"]:
             count = int(dut.count.value)
@@ -116,6 +118,8 @@ class Unit:
         self.passed: list[bytes] = []
         self.bodies: list[tuple[int, bytes]] = []
         self.counts = dict.fromkeys(Counter, 0)
+        self.asked = [0, 0]
+        """Requests for the host's MAC address that were answered, by ARP and else."""
 
     def take(self, name: str) -> None:
         """Chooses when the sinks pause."""
@@ -123,7 +127,7 @@ class Unit:
             stopped = name == "stopped"
             sink.backpressure = repeat(True) if stopped else pattern(name, self.rng)
 
-    async def configure(self, os_up: bool, clear_open: bool) -> View:
+    async def configure(self, os_up: bool, clear_open: bool, asked_room: bool) -> View:
         """Shows the model's state to the device."""
         dut, model = self.dut, self.model
         banks = 0
@@ -145,7 +149,7 @@ class Unit:
         dut.host_ip6.value = model.host_ip6
         dut.host_up.value = os_up
         dut.clear_allowed.value = clear_open
-        dut.arp_room.value = self.arp_room = self.rng.random() < 0.7
+        dut.asked_room.value = self.asked_room = asked_room
         dut.token.value = self.token = self.rng.randrange(64)
         return View(model.host_mac, model.host_ip, model.host_ip6, os_up, clear_open, model.sad)
 
@@ -171,8 +175,8 @@ class Unit:
                 counter = Counter.DROP_HOST_FULL if seen.lost["host"] else Counter.PASSED
             case Drop(reason):
                 counter = reason
-            case AnswerArp():
-                counter = Counter.DELIVERED if self.arp_room else Counter.DROP_OVERLOAD
+            case AnswerArp() | AnswerNeighbour():
+                counter = Counter.DELIVERED if self.asked_room else Counter.DROP_OVERLOAD
             case TakeClear() | TakeProtected():
                 counter = Counter.DROP_OVERLOAD if seen.lost["take"] else None
         if frame.err or parsed is None:
@@ -185,7 +189,7 @@ class Unit:
         assert strobes["host_commit"] + strobes["host_discard"] == 1, strobes
         assert strobes["take_commit"] + strobes["take_discard"] == 1, strobes
         assert strobes["take_commit"] == (counter is None), strobes
-        assert strobes["arp_stb"] == (counter is Counter.DELIVERED), strobes
+        assert strobes["asked_stb"] == (counter is Counter.DELIVERED), strobes
         if not isinstance(decision, Pass):
             assert strobes["host_commit"] == 0, "one of ours was let out"
         if counter is not Counter.DROP_FRAME:
@@ -199,10 +203,18 @@ class Unit:
             self.check_taken(parsed, decision, seen)
         if counter is Counter.DELIVERED:
             assert parsed is not None
-            assert parsed.arp is not None
             assert int(seen.meta.tags) == len(parsed.tags) // 4
-            sender = parsed.arp["sender_mac"].to_bytes(6, "big")
-            self.check_record(seen, sender, parsed.tags, parsed.arp["sender_ip"].to_bytes(4, "big"))
+            asked_v6 = isinstance(decision, AnswerNeighbour)
+            assert strobes["asked_v6"] == asked_v6, strobes
+            if asked_v6:
+                assert parsed.ip is not None
+                assert strobes["asked_to_all"] == (parsed.ip.source == 0), strobes
+                mac, ip = parsed.ethernet["source"], parsed.ip.source.to_bytes(16, "big")
+            else:
+                assert parsed.arp is not None
+                mac, ip = parsed.arp["sender_mac"], parsed.arp["sender_ip"].to_bytes(4, "big")
+            self.check_record(seen, mac.to_bytes(6, "big"), parsed.tags, ip)
+            self.asked[asked_v6] += 1
 
     def check_taken(self, parsed: Parsed, decision: Any, seen: Seen) -> None:
         """`TakenMeta`, record and body of a packet that was taken."""
@@ -336,10 +348,15 @@ async def as_the_model_says(dut: Any, kind: str, idle: str, backpressure: str) -
             for action in generator.load(rng.choice(BUILT_IN)):
                 assert isinstance(action, BusWrite)
                 apply(unit.model, action)
-        view = await unit.configure(os_up=rng.random() < 0.3, clear_open=rng.random() < 0.5)
+        view = await unit.configure(
+            os_up=run > 0 and rng.random() < 0.3,
+            clear_open=rng.random() < 0.5,
+            asked_room=run == 0 or rng.random() < 0.7,
+        )
         names = [rng.choice(KINDS[kind]) for _ in range(FRAMES)]
         await unit.run([generator.made(getattr(generator, name)) for name in names], view)
     await unit.finish()
+    assert kind != "neighbours" or all(unit.asked), unit.asked
     ended = ", ".join(f"{c.name} {n}" for c, n in unit.counts.items() if n and c)
     taken = len(unit.bodies)
     text = "RESULT parser %s idle=%s backpressure=%s: %d frames, %d taken: %s"

@@ -6,7 +6,7 @@ import cocotb
 
 from verif.cocotb.drivers import Bench
 
-ARP_TOKEN = 31
+ASKER_TOKEN = 31
 OCTETS = 32
 HELD = 5
 
@@ -49,7 +49,7 @@ async def keeps_what_was_sent(dut: Any) -> None:
     """Refused packets pass in any number; kept ones stay, with what was inside."""
     bench = Bench(dut)
     rng = bench.rng
-    for name in ("write_stb", "taken", "arp", "keep", "inner_stb", "held"):
+    for name in ("write_stb", "taken", "asked", "keep", "inner_stb", "held"):
         getattr(dut, name).value = 0
     await bench.reset()
     kept: dict[int, tuple[bytes, bytes]] = {}
@@ -57,11 +57,11 @@ async def keeps_what_was_sent(dut: Any) -> None:
     for number in range(120):
         record, inner = rng.randbytes(OCTETS), rng.randbytes(18)
         token = await write(bench, record)
-        kind = rng.choice(("pass", "refuse", "keep", "keep", "arp"))
+        kind = rng.choice(("pass", "refuse", "keep", "keep", "asked"))
         if kind == "pass":
             continue
-        await strobe(bench, **{"arp" if kind == "arp" else "taken": 1})
-        if kind == "arp":
+        await strobe(bench, **{"asked" if kind == "asked" else "taken": 1})
+        if kind == "asked":
             asker = record
             await bench.cycles(40)
         if kind == "keep":
@@ -82,8 +82,8 @@ async def keeps_what_was_sent(dut: Any) -> None:
             for old, (outer, inside) in kept.items():
                 assert await read(bench, old, 0, OCTETS) == outer, old
                 assert await read(bench, old, 1, len(inside)) == inside, old
-            assert await read(bench, ARP_TOKEN, 0, OCTETS) == asker
-    assert len(kept) == ARP_TOKEN
+            assert await read(bench, ASKER_TOKEN, 0, OCTETS) == asker
+    assert len(kept) == ASKER_TOKEN
     await bench.finish()
 
 
@@ -92,7 +92,7 @@ async def goes_past_what_is_held(dut: Any) -> None:
     """Records that are held stay as they are, while all others are used again and again."""
     bench = Bench(dut)
     rng = bench.rng
-    for name in ("write_stb", "taken", "arp", "keep", "inner_stb", "held"):
+    for name in ("write_stb", "taken", "asked", "keep", "inner_stb", "held"):
         getattr(dut, name).value = 0
     await bench.reset()
     held: dict[int, int] = {}

@@ -144,6 +144,16 @@ def arp_request(form: Form) -> bytes:
     return sealing.ethernet(packet, 0x0806, tags=TAGS[form.tags], destination=b"\xff" * 6)
 
 
+def solicitation(form: Form) -> bytes:
+    """A frame that asks for its IPv6 address (RFC 4861 4.3)."""
+    how: dict[str, Any] = {"options": b"\1\1" + STATION_MAC}
+    if form.probe:
+        how = {"source": bytes(16)}
+    group_mac = b"\x33\x33" + sealing.GROUP_V6[12:]
+    packet = sealing.neighbour(**how)
+    return sealing.ethernet(packet, 0x86DD, tags=TAGS[form.tags], destination=group_mac)
+
+
 def pong(tag: int) -> bytes:
     """The Presence Pong to the ping with that tag (DSP0136 3.2.4.3)."""
     return nf.asf(0x40, tag=tag, body=bytes.fromhex("000011be 00000000 01 00 000000000000"))
@@ -202,11 +212,14 @@ class Nic:
         return nf.asf(nf.PING, tag=tag), pong(tag)
 
     async def in_clear(self) -> None:
-        """ARP, and the clear port in cold boot."""
+        """ARP, neighbour solicitations, and the clear port in cold boot."""
         await self.start()
         for tags in range(len(TAGS)):
             form = Form(tags=tags)
             await self.answer(arp_request(form), form, b"")
+        for probe, tags in product((False, True), range(len(TAGS))):
+            form = Form(v6=True, probe=probe, tags=tags)
+            await self.answer(solicitation(form), form, b"")
         for v6, tags in product((False, True), range(len(TAGS))):
             form = Form(v6=v6, tags=tags)
             question, due = self.ping()

@@ -65,3 +65,7 @@ def test_load(testcase: str) -> None:
 @pytest.mark.parametrize("testcase", names_of("tb_nic_moments"))
 def test_moments_and_host(testcase: str) -> None:
     run_nic("tb_nic_moments", testcase)
+
+
+def test_learnt_addresses() -> None:
+    run_nic("tb_nic_learn", "announced_is_answered")

@@ -10,7 +10,9 @@ from typing import Any
 
 from verif.fuzz.sealing import (
     AH,
+    ALL_NODES,
     ESP,
+    GROUP_V6,
     HOST_MAC,
     HOST_V4,
     HOST_V6,
@@ -24,6 +26,7 @@ from verif.fuzz.sealing import (
     ethernet,
     ipv4,
     ipv6,
+    neighbour,
     udp,
 )
 
@@ -173,6 +176,8 @@ class Generator:
             (3, self.clear_secured),
             (3, self.ike),
             (3, self.arp),
+            (3, self.neighbour),
+            (4, self.not_neighbour),
             (3, self.vlans),
             (2, self.runt),
             (5, self.others),
@@ -588,6 +593,54 @@ class Generator:
             *(bytes(6), rng.choice((HOST_V4, HOST_V4, STATION_V4))),
         )
         return ethernet(packet, 0x0806, tags=self.tags(), destination=b"\xff" * 6)
+
+    def asks_neighbour(self, **how: Any) -> bytes:
+        """A neighbour solicitation for the host; what is given overrides what would be right."""
+        rng = self.rng
+        probe = how.pop("probe", rng.random() < 0.2)
+        to = how.pop("to", HOST_V6 if not probe and rng.random() < 0.3 else GROUP_V6)
+        ours = b"" if probe else b"\1\1" + STATION_MAC
+        nonce = b"\x0e\1" + rng.randbytes(6)
+        right = {"options": rng.choice((ours, ours, ours + nonce, b"", nonce * 3))}
+        if probe:
+            right["source"] = bytes(16)
+        packet = neighbour(destination=to, **(right | how))
+        mac = HOST_MAC if to == HOST_V6 else b"\x33\x33" + to[12:]
+        mac = rng.choice((mac, mac, mac, b"\xff" * 6, HOST_MAC))
+        frame = ethernet(packet, 0x86DD, tags=self.tags(), destination=mac)
+        return frame + bytes(rng.choice((0, 0, 0, 1, 30)))
+
+    def neighbour(self) -> bytes:
+        """A right solicitation for the host's address."""
+        return self.asks_neighbour()
+
+    def not_neighbour(self) -> bytes:
+        """Something that breaks one of its rules: under a right checksum, but where that is it."""
+        rng = self.rng
+        other = HOST_V6[:15] + b"\x03"
+        groups = (ALL_NODES, GROUP_V6[:15] + b"\x03", GROUP_V6[:12] + other[12:])
+        how: dict[str, Any] = rng.choice(
+            (
+                {"hops": rng.randrange(255)},
+                {"kind": rng.choice((134, 136, 128, rng.randrange(256)))},
+                {"code": rng.randrange(1, 256)},
+                {"target": rng.choice((other, GROUP_V6, bytes(16)))},
+                {"to": rng.choice((other, *groups))},
+                {"source": rng.choice((GROUP_V6, ALL_NODES)), "probe": False},
+                {"to": HOST_V6, "probe": True},
+                {"options": b"\1\1" + STATION_MAC, "probe": True},
+                {"options": b"\x0e" + bytes([rng.choice((0, 0, 2, 3, 5, 6, 255))]) + bytes(6)},
+                {"options": b"\x0e\1" + bytes(rng.choice((0, 2, 5, 7, 8, 12)))},
+                {"options": rng.randbytes(rng.choice((8, 16, 24, 40, 48, 200)))},
+                {"octets": rng.choice((0, 8, 23, 24, 25, 31, 40, 64, 72, 0x118, 0xFFFF))},
+                {"check": rng.getrandbits(16)},
+            )
+        )
+        frame = self.asks_neighbour(**how)
+        if rng.random() < 0.2:
+            at = rng.randrange(12, len(frame))
+            frame = frame[:at] + bytes([frame[at] ^ 1 << rng.randrange(8)]) + frame[at + 1 :]
+        return frame[: rng.choice((2000, 2000, 2000, rng.randrange(54, 100)))]
 
     def vlans(self) -> bytes:
         """More VLAN tags than anybody needs, or a frame that ends within one."""

@@ -13,15 +13,20 @@ from verif.fuzz.forms import CHAINS, OPTIONS, TAGS, Form, build
 from verif.fuzz.generator import PING
 from verif.fuzz.sealing import (
     AH,
+    ALL_NODES,
     ESP,
+    GROUP_V6,
+    HOST_MAC,
     HOST_V4,
     HOST_V6,
+    STATION_MAC,
     STATION_V4,
     STATION_V6,
     Sa,
     ethernet,
     ipv4,
     ipv6,
+    neighbour,
     ones,
 )
 
@@ -236,3 +241,82 @@ def crossed(forms: tuple[Form, Form], sas: tuple[Sa, Sa]) -> Iterator[Hostile]:
                 ethertype = 0x86DD if len(to) == 16 else 0x0800
                 name = f"{form}: protocol {protocol}, SPI {other:#x}, zeros"
                 yield Hostile(name, ethernet(whole, ethertype))
+
+
+OWN_LINK = b"\1\1" + STATION_MAC
+NONCE = bytes.fromhex("0e01112233445566")
+OPTIONS_OF_NEIGHBOURS = (b"", OWN_LINK, NONCE, OWN_LINK + NONCE, b"\x0e\5" + bytes(38), NONCE * 5)
+
+
+def solicited(packet: bytes, tags: bytes = b"", mac: bytes = b"\x33\x33\xff\0\0\2") -> bytes:
+    """The frame that brings a solicitation."""
+    return ethernet(packet, 0x86DD, tags=tags, destination=mac)
+
+
+def summed(packet: bytes) -> bytes:
+    """A packet of ICMPv6 with a right checksum, over as much as its IPv6 header says."""
+    octets = int.from_bytes(packet[4:6], "big")
+    message = packet[40:42] + b"\0\0" + packet[44:]
+    pseudo = packet[8:40] + struct.pack(">II", octets, 58)
+    check = struct.pack(">H", ones(pseudo + message[:octets]))
+    return packet[:42] + check + packet[44:]
+
+
+def solicitations(values: int | None, rng: random.Random) -> Iterator[Hostile]:
+    """Neighbour solicitations in all forms, and each spoiled in every place and every field.
+
+    Parameters
+    ----------
+    values : int or None
+        Values that each octet is changed to; None: all of the table.
+    rng : random.Random
+        Chooses them.
+    """
+    forms = {
+        f"{'probe' if probe else to.hex()[:4]} {options.hex()} {len(tags) // 4} tags": (
+            neighbour(source=bytes(16) if probe else STATION_V6, destination=to, options=options),
+            tags,
+        )
+        for probe, to, options, tags in product(
+            (False, True),
+            (GROUP_V6, HOST_V6),
+            OPTIONS_OF_NEIGHBOURS,
+            (b"", TAGS[0], TAGS[1] + TAGS[0]),
+        )
+    }
+    for name, (packet, tags) in forms.items():
+        yield Hostile(name, solicited(packet, tags))
+        yield Hostile(f"{name}, more behind", solicited(packet, tags) + bytes(9))
+    for mac in (HOST_MAC, b"\xff" * 6, b"\x33\x33\0\0\0\1", HOST_MAC[:5] + b"\3"):
+        yield Hostile(f"to {mac.hex()}", solicited(neighbour(options=OWN_LINK), mac=mac))
+    for options in (b"", OWN_LINK + NONCE):
+        right = neighbour(options=options)
+        for octets in range(1, 14 + len(right)):
+            yield Hostile(f"cut to {octets}", solicited(right)[:octets])
+        for octets in range(40, len(right)):
+            cut = right[:4] + struct.pack(">H", octets - 40) + right[6:octets]
+            yield Hostile(f"packet cut to {octets}, as it says", solicited(summed(cut)))
+            yield Hostile(f"packet cut to {octets}, more behind", solicited(summed(cut)) + options)
+        for at, old in enumerate(right):
+            table = sorted({*(old ^ 1 << n for n in range(8)), 0, 1, 255} - {old})
+            for value in table if values is None else rng.sample(table, values):
+                wrong = right[:at] + bytes([value]) + right[at + 1 :]
+                yield Hostile(f"octet {at} is {value:#04x}", solicited(wrong))
+                yield Hostile(f"octet {at} is {value:#04x}, summed", solicited(summed(wrong)))
+    for length in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 128, 255):
+        for first, octets in ((b"", 8), (NONCE, 8), (b"", 40), (NONCE, 32), (b"", 48), (b"", 200)):
+            options = first + (b"\x0e" + bytes([length])).ljust(octets, b"\1")
+            yield Hostile(
+                f"option of length {length} in {octets} behind {len(first)}",
+                solicited(neighbour(options=options)),
+            )
+    for source, to, options in product(
+        (STATION_V6, bytes(16), GROUP_V6, ALL_NODES, HOST_V6),
+        (GROUP_V6, HOST_V6, ALL_NODES, STATION_V6, GROUP_V6[:12] + bytes(4)),
+        (b"", OWN_LINK),
+    ):
+        packet = neighbour(source=source, destination=to, options=options)
+        yield Hostile(f"{source.hex()} to {to.hex()}, {options.hex()}", solicited(packet))
+    for kind, body in HEADS.items():
+        chain = ipv6(58, right[40:], destination=GROUP_V6, extensions=((kind, body),), hops=255)
+        yield Hostile(f"behind a header {kind}", solicited(chain))

@@ -21,7 +21,11 @@ HOST_V4 = bytes([10, 99, 0, 2])
 STATION_V4 = bytes([10, 99, 0, 1])
 HOST_V6 = bytes.fromhex("fd990000000000000000000000000002")
 STATION_V6 = bytes.fromhex("fd990000000000000000000000000001")
+GROUP_V6 = bytes.fromhex("ff0200000000000000000001ff000002")
+"""The solicited-node group of HOST_V6 (RFC 4291 2.7.1)."""
+ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
 UDP, ESP, AH, IPV4, IPV6 = 17, 50, 51, 4, 41
+ICMPV6 = 58
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,29 @@ def ipv6(
     octets = len(chain) + len(payload) if total is None else total
     head = struct.pack(">IHBB", 0x6 << 28 | flow, octets & 0xFFFF, kinds[0], hops)
     return head + source + destination + chain + payload
+
+
+def neighbour(
+    *,
+    source: bytes = STATION_V6,
+    destination: bytes = GROUP_V6,
+    target: bytes = HOST_V6,
+    kind: int = 135,
+    code: int = 0,
+    reserved: bytes = bytes(4),
+    options: bytes = b"",
+    hops: int = 255,
+    octets: int | None = None,
+    check: int | None = None,
+) -> bytes:
+    """A neighbour solicitation (RFC 4861 4.3) in IPv6; its checksum is right unless given."""
+    message = struct.pack(">BBH", kind, code, 0) + reserved + target + options
+    if check is None:
+        count = len(message) if octets is None else octets
+        pseudo = source + destination + struct.pack(">II", count, ICMPV6)
+        check = ones(pseudo + message[:count])
+    message = message[:2] + struct.pack(">H", check) + message[4:]
+    return ipv6(ICMPV6, message, source, destination, hops=hops, total=octets)
 
 
 def ethernet(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.ipsec import AH, ESP, IPSecIntegrityError, SecurityAssociation
 from scapy.layers.l2 import ARP, Ether
 
@@ -17,6 +17,7 @@ AH_GMAC_REASON = "scapy has AES-GMAC in ESP, not in AH"
 HOST_MAC, STATION_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 HOST = {False: "10.99.0.2", True: "fd99::2"}
 STATION = {False: "10.99.0.1", True: "fd99::1"}
+ALL_NODES_MAC, ALL_NODES = "33:33:00:00:00:01", "ff02::1"
 REFUSALS = (IPSecIntegrityError, IndexError, TypeError, ValueError)
 """How scapy refuses: a wrong ICV, no such layer, another SPI, a length that cannot be."""
 CIPHERS = {"gcm": "AES-GCM", "cbc": "AES-CBC", "null": "NULL", "gmac": "AES-NULL-GMAC"}
@@ -129,7 +130,8 @@ def inside(frame: Sent, sa: Association, *, esp: bool) -> bool:
 
 def wrong_frame(frame: Sent, ether: Any) -> Iterator[str]:
     """MAC addresses and VLAN tags that are not those of an answer."""
-    if (ether.src, ether.dst) != (HOST_MAC, STATION_MAC):
+    to = ALL_NODES_MAC if frame.form.probe else STATION_MAC
+    if (ether.src, ether.dst) != (HOST_MAC, to):
         yield f"MAC addresses {ether.src}, {ether.dst}"
     tags = bytes.fromhex(frame.tags)
     if frame.octets[12 : 12 + len(tags)] != tags:
@@ -141,6 +143,26 @@ def wrong_arp(arp: Any) -> Iterator[str]:
     said = (arp.op, arp.hwsrc, arp.psrc, arp.hwdst, arp.pdst)
     if said != (2, HOST_MAC, HOST[False], STATION_MAC, STATION[False]):
         yield f"ARP {said}"
+
+
+def wrong_neighbour(packet: Any, *, probe: bool) -> Iterator[str]:
+    """Fields of a neighbour advertisement, whose length and checksum are as scapy makes them."""
+    if ICMPv6ND_NA not in packet or ICMPv6NDOptDstLLAddr not in packet:
+        yield "no advertisement"
+        return
+    to, says = ALL_NODES if probe else STATION[True], packet[ICMPv6ND_NA]
+    if (packet.src, packet.dst, packet.hlim, packet.tc, packet.fl) != (HOST[True], to, 255, 0, 0):
+        yield f"IPv6 {packet.src}, {packet.dst}, {packet.hlim}"
+    if (says.R, says.S, says.O, says.res, says.tgt) != (0, int(not probe), 1, 0, HOST[True]):
+        yield f"flags {says.R}, {says.S}, {says.O}, {says.res:#x}, target {says.tgt}"
+    option = packet[ICMPv6NDOptDstLLAddr]
+    if (option.len, option.lladdr, bytes(option.payload)) != (1, HOST_MAC, b""):
+        yield f"option {bytes(option).hex()}"
+    fresh = packet.copy()
+    del fresh.plen
+    del fresh[ICMPv6ND_NA].cksum
+    if bytes(fresh) != bytes(packet):
+        yield f"length or checksum: {bytes(packet).hex()}, not {bytes(fresh).hex()}"
 
 
 def wrong_message(packet: Any, frame: Sent) -> Iterator[str]:
@@ -161,12 +183,15 @@ def verdict(frame: Sent) -> Verdict:
     judged = {HEADERS, CONTENT}
     ether = Ether(frame.octets)
     faults = list(wrong_frame(frame, ether))
-    if not frame.message:
+    if not frame.message and not v6:
         return Verdict(judged=frozenset(judged), faults=(*faults, *wrong_arp(ether[ARP])))
     try:
         packet = whole(bytes(ether[IPv6 if v6 else IP]), v6=v6)
         if frame.octets[14 + len(frame.tags) // 2 + len(packet) :].strip(b"\0"):
             faults.append("octets behind the packet")
+        if not frame.message:
+            faults += wrong_neighbour(packet, probe=form.probe)
+            return Verdict(judged=frozenset(judged), faults=tuple(faults))
         faults += wrong_headers(packet, v6=v6, zero_sum=form.encap and not v6)
         if sa is not None:
             packet, checked, wrong = opened(frame, sa, packet)

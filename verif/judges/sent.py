@@ -69,12 +69,15 @@ class Form:
         IPv6 inside a tunnel; None without one.
     encap : bool
         ESP in UDP.
+    probe : bool
+        A neighbour solicitation without a source address.
     """
 
     v6: bool = False
     tags: int = 0
     inner_v6: bool | None = None
     encap: bool = False
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ class Sent:
     tags : str
         The request's VLAN tags, in hexadecimal.
     message : str
-        The RMCP message that it must bear; empty for ARP.
+        The RMCP message that it must bear; empty for ARP and neighbour advertisements.
     sa : Association or None
         Under which it is protected; None in clear.
     """
@@ -117,11 +120,18 @@ class Sent:
         )
 
     @property
+    def clear_kind(self) -> str:
+        """What it is if it is not protected."""
+        if self.message:
+            return "in clear"
+        return "neighbour" if self.form.v6 else "ARP"
+
+    @property
     def label(self) -> str:
         """Suite and form, for a person."""
         form = self.form
         if self.sa is None:
-            return f"{'clear' if self.message else 'ARP'} v{6 if form.v6 else 4} tags={form.tags}"
+            return f"{self.clear_kind} v{6 if form.v6 else 4} tags={form.tags}"
         mode = "transport" if form.inner_v6 is None else f"tunnel(v{6 if form.inner_v6 else 4})"
         how = f"{'UDP' if form.encap else 'plain'}{' ESN' if self.sa.esn else ''}"
         return f"{self.sa.name} {mode} v{6 if form.v6 else 4} {how} tags={form.tags}"

@@ -65,7 +65,7 @@ def row(frame: Sent) -> tuple[str, str]:
     form, sa = frame.form, frame.sa
     family = f"IPv{6 if form.v6 else 4}"
     if sa is None:
-        return ("in clear", family) if frame.message else ("ARP", "")
+        return frame.clear_kind, family if frame.message else "probe" if form.probe else ""
     mode = "tunnel" if sa.tunnel else "transport"
     return sa.name, f"{mode} {family}{' in UDP' if form.encap else ''}{' ESN' if sa.esn else ''}"
 

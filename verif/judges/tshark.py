@@ -28,6 +28,11 @@ FIELDS = (
     "data.data",
     "arp.opcode",
     "arp.src.proto_ipv4",
+    "icmpv6.type",
+    "icmpv6.checksum.status",
+    "icmpv6.nd.na.flag.s",
+    "icmpv6.nd.na.target_address",
+    "icmpv6.opt.target_linkaddr",
 )
 WARNING = 0x00600000
 """Least severity of what is wrong (epan/proto.h, PI_WARN)."""
@@ -100,10 +105,13 @@ def layers(frame: Sent) -> Iterator[str]:
     yield "ethertype"
     yield from ("ieee8021ad", "ethertype") if form.tags == 2 else ()
     yield from ("vlan", "ethertype") if form.tags else ()
-    if not frame.message:
+    if not frame.message and not form.v6:
         yield "arp"
         return
     yield "ipv6" if form.v6 else "ip"
+    if not frame.message:
+        yield "icmpv6"
+        return
     if sa is not None:
         yield from ("udp", "udpencap") if form.encap else ()
         yield from ("ah",) if sa.kind.ah else ()
@@ -132,6 +140,11 @@ def due(frame: Sent) -> dict[str, list[str]]:
         values["asf.len"], values["data.data"] = [str(message[11])], [message[12:].hex()]
     if "arp" in walk:
         values["arp.opcode"], values["arp.src.proto_ipv4"] = ["2"], ["10.99.0.2"]
+    if "icmpv6" in walk:
+        values["icmpv6.type"], values["icmpv6.checksum.status"] = ["136"], [GOOD]
+        values["icmpv6.nd.na.flag.s"] = ["0" if frame.form.probe else "1"]
+        values["icmpv6.nd.na.target_address"] = ["fd99::2"]
+        values["icmpv6.opt.target_linkaddr"] = ["02:00:00:00:00:02"]
     if frame.sa is not None and "esp" in walk and knows(frame.sa):
         values["esp.icv_good"] = [GOOD]
     return values

@@ -17,6 +17,7 @@ from spec.headers import (
     UDP,
 )
 from verif.model.arp import is_request_for
+from verif.model.neighbour import is_solicitation_for
 from verif.model.parser import OURS_MIN_OCTETS, SPI_OCTETS, Parsed, Walk
 from verif.model.sad import Sad
 
@@ -69,6 +70,11 @@ class AnswerArp:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerNeighbour:
+    """A neighbour solicitation that the NIC answers in the host's place."""
+
+
+@dataclass(frozen=True, slots=True)
 class TakeProtected:
     """A protected packet.
 
@@ -101,7 +107,7 @@ class TakeClear:
     message: bytes
 
 
-Decision = Pass | Drop | AnswerArp | TakeProtected | TakeClear
+Decision = Pass | Drop | AnswerArp | AnswerNeighbour | TakeProtected | TakeClear
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class View:
     host_mac, host_ip, host_ip6 : int
         The host's addresses; an IP address of 0 switches its family off.
     os_up : bool
-        The host answers ARP itself.
+        The host answers ARP and neighbour solicitations itself.
     clear_open : bool
         Port 623 is open.
     sad : Sad
@@ -140,6 +146,8 @@ def classify(parsed: Parsed, view: View) -> Decision:
     if parsed.arp is not None:
         asked = view.host_ip != 0 and is_request_for(parsed.arp, view.host_ip)
         return AnswerArp() if asked and not view.os_up else Pass()
+    if is_solicitation_for(parsed, view.host_ip6):
+        return Pass() if view.os_up else AnswerNeighbour()
     ip = parsed.ip
     if ip is None or not 0 != ip.destination == view.host_address(ip.v6):
         return Pass()

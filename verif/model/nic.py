@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spec.counters import Counter
-from spec.headers import ETHERNET, ETHERTYPE_ARP
+from spec.headers import ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV6
 from spec.host import ClearPort, HostEvent, HostState
 from spec.pet import PORT_SNMP_TRAP
 from spec.sa import (
@@ -17,10 +17,11 @@ from spec.sa import (
     BankState,
 )
 from spec.suites import Suite, built_in
-from verif.model import arp
+from verif.model import arp, neighbour
 from verif.model.alerts import Alert, AlertSender
 from verif.model.classifier import (
     AnswerArp,
+    AnswerNeighbour,
     Drop,
     Pass,
     TakeClear,
@@ -62,6 +63,8 @@ class NicModel:
         Packets and octets of each SA are counted, and limits are minded.
     has_alerts : bool
         Alerts are built in.
+    learns : bool
+        HOST_LEARN is.
 
     Attributes
     ----------
@@ -87,6 +90,7 @@ class NicModel:
         has_store: bool = False,
         has_alerts: bool = True,
         has_lifetimes: bool = True,
+        learns: bool = True,
     ) -> None:
         if ack_ms <= 0 or grace_ms <= 0:
             raise ValueError(f"timers must be positive, not {ack_ms} and {grace_ms} ms")
@@ -104,6 +108,7 @@ class NicModel:
         )
         self.has_alerts = has_alerts
         self.has_lifetimes = has_lifetimes
+        self.learns = learns
         self._power_on()
         self.store = Store(self) if has_store else None
 
@@ -169,7 +174,9 @@ class NicModel:
         return outputs + self._pin_events() + self._take_alerts()
 
     def host_receive(self, frame: bytes, err: bool = False) -> list[Output]:
-        """A frame from the host: leaves on the wire as it is."""
+        """A frame from the host: leaves on the wire as it is, and may tell its addresses."""
+        if not err:
+            self.bus.learn(frame)
         return [ToWire(frame, err)]
 
     @staticmethod
@@ -188,6 +195,10 @@ class NicModel:
                 reply = arp.reply(parsed.arp, self.host_mac, self.host_ip)
                 to = parsed.arp["sender_mac"]
                 frame = ethernet(to, self.host_mac, parsed.tags, ETHERTYPE_ARP, reply)
+                return Counter.DELIVERED, [ToWire(frame)]
+            case AnswerNeighbour():
+                to, reply = neighbour.advertisement(parsed, self.host_mac, self.host_ip6)
+                frame = ethernet(to, self.host_mac, parsed.tags, ETHERTYPE_IPV6, reply)
                 return Counter.DELIVERED, [ToWire(frame)]
             case TakeClear(sender, message):
                 return self._engine(Replier(view, sender), message, None, None)

@@ -12,14 +12,19 @@ from spec.layout import Access, Register
 from spec.pet import HEARTBEAT_S_MAX
 from spec.sa import BANKS, CONTEXTS
 from spec.store import CONFIG_PAIR
+from verif.model.learner import arp_announces, neighbour_announces
 
 if TYPE_CHECKING:
     from verif.model.nic import NicModel
 
 LANES = 1
-LOCKABLE = ("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "ENTERPRISE", "CLEAR_PORT")
+LOCKABLE = (
+    *("HOST_MAC_HI", "HOST_MAC_LO", "HOST_IP", "HOST_IP6", "HOST_LEARN"),
+    *("ENTERPRISE", "CLEAR_PORT"),
+)
 """Take no write once POLICY.settings_locked is set."""
 CLEAR_PORT_BITS = 0xFFFF_0103
+LEARN_BITS = 3
 POLICY_BITS = sum(1 << f.lsb for f in facts.BY_NAME["POLICY"].fields)
 BY_ADDRESS: dict[int, tuple[Register, int]] = {
     register.address + 4 * index: (register, index)
@@ -86,6 +91,8 @@ class Bus:
                 return
             case "CLEAR_PORT":
                 self.stored["CLEAR_PORT", 0] = value & CLEAR_PORT_BITS
+            case "HOST_LEARN":
+                self.stored["HOST_LEARN", 0] = value & LEARN_BITS if nic.learns else 0
             case "BOOT_PROGRESS":
                 nic.host.tell(value >> 8 & 3, value & 0xFF)
             case "ALERTS" if nic.has_alerts:
@@ -189,6 +196,22 @@ class Bus:
         """Seconds of silence after which the clear port is open outside of cold boot; 0: never."""
         word = self.stored["CLEAR_PORT", 0]
         return word >> 16 if word & 0x100 else 0
+
+    def learn(self, frame: bytes) -> None:
+        """What HOST_LEARN says of a frame that the host sends."""
+        learns = unpack_fields("HOST_LEARN", self.stored["HOST_LEARN", 0])
+        if self.policy("settings_locked"):
+            return
+        mac = self.nic.host_mac
+        arp = arp_announces(frame)
+        if learns["arp"] and arp is not None and mac in (0, arp[0]):
+            self.stored["HOST_MAC_HI", 0], self.stored["HOST_MAC_LO", 0] = divmod(arp[0], 1 << 32)
+            self.stored["HOST_IP", 0] = arp[1]
+        address = neighbour_announces(frame, mac)
+        if learns["neighbour"] and address is not None:
+            for index in range(4):
+                self.stored["HOST_IP6", index] = address >> 32 * (3 - index) & 0xFFFFFFFF
+            self.stored["HOST_LEARN", 0] = pack_fields("HOST_LEARN", arp=learns["arp"])
 
     def mirror(self) -> None:
         """Tells the others what was written."""

@@ -28,7 +28,7 @@ from hw.ipsec.layouts import (
 from hw.net.reply.layout import FrameLayout
 from hw.short_queue import ShortQueue
 from hw.stream import OctetSignature, PacketSignature, SkidBuffer
-from spec.headers import GCM_IV, IPV4, IPV6, UDP
+from spec.headers import GCM_IV, IPV4, IPV6, NEIGHBOUR, NEIGHBOUR_HOP_LIMIT, UDP
 from spec.sa import ALL_BANKS
 
 __all__ = ["FRAME_OCTETS_MAX", "ReplyBuilder"]
@@ -81,7 +81,7 @@ class ReplyBuilder(wiring.Component):
     dont_fragment : bool
         Outer IPv4 headers say so.
     ttl : int
-        Outer time to live, and hop limit.
+        Outer time to live, and hop limit but that of neighbour advertisements.
 
     Attributes
     ----------
@@ -107,8 +107,8 @@ class ReplyBuilder(wiring.Component):
     room : Signal, in
         That FIFO has room for a whole frame.
 
-    Source: RFC 826, RFC 791, RFC 8200, RFC 768, RFC 1071, RFC 4303 3.3, RFC 4302 3.3, RFC 4106 3,
-    RFC 4543 3 and 4, RFC 3602 3, RFC 3948 2.1.
+    Source: RFC 826, RFC 4861 7.2.4, RFC 791, RFC 8200, RFC 768, RFC 1071, RFC 4303 3.3,
+    RFC 4302 3.3, RFC 4106 3, RFC 4543 3 and 4, RFC 3602 3, RFC 3948 2.1.
     """
 
     def __init__(self, *, dont_fragment: bool = True, ttl: int = _TTL):
@@ -187,13 +187,14 @@ class ReplyBuilder(wiring.Component):
             m.d.sync += stays.eq(0)
 
         # What hangs on reply and SA stands in registers, for these stay long before it is needed.
-        protected, is_arp, ip4 = Signal(), Signal(), Signal()
+        protected, is_arp, is_neighbour, ip4 = Signal(), Signal(), Signal(), Signal()
         is_gcm, is_gmac, is_cbc, is_null = Signal(), Signal(), Signal(), Signal()
         alone, both, is_short = Signal(), Signal(), Signal()
         outer_pass = Signal()  # AH around ESP, or AH alone
         m.d.sync += [
             protected.eq(reply.kind == ReplyKind.PROTECTED),
             is_arp.eq(reply.kind == ReplyKind.ARP),
+            is_neighbour.eq(reply.kind == ReplyKind.NEIGHBOUR),
             ip4.eq(~reply.v6),
             is_gcm.eq(suite.cipher == Cipher.GCM),
             is_gmac.eq(suite.cipher == Cipher.GMAC),
@@ -549,8 +550,10 @@ class ReplyBuilder(wiring.Component):
                 _chosen(
                     (inner_high | finish_2, IPV4.octet_offset("checksum")),
                     (inner_low | finish_3, IPV4.octet_offset("checksum") + 1),
-                    (high_udp, UDP.octet_offset("checksum")),
-                    (low_udp, UDP.octet_offset("checksum") + 1),
+                    (high_udp & ~is_neighbour, UDP.octet_offset("checksum")),
+                    (low_udp & ~is_neighbour, UDP.octet_offset("checksum") + 1),
+                    (high_udp & is_neighbour, NEIGHBOUR.octet_offset("checksum")),
+                    (low_udp & is_neighbour, NEIGHBOUR.octet_offset("checksum") + 1),
                     (finish_0 & ip4, _FLAGS_OFFSET),
                     (finish_1 & ip4, IPV4.octet_offset("ttl")),
                     ((finish_0 | finish_1) & ~ip4, IPV6.octet_offset("hop_limit")),
@@ -565,7 +568,7 @@ class ReplyBuilder(wiring.Component):
                     (finish_2, layout.outer_sum[8:]),
                     (finish_3, layout.outer_sum[:8]),
                     (finish_0 & ip4, 0x40 if self._dont_fragment else 0),
-                    (is_ttl, self._ttl),
+                    (is_ttl, Mux(is_neighbour, NEIGHBOUR_HOP_LIMIT, self._ttl)),
                     (from_lane, self.auth_tag.payload),
                     (from_cipher, self.cipher_tag.payload),
                 )

@@ -17,7 +17,17 @@ from hw.ipsec.layouts import (
 )
 from hw.net.reply.program import FIELDS, PROGRAM, Amount, Place, Source, Sum, When
 from spec import headers
-from spec.headers import AH, ARP, ESP, GCM_IV, IPV4, IPV6, UDP
+from spec.headers import (
+    AH,
+    ARP,
+    ESP,
+    GCM_IV,
+    IPV4,
+    IPV6,
+    LINK_LAYER_OPTION,
+    NEIGHBOUR,
+    UDP,
+)
 from spec.pet import PORT_SNMP_TRAP
 
 __all__ = ["FrameLayout", "Sizes"]
@@ -84,7 +94,7 @@ class FrameLayout(wiring.Component):
         Where the frame ends, and where its parts begin.
     inner_sum, udp_sum, outer_sum : Signal, out
         Checksums, complete when `done`, that of UDP a cycle later: of the IPv4 header inside, of
-        the UDP datagram and of the outer IPv4 header as it leaves.
+        the UDP datagram or the neighbour advertisement, and of the outer IPv4 header as it leaves.
     sum_begin, sum_stb, sum_data : Signal, in
         Sums up octets for `udp_sum` anew: addresses and the datagram of ESP in UDP. `sum_begin` is
         held for two cycles at least.
@@ -137,10 +147,13 @@ class FrameLayout(wiring.Component):
         m = Module()
         reply, view = self.reply, self.view
         protected, is_arp, alone, both = (Signal() for _ in range(4))
+        is_neighbour, is_message = Signal(), Signal()
         is_gmac, is_cbc, is_null = (Signal() for _ in range(3))
         m.d.sync += [
             protected.eq(reply.kind == ReplyKind.PROTECTED),
             is_arp.eq(reply.kind == ReplyKind.ARP),
+            is_neighbour.eq(reply.kind == ReplyKind.NEIGHBOUR),
+            is_message.eq((reply.kind == ReplyKind.PROTECTED) | (reply.kind == ReplyKind.CLEAR)),
             alone.eq(view.suite.protocol == Protocol.AH),
             both.eq(view.suite.protocol == Protocol.BOTH),
             is_gmac.eq(view.suite.cipher == Cipher.GMAC),
@@ -158,14 +171,14 @@ class FrameLayout(wiring.Component):
         conditions = {
             When.ALWAYS: 1,
             When.ARP: is_arp,
-            When.MESSAGE: ~is_arp,
+            When.MESSAGE: is_message,
             When.V4: ~is_arp & ~reply.v6,
             When.V6: ~is_arp & reply.v6,
-            When.ANSWER: ~is_arp & ~reply.alert,
-            When.CLEAR_ANSWER: ~is_arp & ~protected & ~reply.alert,
+            When.ANSWER: is_message & ~reply.alert,
+            When.CLEAR_ANSWER: is_message & ~protected & ~reply.alert,
             When.PROTECTED_ANSWER: protected & ~reply.alert,
             When.ALERT: reply.alert,
-            When.CLEAR: ~is_arp & ~protected,
+            When.CLEAR: is_message & ~protected,
             When.PROTECTED: protected,
             When.AH: has_ah,
             When.AH_ALONE: has_ah & alone,
@@ -177,6 +190,10 @@ class FrameLayout(wiring.Component):
             When.ENCAPSULATED: encapsulated,
             When.TUNNEL_V4: tunnel & ~reply.inner_v6,
             When.TUNNEL_V6: tunnel & reply.inner_v6,
+            When.NEIGHBOUR: is_neighbour,
+            When.TO_ONE: ~reply.to_all,
+            When.V6_TO_ONE: ~is_arp & reply.v6 & ~reply.to_all,
+            When.TO_ALL: reply.to_all,
         }
         holds = Signal(len(When))
         m.d.sync += holds.eq(Cat(conditions[when] for when in When))
@@ -190,11 +207,11 @@ class FrameLayout(wiring.Component):
                 self.sizes.ah - AH.octets - Mux(is_gmac & alone, GCM_IV.octets, 0)
             ),
         ]
-        fields = self._fields(m, is_arp, has_esp, has_ah, tunnel, encapsulated, both)
-        self._run(m, holds, amounts, fields, tunnel)
+        fields = self._fields(m, is_arp, is_neighbour, has_esp, has_ah, tunnel, encapsulated, both)
+        self._run(m, holds, amounts, fields, tunnel, is_neighbour)
         return m
 
-    def _fields(self, m, is_arp, has_esp, has_ah, tunnel, encapsulated, both):
+    def _fields(self, m, is_arp, is_neighbour, has_esp, has_ah, tunnel, encapsulated, both):
         """The octets of each field, all in a row."""
         reply, view, sizes = self.reply, self.view, self.sizes
         inner_protocol = Mux(
@@ -210,7 +227,11 @@ class FrameLayout(wiring.Component):
                 Mux(
                     has_ah,
                     headers.PROTOCOL_AH,
-                    Mux(has_esp & ~encapsulated, headers.PROTOCOL_ESP, headers.PROTOCOL_UDP),
+                    Mux(
+                        has_esp & ~encapsulated,
+                        headers.PROTOCOL_ESP,
+                        Mux(is_neighbour, headers.PROTOCOL_ICMPV6, headers.PROTOCOL_UDP),
+                    ),
                 )
             ),
             ah_next.eq(Mux(both, headers.PROTOCOL_ESP, inner_protocol)),
@@ -231,12 +252,24 @@ class FrameLayout(wiring.Component):
             protocol_octets=4,
             operation=headers.ARP_REPLY,
         )
+        neighbour = list(
+            NEIGHBOUR.pack(type=headers.NEIGHBOUR_ADVERTISEMENT, solicited=1, override=1)
+        )
+        to_all = list(NEIGHBOUR.pack(type=headers.NEIGHBOUR_ADVERTISEMENT, override=1))
+        option = LINK_LAYER_OPTION.pack(type=headers.OPTION_TARGET_LINK_LAYER, length=1)
         inner4 = IPV4.pack(version=4, header_words=5, dont_fragment=1, ttl=self._ttl)
         sequence = octets_of(view.tx_sequence)
         values = {
+            "link_layer": list(option[:2]),
             "host_mac": octets_of(self.host_mac),
             "host_ip": octets_of(self.host_ip),
+            "neighbour": [
+                one if one == other else Mux(reply.to_all, Const(other, 8), Const(one, 8))
+                for one, other in zip(neighbour, to_all, strict=True)
+            ][: NEIGHBOUR.octet_offset("target")],
             "host_ip6": octets_of(self.host_ip6),
+            "all_mac": list(headers.ALL_NODES_MAC.to_bytes(6, "big")[:2]),
+            "all_ip6": list(headers.ALL_NODES.to_bytes(16, "big")[:2]),
             "ethertype": octets_of(ethertype),
             "arp": list(arp[: ARP.octet_offset("sender_mac")]),
             "ip4": list(inner4[:2]),
@@ -299,7 +332,7 @@ class FrameLayout(wiring.Component):
             sizes.tunnel_v4.eq(tunnel & ~reply.inner_v6),
         ]
 
-    def _run(self, m, holds, amounts, fields, tunnel):
+    def _run(self, m, holds, amounts, fields, tunnel, is_neighbour):
         """Part after part, an octet each cycle; two cycles later it is there."""
         words = [
             _Instruction.const(
@@ -439,9 +472,9 @@ class FrameLayout(wiring.Component):
             with m.Case(Source.ALERT):
                 m.d.comb += octet.eq(self.alert_data)
         m.d.comb += [self.w_stb.eq(third.stb), self.w_at.eq(third.at), self.w_data.eq(octet)]
-        self._sums(m, octet, third.stb, third.sums, tunnel)
+        self._sums(m, octet, third.stb, third.sums, tunnel, is_neighbour)
 
-    def _sums(self, m, octet, stb, to, tunnel):
+    def _sums(self, m, octet, stb, to, tunnel, is_neighbour):
         """One's complement sums, an octet a cycle (RFC 1071)."""
         outer, inner = (to & Sum.OUTER).any(), (to & Sum.INNER).any()
         in_udp = (to & Sum.UDP).any() | ((to & Sum.ADDRESS).any() & Mux(tunnel, inner, outer))
@@ -451,7 +484,8 @@ class FrameLayout(wiring.Component):
         pseudo = Signal(16)
         m.d.sync += [
             pseudo.eq(
-                Mux(self.sum_begin, self.sizes.encapsulated, self.sizes.udp) + headers.PROTOCOL_UDP,
+                Mux(self.sum_begin, self.sizes.encapsulated, self.sizes.udp)
+                + Mux(is_neighbour, headers.PROTOCOL_ICMPV6, headers.PROTOCOL_UDP),
             ),
         ]
         with m.If(self.begin):
@@ -494,8 +528,8 @@ class FrameLayout(wiring.Component):
                 else:
                     m.d.sync += total.eq(start)
                 m.d.sync += [carry.eq(0), odd.eq(0), adds.eq(0)]
-            # A computed checksum of zero is sent as all ones (RFC 768).
+            # A computed checksum of zero is sent as all ones (RFC 768), but that of ICMPv6.
             if never_zero:
-                m.d.sync += out.eq(Mux(total.all(), 0xFFFF, ~total))
+                m.d.sync += out.eq(Mux(total.all() & ~is_neighbour, 0xFFFF, ~total))
             else:
                 m.d.comb += out.eq(~total)

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag, auto
 
 from hw.ipsec.layouts import InnerOffset, RecordOffset
 from hw.mgmt.alert_message import ALERT_OCTETS, TICKS_AT, TICKS_OCTETS
-from spec.headers import ARP, IPV4
+from spec.headers import ALL_NODES, ALL_NODES_MAC, ARP, IPV4, NEIGHBOUR
 
 __all__ = [
     "FIELDS",
@@ -27,7 +27,7 @@ class When(IntEnum):
     ALWAYS = 0
     ARP = auto()
     MESSAGE = auto()
-    """No ARP."""
+    """Neither ARP nor neighbour advertisement."""
     V4 = auto()
     V6 = auto()
     """A message over this IP, outside."""
@@ -50,6 +50,11 @@ class When(IntEnum):
     ENCAPSULATED = auto()
     TUNNEL_V4 = auto()
     TUNNEL_V6 = auto()
+    NEIGHBOUR = auto()
+    TO_ONE = auto()
+    V6_TO_ONE = auto()
+    TO_ALL = auto()
+    """To whoever asked, or to all nodes."""
 
 
 class Source(IntEnum):
@@ -91,6 +96,7 @@ class Place(IntEnum):
     IV = 5
     TEXT = 6
     UDP = 7
+    """Or of the ICMPv6 header."""
 
 
 class Sum(IntFlag):
@@ -102,14 +108,19 @@ class Sum(IntFlag):
     INNER = 2
     """IPv4 header in the tunnel."""
     UDP = 4
+    """Or ICMPv6."""
     ADDRESS = 8
     """With OUTER or INNER: an address, that of UDP's pseudo header too if it is the inmost."""
 
 
 FIELDS = (
+    ("link_layer", 2),
     ("host_mac", 6),
     ("host_ip", 4),
+    ("neighbour", NEIGHBOUR.octet_offset("target")),
     ("host_ip6", 16),
+    ("all_mac", 2),
+    ("all_ip6", 2),
     ("ethertype", 2),
     ("arp", ARP.octet_offset("sender_mac")),
     ("ip4", 2),
@@ -208,6 +219,18 @@ def _ip4(outer: bool) -> list[Part]:
     ]
 
 
+def _all_nodes(field: str, address: int, octets: int, **rest) -> list[Part]:
+    """A group address of all nodes: what a field begins it with, zeros, and a one."""
+    begin = _OCTETS[field]
+    if address & ((1 << 8 * (octets - begin)) - 1) != 1:
+        raise ValueError(f"{address:#x} does not end in zeros and a one")
+    return [
+        _field(When.TO_ALL, field, **rest),
+        _zero(When.TO_ALL, octets - begin - 1, **rest),
+        Part(When.TO_ALL, Source.COUNT, 1, 1, **rest),
+    ]
+
+
 def _alert() -> list[Part]:
     """The message of an alert, around its time stamp, whose length changes."""
     parts = []
@@ -224,7 +247,8 @@ def _alert() -> list[Part]:
 
 PROGRAM = (
     # Ethernet
-    _record(When.ALWAYS, RecordOffset.MAC, 6),
+    _record(When.TO_ONE, RecordOffset.MAC, 6),
+    *_all_nodes("all_mac", ALL_NODES_MAC, 6),
     _field(When.ALWAYS, "host_mac"),
     Part(When.ALWAYS, Source.RECORD, RecordOffset.TAGS, amount=Amount.TAGS),
     _field(When.ALWAYS, "ethertype"),
@@ -240,7 +264,8 @@ PROGRAM = (
     _field(When.V6, "total", "protocol"),
     _zero(When.V6, 1),
     _field(When.V6, "host_ip6", sums=Sum.OUTER | Sum.ADDRESS),
-    _record(When.V6, RecordOffset.IP, 16, sums=Sum.OUTER | Sum.ADDRESS),
+    _record(When.V6_TO_ONE, RecordOffset.IP, 16, sums=Sum.OUTER | Sum.ADDRESS),
+    *_all_nodes("all_ip6", ALL_NODES, 16, sums=Sum.OUTER | Sum.ADDRESS),
     # AH
     _field(When.AH, "ah"),
     _zero(When.AH, 2),
@@ -268,8 +293,10 @@ PROGRAM = (
     _field(When.TUNNEL_V6, "inner6"),
     _field(When.TUNNEL_V6, "host_ip6", sums=Sum.INNER | Sum.ADDRESS),
     _inner(When.TUNNEL_V6, InnerOffset.IP, 16, sums=Sum.INNER | Sum.ADDRESS),
-    # UDP
+    # UDP, or the neighbour advertisement
     _field(When.PROTECTED, "port_secured", place=Place.UDP, sums=Sum.UDP),
+    _field(When.NEIGHBOUR, "neighbour", "host_ip6", sums=Sum.UDP),
+    _field(When.NEIGHBOUR, "link_layer", "host_mac", sums=Sum.UDP),
     _inner(When.PROTECTED_ANSWER, InnerOffset.PORT, 2, sums=Sum.UDP),
     _field(When.CLEAR, "port_clear", sums=Sum.UDP),
     _record(When.CLEAR_ANSWER, RecordOffset.PORT, 2, sums=Sum.UDP),
