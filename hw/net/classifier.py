@@ -204,7 +204,9 @@ class FrameClassifier(wiring.Component):
         )
         asks_for_host = registered(
             "asks_for_host",
-            neighbour.asks & (match.asked_group | (match.asked_host & ~neighbour.probe)),
+            neighbour.asks
+            & (fields.ipv6.version == headers.VERSION_IPV6)
+            & (match.asked_group | (match.asked_host & ~neighbour.probe)),
         )
 
         # Second rank.

@@ -58,12 +58,16 @@ class Unit:
         await self.host.drained()
         await self.bench.cycles(WRITE_CYCLES)
         self.learnt += before != self.model.bus.stored
+        await self.compare(frame)
+        sent = [(beat.data, beat.err) for beat in self.wire.take_all()]
+        assert sent == [(frame, err), *((other, False) for other in others)]
+
+    async def compare(self, frame: bytes) -> None:
+        """Both know the same."""
         for name, index in ADDRESSES:
             value = await self.registers.read(name, index)
             due = self.model.bus_read(name, index)
-            assert value == due, f"{name}[{index}] {value:#x}, not {due:#x}: {frame.hex()} {err}"
-        sent = [(beat.data, beat.err) for beat in self.wire.take_all()]
-        assert sent == [(frame, err), *((other, False) for other in others)]
+            assert value == due, f"{name}[{index}] {value:#x}, not {due:#x}: {frame.hex()}"
 
 
 @cocotb.test()
@@ -94,4 +98,30 @@ async def as_the_model_says(dut: Any, kind: str, idle: str, backpressure: str) -
     cocotb.log.info(
         "RESULT learner %s: %d of %d frames told something", kind, unit.learnt, RUNS * FRAMES
     )
+    await unit.bench.finish()
+
+
+@cocotb.test()
+async def one_after_another(dut: Any) -> None:
+    """Of two announcements without a pause the first counts, or the second if it told nothing."""
+    dut.zeroise.value = 0
+    unit = Unit(dut, "none", "none")
+    await unit.bench.reset()
+    makes = Announcements(unit.bench.rng)
+    for _ in range(FRAMES):
+        await unit.write("HOST_MAC_HI", 0)
+        await unit.write("HOST_MAC_LO", 0)
+        await unit.write("HOST_LEARN", 3)
+        first = unit.bench.rng.choice((makes.arp, makes.odd_arp, makes.spoiled))()
+        before = dict(unit.model.bus.stored)
+        unit.model.host_receive(first)
+        second = makes.arp()
+        if before == unit.model.bus.stored:
+            unit.model.host_receive(second)
+        for frame in (first, second):
+            unit.host.send(frame)
+        await unit.host.drained()
+        await unit.bench.cycles(WRITE_CYCLES)
+        await unit.compare(first)
+        unit.wire.take_all()
     await unit.bench.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 from verif.fuzz.sealing import ALL_NODES, HOST_MAC, HOST_V4, HOST_V6, ethernet, neighbour
 
@@ -41,7 +42,7 @@ class Announcements:
         """A probe, of a group, of nobody, for another, or of another kind (RFC 5227 2.1.1)."""
         rng = self.rng
         frame = bytearray(self.arp())
-        match rng.randrange(5):
+        match rng.randrange(6):
             case 0:
                 frame[28:32] = bytes(4)
             case 1:
@@ -49,6 +50,8 @@ class Announcements:
             case 2:
                 frame[6:12] = frame[22:28] = bytes(6)
             case 3:
+                frame[20:22] = rng.choice((b"\0\0", b"\0\3", b"\1\1", b"\0\x81"))
+            case 4:
                 frame[rng.choice((6, 22)) + rng.randrange(6)] ^= 1 << rng.randrange(8)
             case _:
                 frame[rng.randrange(12, 22)] ^= 1 << rng.randrange(8)
@@ -66,20 +69,22 @@ class Announcements:
         return self.framed(packet)
 
     def odd_discovery(self) -> bytes:
-        """From no address, a group or the link's; another type, hop limit or version."""
+        """From no address, a group or the link's; another type, hop limit, version or protocol."""
         rng = self.rng
-        source = rng.choice(
-            (bytes(16), ALL_NODES, b"\xfe\x80" + HOST_V6[2:], b"\xfe" + HOST_V6[1:], HOST_V6)
+        no_host = (bytes(16), ALL_NODES, b"\xfe\x80" + HOST_V6[2:], b"\xfe" + HOST_V6[1:])
+        how: dict[str, Any] = {"source": HOST_V6, "kind": rng.choice((135, 136))}
+        how |= rng.choice(
+            (
+                {"source": rng.choice(no_host)},
+                {"kind": rng.choice((134, 137, 128))},
+                {"hops": rng.choice((254, 64, 0))},
+                {},
+            )
         )
-        packet = neighbour(
-            source=source,
-            destination=ALL_NODES,
-            kind=rng.choice((135, 136, 134, 137, 128)),
-            hops=rng.choice((255, 255, 255, 254, 64)),
-        )
-        if rng.random() < 0.2:
-            packet = bytes([packet[0] ^ 1 << rng.randrange(8)]) + packet[1:]
-        return self.framed(packet)
+        packet = bytearray(neighbour(destination=ALL_NODES, **how))
+        if how.keys() == {"source", "kind"} and how["source"] == HOST_V6:
+            packet[rng.choice((0, 0, 6))] ^= 1 << rng.randrange(4, 8)
+        return self.framed(bytes(packet))
 
     def framed(self, packet: bytes) -> bytes:
         """A frame from the host, or from a guest."""
@@ -94,7 +99,7 @@ class Announcements:
                 for _ in range(rng.choice((1, 2))):
                     frame[rng.randrange(len(frame))] ^= 1 << rng.randrange(8)
             case 1:
-                del frame[rng.randrange(1, 90) :]
+                del frame[rng.choice((40, 41, 42, 76, 77, 78, rng.randrange(1, 90))) :]
             case _:
                 frame[12:12] = b"\x81\0\0\5" * rng.choice((1, 2))
         return bytes(frame)

@@ -289,6 +289,7 @@ def solicitations(values: int | None, rng: random.Random) -> Iterator[Hostile]:
         yield Hostile(f"{name}, more behind", solicited(packet, tags) + bytes(9))
     for mac in (HOST_MAC, b"\xff" * 6, b"\x33\x33\0\0\0\1", HOST_MAC[:5] + b"\3"):
         yield Hostile(f"to {mac.hex()}", solicited(neighbour(options=OWN_LINK), mac=mac))
+    right = b""
     for options in (b"", OWN_LINK + NONCE):
         right = neighbour(options=options)
         for octets in range(1, 14 + len(right)):

@@ -18,7 +18,7 @@ ARP_BIT, NEIGHBOUR_BIT = 1, 2
 
 def arp(source: str = MAC, **fields: Any) -> bytes:
     """An ARP frame of the host."""
-    right = {"op": 1, "hwsrc": MAC, "psrc": IP, "pdst": "10.99.0.1"}
+    right: dict[str, Any] = {"op": 1, "hwsrc": MAC, "psrc": IP, "pdst": "10.99.0.1"}
     return bytes(Ether(src=source, dst="ff:ff:ff:ff:ff:ff") / ARP(**(right | fields)))
 
 
@@ -51,6 +51,7 @@ def says(model: NicModel, *frames: bytes) -> None:
 
 
 def test_arp_tells_mac_and_ipv4_address() -> None:
+    model = learns()
     for operation in (1, 2):
         model = learns()
         says(model, arp(op=operation))
