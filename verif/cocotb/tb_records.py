@@ -98,7 +98,7 @@ async def goes_past_what_is_held(dut: Any) -> None:
     held: dict[int, int] = {}
     forgotten: dict[int, int] = {}
     records: dict[int, bytes] = {}
-    last = ARP_TOKEN - 1
+    last = ASKER_TOKEN - 1
 
     def hold() -> None:
         word = sum((1 | token << 1) << 7 * place for place, token in held.items())
@@ -112,9 +112,9 @@ async def goes_past_what_is_held(dut: Any) -> None:
         await strobe(bench, taken=1)
         await bench.until(dut.keep_ready)
         new = int(dut.kept.value)
-        due = (last + 1) % ARP_TOKEN
+        due = (last + 1) % ASKER_TOKEN
         while due in held.values():
-            due = (due + 1) % ARP_TOKEN
+            due = (due + 1) % ASKER_TOKEN
         assert new == due, number
         last = new
         await bench.cycles()
@@ -129,7 +129,7 @@ async def goes_past_what_is_held(dut: Any) -> None:
         elif rng.random() < 0.02 and held:
             place = rng.choice(sorted(held))
             del held[place]
-            forgotten[place] = rng.randrange(ARP_TOKEN)
+            forgotten[place] = rng.randrange(ASKER_TOKEN)
             hold()
         if number % 25 == 24:
             await bench.until(dut.keep_ready)

@@ -113,6 +113,7 @@ def _nic() -> Sequence[Bench]:
         ("nic_sad", partial(_every_test_of, "tb_nic_sad")),
         ("nic_fuzz", test_fuzz.test_gateware_and_model_agree),
         ("nic_every_length", test_nic.test_every_length_passes),
+        ("nic_learn", test_nic.test_learnt_addresses),
         *((f"nic_mixtures_{p}", partial(test_nic.test_mixtures, p)) for p in PATTERNS),
         ("nic_alerts_every_form", test_alerts.test_every_form),
         *(
