@@ -36,7 +36,14 @@ from amaranth.lib import wiring
 from cocotb_tools import config as cocotb_config
 from cocotb_tools.runner import get_runner
 
-__all__ = ["PARAMETERS_VARIABLE", "SimulationError", "build", "run", "tool_environment"]
+__all__ = [
+    "PARAMETERS_VARIABLE",
+    "SimulationError",
+    "build",
+    "compile_verilog",
+    "run",
+    "tool_environment",
+]
 
 PARAMETERS_VARIABLE = "HOLDFAST_BENCH_PARAMETERS"
 """Environment variable that carries the parameters of a bench, as JSON."""
@@ -140,13 +147,7 @@ def build(
         raise ValueError(f"name must be a plain directory name, not {name!r}")
     waves = _waves() if waves is None else waves
     text = _rtlil(component)
-    options = [
-        *("--cc", "--exe", "--vpi", "--top-module", "top", "--prefix", "Vtop", "-o", "top"),
-        *(["--public-flat-rw"] if expose is True else ["--public-depth", "1"]),
-        *("--timescale", "1ns/1ps", "-Wno-fatal", "-Wno-lint", "-O3", "--x-initial", "fast"),
-        *("--trace",) * waves,
-    ]
-    exposed = [] if isinstance(expose, bool) else sorted(expose)
+    options, exposed = _options(expose, waves), _exposed(expose)
     identity = json.dumps(
         [text, options, exposed, verilator.__version__, cocotb_config.libs_dir.as_posix()]
     )
@@ -155,15 +156,50 @@ def build(
     with _locked(BUILD_ROOT / name / f"{directory.name}.lock"):
         if finished.exists():
             return directory
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
         os.environ.setdefault("YOSYS", tool_environment()["YOSYS"])
-        source = directory / "top.v"
-        source.write_text(amaranth_verilog.convert(component, name="top", emit_src=False))
-        (directory / "exposed.vlt").write_text(_control_file(exposed))
-        _compile(directory, options, waves)
+        source = amaranth_verilog.convert(component, name="top", emit_src=False)
+        compile_verilog(source, directory, expose=expose, waves=waves)
         finished.touch()
     return directory
+
+
+def compile_verilog(
+    source: str, directory: Path, *, expose: bool | Sequence[str] = False, waves: bool = False
+) -> None:
+    """Compiles Verilog with a module `top` into a simulator for cocotb, in a directory made anew.
+
+    Parameters
+    ----------
+    source
+        The Verilog.
+    directory
+        Where `top.v` and the simulator `top` will lie.
+    expose, waves
+        As for `build`.
+
+    Raises
+    ------
+    SimulationError
+        If Verilator or the C++ compiler rejects the design.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (directory / "top.v").write_text(source)
+    (directory / "exposed.vlt").write_text(_control_file(_exposed(expose)))
+    _compile(directory, _options(expose, waves), waves)
+
+
+def _options(expose: bool | Sequence[str], waves: bool) -> list[str]:
+    return [
+        *("--cc", "--exe", "--vpi", "--top-module", "top", "--prefix", "Vtop", "-o", "top"),
+        *(["--public-flat-rw"] if expose is True else ["--public-depth", "1"]),
+        *("--timescale", "1ns/1ps", "-Wno-fatal", "-Wno-lint", "-O3", "--x-initial", "fast"),
+        *("--trace",) * waves,
+    ]
+
+
+def _exposed(expose: bool | Sequence[str]) -> list[str]:
+    return [] if isinstance(expose, bool) else sorted(expose)
 
 
 def _control_file(exposed: Sequence[str]) -> str:

@@ -13,6 +13,9 @@ from spec.counters import Counter
 from spec.rmcp import AsfType, OemType
 from spec.sa import ALL_BANKS, BANKS, BankState
 from verif.cocotb.drivers import (
+    ERR,
+    FIRST,
+    LAST,
     PATTERNS,
     Bench,
     Driver,
@@ -43,7 +46,7 @@ CYCLES_MAX = 30
 
 
 class Strobes(Driver):
-    """Notes counters, power commands, commits, and when to zeroise."""
+    """Notes counters, power commands, commits, when to zeroise, and what is on the tap."""
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
@@ -52,11 +55,14 @@ class Strobes(Driver):
         self.commits: list[tuple[int, int]] = []
         self.zeroised: list[int] = []
         self.boots: list[bytes | None] = []
+        self.tapped: list[int] = []
 
     def sample(self) -> None:
         dut = self.bench.dut
         strobes = int(dut.count.value)
         self.counters += [counter for counter in Counter if strobes >> counter & 1]
+        if dut.tap__valid.value:
+            self.tapped.append(int(dut.tap__payload.value))
         if dut.power_stb.value:
             self.power.append(int(dut.power_action.value))
         if dut.boot_stb.value:
@@ -82,6 +88,16 @@ class NotedPins(PinSequencer):
 
     def command(self, kind: AsfType) -> None:
         self.asked.append(kind)
+
+
+def on_tap(message: bytes) -> list[int]:
+    """A message as the tap shows it; one without an octet is a single beat with an error."""
+    if not message:
+        return [FIRST | LAST | ERR]
+    beats = list(message)
+    beats[0] |= FIRST
+    beats[-1] |= LAST
+    return beats
 
 
 def field(layout: Any, value: int, name: str) -> int:
@@ -133,6 +149,8 @@ def message_of(rng: Any) -> bytes:
     message += bytes([kind, tag, 0, length]) + data
     if rng.random() < 0.1:
         message = message[: rng.randrange(len(message) + 1)]
+    if rng.random() < 0.05:
+        return b""
     return message + rng.randbytes(rng.choice((0, 0, 0, 3)))
 
 
@@ -161,6 +179,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     model._tags = REMEMBERED
     seen: set[Counter] = set()
     zeroised = asked = 0
+    lengths: set[int] = set()
     boots: list[bytes | None] = []
     for _ in range(MESSAGES):
         message = message_of(rng)
@@ -189,6 +208,9 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
         await bench.cycles(CYCLES_MAX)
         assert strobes.counters == [verdict], f"{message.hex()}: {strobes.counters}, {verdict!r}"
         strobes.counters.clear()
+        assert strobes.tapped == on_tap(message), message.hex()
+        strobes.tapped.clear()
+        lengths.add(len(message))
         seen.add(verdict)
         for answer in answers:
             reply = await sink.receive()
@@ -209,6 +231,7 @@ async def agrees_with_model(dut: Any, idle: str, backpressure: str) -> None:
     assert [PowerAction(value) for value in strobes.power] == actions
     assert actions
     assert strobes.boots == boots
+    assert min(lengths) == 0
     assert None in boots
     assert set(boots) > {None}
     assert {
