@@ -2,21 +2,16 @@
 
 from amaranth.hdl import Elaboratable
 
-from boards.colorlight_5a_75b.platform import PACKET_HZ, Colorlight5A75BPlatform
-from boards.colorlight_5a_75b.top import Top
-from boards.ecp5 import Clock
+from boards.colorlight.clocks import CLOCKS
+from boards.colorlight.resources import PACKET_HZ
+from boards.colorlight.top import Top
+from boards.colorlight_5a_75b.platform import Colorlight5A75BPlatform
 from hw.nic import Nic
 
 __all__ = ["CLOCKS", "DEVICE", "NEXTPNR_OPTIONS", "SEED", "design", "platform"]
 
 DEVICE = "LFE5U-25F-6BG256C"
 SEED = 4
-CLOCKS = (
-    Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
-    Clock("pll", r"pll_clk$", PACKET_HZ / 1e6),
-    Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
-    Clock("host_rx", r"host_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
-)
 NEXTPNR_OPTIONS = ("--25k", "--package", "CABGA256", "--speed", "6", "--placer", "static")
 """The electrostatic placer takes two minutes; with the default, HeAP, nothing was legal in ten."""
 

@@ -1,12 +1,21 @@
-"""Clocks and resets of the board."""
+"""Clocks of the boards, and the reset of their PHYs."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 
-from boards.colorlight_5a_75b.platform import OSCILLATOR_HZ, PACKET_HZ
+from boards.colorlight.resources import OSCILLATOR_HZ, PACKET_HZ
+from boards.ecp5 import Clock
 
-__all__ = ["PacketClock", "PhyReset"]
+__all__ = ["CLOCKS", "PacketClock", "PhyReset"]
+
+CLOCKS = (
+    Clock("packet", r"[.$]clk$", PACKET_HZ / 1e6),
+    Clock("pll", r"pll_clk$", PACKET_HZ / 1e6),
+    Clock("wire_rx", r"wire_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
+    Clock("host_rx", r"host_phy\.(.*rx_clk|i)$", PACKET_HZ / 1e6),
+)
+"""The clocks of `Top`, for its timing report."""
 
 
 class PacketClock(Elaboratable):

@@ -1,16 +1,17 @@
-"""The NIC with all that it needs on this board."""
+"""The NIC with all that it needs on a board."""
 
-from amaranth.hdl import ClockDomain, Elaboratable, Module
+from amaranth.hdl import ClockDomain, Const, Elaboratable, Instance, Module
 from amaranth.lib import io, wiring
 
-from boards.colorlight_5a_75b.clocks import PacketClock, PhyReset
-from boards.colorlight_5a_75b.platform import PACKET_HZ
-from boards.colorlight_5a_75b.rgmii import Rgmii
+from boards.colorlight.clocks import PacketClock, PhyReset
+from boards.colorlight.resources import PACKET_HZ
+from boards.colorlight.rgmii import Rgmii
 from hw.eth.frame_store import FrameStore
 from hw.eth.mac_rx import MacRx
 from hw.eth.mac_tx import MacTx
 from hw.host.debounce import Debouncer
 from hw.host.uart_bridge import UartBridge
+from hw.nic import Nic
 
 __all__ = ["Top"]
 
@@ -21,12 +22,14 @@ class Top(Elaboratable):
     The NIC takes the wire's frames as they come: after PHY 0 there is no buffer but that of the
     clock crossing. The host's frames may have to wait for one of the NIC's own, so they pass a
     store that drops whole frames when it is full. Towards the wire frames are stored too: the NIC
-    may pause within a frame of its own.
+    may pause within a frame of its own. A NIC with a store has it in the board's flash.
 
     Parameters
     ----------
-    nic : wiring.Component
-        `hw.nic.Nic` for a clock of `PACKET_HZ`.
+    nic : Nic
+        For a clock of `PACKET_HZ`.
+
+    Source: FPGA-TN-02039, 6.1.2 (USRMCLK, which drives the flash's clock after configuration).
     """
 
     HOST_STORE_OCTETS = 2048
@@ -34,7 +37,7 @@ class Top(Elaboratable):
     BUTTON_MS = 20
     """How long the zeroise button must be pressed; what is shorter is a disturbance."""
 
-    def __init__(self, nic: wiring.Component):
+    def __init__(self, nic: Nic):
         self._nic = nic
 
     def elaborate(self, platform):
@@ -92,3 +95,13 @@ class Top(Elaboratable):
             button.i.eq(buffer("i", "zeroise", platform.request("zeroise", dir="-")).i),
             nic.pin_zeroise.eq(button.o),
         ]
+        if nic.flash_base is not None:
+            flash = platform.request("flash", 0, dir={"cs_n": "-", "mosi": "-", "miso": "-"})
+            m.submodules.flash_clock = Instance(
+                "USRMCLK", i_USRMCLKI=nic.flash_sck, i_USRMCLKTS=Const(0)
+            )
+            m.d.comb += [
+                buffer("o", "flash_cs_n", flash.cs_n).o.eq(nic.flash_cs_n),
+                buffer("o", "flash_mosi", flash.mosi).o.eq(nic.flash_mosi),
+                nic.flash_miso.eq(buffer("i", "flash_miso", flash.miso).i),
+            ]

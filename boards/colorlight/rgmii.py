@@ -15,13 +15,13 @@ class Rgmii(wiring.Component):
     The clocks leave and come with the edges of the data; who delays them:
 
     transmit
-        The PHY delays GTX_CLK, as it is strapped on this board, so clock and data leave together.
+        The PHY delays GTX_CLK, as it is strapped on the boards, so clock and data leave together.
     receive
         The PHY delays RXC, so it comes in the middle of the data. Here the clock reaches the I/O
         cells about 2 ns late, by the clock tree; `RX_DELAY_TAPS` delays the data likewise.
 
     Source: RGMII 2.0, 3.0 (signals), 3.4 (coding of TX_ER, RX_ER); FPGA-TN-02035 (GDDRX1, DELAYG).
-    The delays are those with which litex-boards runs this board.
+    The delays are those with which litex-boards runs these boards.
 
     Parameters
     ----------
