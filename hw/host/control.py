@@ -402,11 +402,9 @@ class ControlRegisters(wiring.Component):
                 m.d.comb += target.eq(parts[field.name])
         m.d.comb += values.boot_enterprise[0].eq(boot.enterprise)
 
-        m.d.sync += [
+        m.d.comb += [
             self.told_stb.eq(stb.boot_progress),
             self.told.eq(bank.data[: BootWord.size]),
-        ]
-        m.d.comb += [
             values.boot_progress[0].eq(self.progress.as_value()),
         ]
         if self._alerts:

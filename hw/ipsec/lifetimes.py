@@ -42,7 +42,8 @@ class BankLifetimes(wiring.Component):
     lost : Signal, out
         It met a word of the machine's own, and is not written.
     wipe, wiping : Signal, in, out
-        Strobe for each bank: clear what is known of it. `wiping` until that is done.
+        Strobe for each bank: clear what is known of it. `wiping` until that is done, and from reset
+        on until it was done with all.
     received_stb, received_bank, received_octets : Signal, in
         A packet was authenticated under that bank, and the algorithm was applied to so many octets.
     sent_stb, sent_bank, sent_octets : Signal, in
@@ -66,7 +67,7 @@ class BankLifetimes(wiring.Component):
     write: In(LimitWrite)
     lost: Out(1)
     wipe: In(ALL_BANKS)
-    wiping: Out(ALL_BANKS)
+    wiping: Out(ALL_BANKS, init=(1 << ALL_BANKS) - 1)
     soft: Out(ALL_BANKS)
     hard: Out(ALL_BANKS)
     soft_stb: Out(1)

@@ -1,6 +1,6 @@
 """The gateware and the model of the whole NIC side by side: one input, every output compared."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from spec.counters import Counter
@@ -50,8 +50,8 @@ class NicPair:
         As cocotb hands it to the test.
     idle, backpressure
         Names of patterns, of both sources and of both sinks.
-    has_alerts : bool
-        As of the NIC.
+    model
+        A new one, which is built as the NIC is.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class NicPair:
         *,
         idle: str = "none",
         backpressure: str = "none",
-        has_alerts: bool = True,
+        model: Callable[[], NicModel] = NicModel,
     ) -> None:
         self.dut = dut
-        self._has_alerts = has_alerts
+        self._new_model = model
         self.bench = bench = Bench(dut)
         self.rng = bench.rng
         self.wire_rx = WireSource(bench, idle=none())
@@ -84,7 +84,7 @@ class NicPair:
             sink.backpressure = pattern(backpressure, self.rng)
 
     def _forget(self) -> None:
-        self.model = NicModel(has_alerts=self._has_alerts)
+        self.model = self._new_model()
         self.to_wire: list[ToWire] = []
         self.to_host: list[bytes] = []
         self.messages: list[bytes] = []

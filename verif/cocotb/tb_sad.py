@@ -26,7 +26,8 @@ from spec.suites import Suite
 from verif.cocotb.drivers import Bench, Driver, bench_parameters
 from verif.model.sad import Bank, Sad
 
-STEPS = 2000
+STEPS, MAX_STEPS = 2000, 40_000
+"""Of the random walk: it goes on until it came through all that it must see."""
 TICK_CYCLES = 37
 PENDING_LIMIT = 900
 READ_CYCLES = 2
@@ -381,7 +382,18 @@ async def agrees_with_model(dut: Any) -> None:
         assert result == model.result, f"command {value}: {result.name}, not {model.result.name}"
         results[result.name] = results.get(result.name, 0) + 1
 
-    for _ in range(STEPS):
+    refusals = {"BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN", "FORBIDDEN"}
+
+    def has_seen_all() -> bool:
+        return (
+            {"OK"} | refusals <= set(results)
+            and {state for states in visited for state in states} == set(BankState)
+            and spent >= {BankState.ACTIVE, BankState.RETIRING}
+        )
+
+    step = 0
+    while step < STEPS or (not has_seen_all() and step < MAX_STEPS):
+        step += 1
         proven_before = [n for n, bank in enumerate(model.banks) if bank.state is BankState.PROVEN]
         spis[:] = [spi for bank in model.banks for _, spi in inbound_spis(bank) if spi]
         action = rng.choice(ACTIONS)
@@ -466,10 +478,7 @@ async def agrees_with_model(dut: Any) -> None:
                 check_peer(loads, number, bank)
         if proven_before and action != "zero":
             assert BankState.PROVEN in states, f"{action} took the last proven bank"
-    refusals = {"BUSY", "INCOMPLETE", "UNSUPPORTED", "BAD_SPI", "UNKNOWN", "FORBIDDEN"}
-    assert {"OK"} | refusals <= set(results)
-    assert {state for pair in visited for state in pair} == set(BankState)
-    assert spent >= {BankState.ACTIVE, BankState.RETIRING}
+    assert has_seen_all(), f"after {step} steps: {visited}, {results}, {spent}"
     cocotb.log.info("RESULT sad: %d state pairs, %s", len(visited), results)
 
 
