@@ -23,4 +23,4 @@ def platform() -> Colorlight5A75BPlatform:
 
 def design() -> Elaboratable:
     """The whole NIC on this board."""
-    return Top(Nic(clock_hz=PACKET_HZ, sha_lanes=3, alerts=False, lifetimes=False, learning=False))
+    return Top(Nic(clock_hz=PACKET_HZ, sha_lanes=2, alerts=False, lifetimes=False, learning=False))

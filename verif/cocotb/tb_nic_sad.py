@@ -225,7 +225,7 @@ async def inhibit(dut: Any) -> None:
     station = await pair.proven(key_octets=32, esn=True, policy=STATION_AUTHORISED | CLEAR_OFF)
     rng = pair.rng
     addresses = [r.address + 4 * n for r in REGISTERS for n in range(r.count)]
-    command = BY_NAME["SA_COMMAND"].address
+    command, policy = BY_NAME["SA_COMMAND"].address, BY_NAME["POLICY"].address
     # Of what these say, something would come at a time of its own.
     kept = [pair.address(name) for name in ("HEARTBEAT", "HEARTBEAT_MS", "ALERTS")]
     for _ in range(12):
@@ -244,8 +244,10 @@ async def inhibit(dut: Any) -> None:
                 case _:
                     writes = [(command, 1), *likely, (command, 2)]
             for address, value in writes:
+                # What else POLICY says would stay.
+                may_say = STATION_AUTHORISED | CLEAR_OFF if address == policy else 0xFFFFFFFF
                 if address not in kept:
-                    await pair.registers.bus.write(address, value)
+                    await pair.registers.bus.write(address, value & may_say)
                 if address == command and rng.random() < 0.7:
                     await pair.bench.cycles(rng.randrange(900))
         # The addresses are the host's to change, and changed: set them right on both.
@@ -254,6 +256,7 @@ async def inhibit(dut: Any) -> None:
         await pair.write("HOST_MAC_LO", int.from_bytes(nf.NIC_MAC[2:], "big"))
         await pair.write("HOST_IP", int.from_bytes(nf.NIC_IP, "big"))
         await pair.write("ENTERPRISE", nf.OEM_NUMBER)
+        await pair.write("SA_CONTEXT", 0)
         await pair.command(SadCommand.ABORT)
         assert await pair.states() == (PROVEN, EMPTY)
         assert await pair.read("POLICY") == STATION_AUTHORISED | CLEAR_OFF
