@@ -6,5 +6,5 @@ from verif.cocotb.runner import run
 
 
 def test_small_build() -> None:
-    nic = Nic(clock_hz=CLOCK_HZ, sha_lanes=3, alerts=False, lifetimes=False, learning=False)
+    nic = Nic(clock_hz=CLOCK_HZ, alerts=False, lifetimes=False, learning=False)
     run(nic, "verif.cocotb.tb_nic_small", "nic_small")
