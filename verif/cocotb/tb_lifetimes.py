@@ -147,7 +147,6 @@ async def begin(dut: Any) -> tuple[Bench, Port]:
     bench = Bench(dut)
     port = Port(bench)
     await bench.reset()
-    await port.wipe((1 << ALL_BANKS) - 1)  # a reset clears no memory
     await port.idle()
     return bench, port
 
