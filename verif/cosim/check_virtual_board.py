@@ -1,6 +1,5 @@
 """Checks of the virtual board; test_virtual_board.py runs them in namespaces."""
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -20,20 +19,10 @@ from sw.rmcp import PowerCycle, PresencePing, PresencePong, Reset, RmcpAck, Rmcp
 from verif.cosim.link import HOST_IP, Bench, Sa, open_bench, wait_until
 
 
-@contextlib.contextmanager
-def running(flash: Path | None = None) -> Iterator[Bench]:
-    """A running board."""
-    # Paths of Unix sockets must be short.
-    directory = Path(f"/tmp/hf-{os.getpid()}")
-    with open_bench(directory, flash) as found:
-        yield found
-    directory.rmdir()
-
-
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     """A running board without a flash."""
-    with running() as found:
+    with open_bench() as found:
         yield found
 
 
@@ -173,7 +162,7 @@ def pings(bench: Bench, sa: Sa, *, tag: int) -> None:
 
 
 def test_with_a_flash_an_sa_outlives_the_power(tmp_path: Path) -> None:
-    with running(tmp_path / "flash") as bench:
+    with open_bench(tmp_path / "flash") as bench:
         sa = keeps_an_sa(bench)
         for tag in (2, 3):
             bench.power_cut()
@@ -188,7 +177,7 @@ def test_with_a_flash_an_sa_outlives_the_power(tmp_path: Path) -> None:
 
 
 def test_without_a_flash_or_with_another_one_nothing_does(tmp_path: Path) -> None:
-    with running(tmp_path / "flash") as bench:
+    with open_bench(tmp_path / "flash") as bench:
         keeps_an_sa(bench)
         for flash in (None, tmp_path / "another"):
             bench.board.flash = flash
@@ -201,7 +190,7 @@ def test_without_a_flash_or_with_another_one_nothing_does(tmp_path: Path) -> Non
 def test_what_is_no_flash_is_not_taken_for_one(tmp_path: Path) -> None:
     (tmp_path / "flash").write_bytes(b"x" * 100)
     with pytest.raises(BoardError, match="flash' is no flash: it has not 65536 octets"):
-        with running(tmp_path / "flash"):
+        with open_bench(tmp_path / "flash"):
             pass
     assert (tmp_path / "flash").read_bytes() == b"x" * 100
 

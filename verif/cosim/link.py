@@ -167,7 +167,7 @@ def open_nic(board: VirtualBoard) -> NicDriver:
 
 
 @contextlib.contextmanager
-def open_bench(directory: Path, flash: Path | None = None) -> Iterator[Bench]:
+def open_bench(flash: Path | None = None) -> Iterator[Bench]:
     """A board between two TAP devices of this namespace, its host address set."""
     devices = {"wire0": open_tap("wire0"), "host0": open_tap("host0")}
     for device in devices:
@@ -176,7 +176,7 @@ def open_bench(directory: Path, flash: Path | None = None) -> Iterator[Bench]:
     with contextlib.ExitStack() as stack:
         for fd in devices.values():
             stack.callback(os.close, fd)
-        board = VirtualBoard(devices["wire0"], devices["host0"], directory=directory)
+        board = VirtualBoard(devices["wire0"], devices["host0"])
         board.flash = flash
         stack.enter_context(board)
         nic = open_nic(board)
