@@ -8,8 +8,8 @@ pytest-xdist, starts at once.
 Environment variables, for a person at the keyboard:
 
 ``SEED=n``
-    Random seed of the bench (`cocotb.RANDOM_SEED`, and the seed of `random`). Without it a new one
-    is drawn; it is printed either way.
+    Random seed of the bench (`cocotb.RANDOM_SEED`, and the seed of `random`). Without it the commit
+    decides, `SEED=random` draws one (`verif.seeds`); it is printed either way.
 ``WAVES=1``
     Build with tracing, and leave `dump.vcd` in the directory of the run (printed).
 """
@@ -20,7 +20,6 @@ import functools
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -35,6 +34,8 @@ from amaranth.back import verilog as amaranth_verilog
 from amaranth.lib import wiring
 from cocotb_tools import config as cocotb_config
 from cocotb_tools.runner import get_runner
+
+from verif import seeds
 
 __all__ = [
     "PARAMETERS_VARIABLE",
@@ -285,8 +286,8 @@ def run(
     """
     waves = _waves()
     directory = build(component, name, expose=expose, waves=waves)
-    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 31))
     names = [testcase] if isinstance(testcase, str) else list(testcase or [])
+    seed = seeds.of_run(name, bench_module, *names)
     # A parametrised test has its values after a slash.
     test_filter = rf"\.({'|'.join(map(re.escape, names))})(/.*)?$" if names else None
     where = directory / "runs" / f"{'-'.join(names or ['all'])[:60]}-{seed}-{os.getpid()}"

@@ -1,8 +1,8 @@
 """Runs the differential fuzzing of the NIC: FUZZ_COUNT frames, from SEED on."""
 
 import os
-import random
 
+from verif import seeds
 from verif.cocotb.runner import run
 from verif.cocotb.test_nic import NIC
 
@@ -11,5 +11,5 @@ COUNT = 400
 
 def test_gateware_and_model_agree() -> None:
     count = int(os.environ.get("FUZZ_COUNT", COUNT))
-    seed = int(os.environ.get("SEED", random.randrange(1 << 31)))
+    seed = seeds.of_run("fuzz")
     run(NIC, "verif.cocotb.tb_fuzz", "nic", parameters={"count": count, "seed": seed})
