@@ -1,5 +1,6 @@
-"""The station's data plane in user space: ESP with AES-GCM, raw or in UDP."""
+"""The station's data plane in user space: ESP and AH with every suite of the NIC."""
 
+from sw.ipsec.ah import AhInbound, AhOutbound
 from sw.ipsec.encap import (
     EspPacket,
     IkeMessage,
@@ -10,14 +11,16 @@ from sw.ipsec.encap import (
 )
 from sw.ipsec.errors import (
     DataPlaneError,
-    EspDroppedError,
-    EspDropReason,
+    DropReason,
     IpsecError,
+    PacketDroppedError,
     SequenceExhaustedError,
     SequenceReuseError,
 )
-from sw.ipsec.esp import EspInbound, EspOutbound, EspPayload
-from sw.ipsec.material import DATA_PLANE_SUITES, EspMaterial
+from sw.ipsec.esp import EspInbound, EspOutbound
+from sw.ipsec.inside import AddressPair, OpenedDatagram
+from sw.ipsec.material import DATA_PLANE_SUITES, ESP_SUITES, AhMaterial, EspMaterial
+from sw.ipsec.packet import PacketInbound, PacketOutbound
 from sw.ipsec.reservation import SequenceReservation
 from sw.ipsec.table import InboundTable
 from sw.ipsec.transports import (
@@ -32,20 +35,27 @@ from sw.ipsec.udp import UdpDatagram, UdpSelector, UdpSelectorSet
 
 __all__ = [
     "DATA_PLANE_SUITES",
+    "ESP_SUITES",
     "PORT_DISCOVERY",
+    "AddressPair",
+    "AhInbound",
+    "AhMaterial",
+    "AhOutbound",
     "DataPlaneError",
+    "DropReason",
     "Endpoint",
-    "EspDropReason",
-    "EspDroppedError",
     "EspInbound",
     "EspMaterial",
     "EspOutbound",
     "EspPacket",
-    "EspPayload",
     "IkeMessage",
     "InboundTable",
     "IpsecError",
     "Keepalive",
+    "OpenedDatagram",
+    "PacketDroppedError",
+    "PacketInbound",
+    "PacketOutbound",
     "RawEspTransport",
     "SequenceExhaustedError",
     "SequenceReservation",

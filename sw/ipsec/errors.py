@@ -21,22 +21,26 @@ class DataPlaneError(IpsecError):
     """A socket of the data plane cannot be had or used."""
 
 
-class EspDropReason(Enum):
-    """Why an inbound ESP packet was dropped, in the order of the checks."""
+class DropReason(Enum):
+    """Why an inbound packet was dropped, in the order of the checks."""
 
+    IP_HEADER = "no whole IP packet, or a fragment, or headers that lie"
+    IP_OPTION = "an IPv4 option that AH does not know"
+    PROTOCOL = "ESP without its AH, AH without its ESP, or neither"
     UNKNOWN_SPI = "no inbound SA has this SPI"
-    LENGTH = "too short, or not a multiple of four"
+    LENGTH = "a length that the SA's packets cannot have"
     REPLAY_OLD = "left of the anti-replay window"
     REPLAY_DUPLICATE = "seen before"
     ICV = "ICV wrong"
     PADDING = "padding wrong"
-    NEXT_HEADER = "next header is not UDP"
-    SELECTOR = "outside the SA's selectors, or with a wrong UDP length"
+    DUMMY = "a dummy packet, which holds nothing"
+    NEXT_HEADER = "next header is not what the SA carries"
+    SELECTOR = "outside the SA's selectors, or with a wrong length inside"
 
 
-class EspDroppedError(IpsecError):
+class PacketDroppedError(IpsecError):
     """An inbound packet was dropped; `reason` says why."""
 
-    def __init__(self, reason: EspDropReason) -> None:
+    def __init__(self, reason: DropReason) -> None:
         super().__init__(reason.value)
         self.reason = reason

@@ -1,49 +1,27 @@
-"""ESP in transport mode with AES-GCM-16, one SA and one direction each.
+"""ESP, one SA and one direction each, in transport or tunnel mode, with any suite that has it.
 
-Source: RFC 4303, RFC 4106.
+Source: RFC 4303; the suites: sw.ipsec.transforms.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from spec.headers import (
-    ESP,
-    ESP_ALIGN_OCTETS,
-    ESP_ICV_OCTETS,
-    ESP_TRAILER_OCTETS,
-    GCM_IV,
-    PROTOCOL_UDP,
-)
-from sw.ipsec.errors import EspDroppedError, EspDropReason, SequenceExhaustedError
+from spec.headers import ESP, ESP_TRAILER_OCTETS, PROTOCOL_NO_NEXT, PROTOCOL_UDP
+from spec.sa import REPLAY_WINDOW
+from sw.ipsec.errors import DropReason, PacketDroppedError, SequenceExhaustedError
+from sw.ipsec.inside import AddressPair, OpenedDatagram, build_inside, parse_inside
+from sw.ipsec.ip import IpAddress
 from sw.ipsec.material import EspMaterial
 from sw.ipsec.reservation import SequenceReservation
-from sw.ipsec.udp import (
-    ANY_PORT,
-    UdpDatagram,
-    UdpSelector,
-    UdpSelectorSet,
-    build_udp,
-    parse_udp,
-)
+from sw.ipsec.transforms import esp_transform
+from sw.ipsec.udp import ANY_PORT, UdpDatagram, UdpSelector, UdpSelectorSet
 from sw.ipsec.window import ReplayWindow
-
-_SHORTEST = ESP.octets + GCM_IV.octets + ESP_ALIGN_OCTETS + ESP_ICV_OCTETS
-
-
-def _aad(material: EspMaterial, number: int) -> bytes:
-    # RFC 4106 5: the high half takes part, though it is not sent.
-    octets = 8 if material.esn else 4
-    return material.spi.to_bytes(4, "big") + number.to_bytes(octets, "big")
 
 
 class EspOutbound:
-    """Seals packets under one outbound SA. The IV is the 64-bit sequence number.
+    """Seals packets under one outbound SA.
 
     Parameters
     ----------
@@ -51,16 +29,26 @@ class EspOutbound:
         The SA.
     sequences : SequenceReservation
         Where its numbers come from; its `last` must not be above the SA's.
+    tunnel : bool
+        Tunnel mode: a datagram gets an IP header of its own inside.
 
-    Source: RFC 4303 3.3, RFC 4106 3.
+    Source: RFC 4303 3.3.
     """
 
-    def __init__(self, material: EspMaterial, sequences: SequenceReservation) -> None:
+    def __init__(
+        self, material: EspMaterial, sequences: SequenceReservation, *, tunnel: bool = False
+    ) -> None:
         if sequences.last > material.sequence_max:
             raise ValueError("the reservation reaches beyond the SA's last sequence number")
         self._material = material
-        self._cipher = AESGCM(material.key)
+        self._transform = esp_transform(material)
         self._sequences = sequences
+        self._tunnel = tunnel
+
+    @property
+    def material(self) -> EspMaterial:
+        """The SA."""
+        return self._material
 
     @property
     def spi(self) -> int:
@@ -81,36 +69,36 @@ class EspOutbound:
         number = self._sequences.next()
         if not 1 <= number <= self._material.sequence_max:
             raise SequenceExhaustedError("every sequence number of this SA is used: replace the SA")
-        pad = -(len(inner) + ESP_TRAILER_OCTETS) % ESP_ALIGN_OCTETS
+        pad = -(len(inner) + ESP_TRAILER_OCTETS) % self._material.facts.align_octets
         plain = inner + bytes(range(1, pad + 1)) + bytes((pad, next_header))
-        iv = GCM_IV.pack(iv=number)
-        sealed = self._cipher.encrypt(self._material.salt + iv, plain, _aad(self._material, number))
-        return ESP.pack(spi=self._material.spi, sequence=number & 0xFFFF_FFFF) + iv + sealed
+        header = ESP.pack(spi=self._material.spi, sequence=number & 0xFFFF_FFFF)
+        return header + self._transform.seal(number, plain)
 
-    def seal_udp(
-        self, datagram: UdpDatagram, source: IPv4Address, destination: IPv4Address
-    ) -> bytes:
-        """An ESP packet around a UDP datagram between these two addresses."""
-        return self.seal(build_udp(datagram, source, destination))
+    def seal_udp(self, datagram: UdpDatagram, source: IpAddress, destination: IpAddress) -> bytes:
+        """An ESP packet around a UDP datagram between these two addresses; raises as `seal`.
+
+        ValueError, before a number is taken, for addresses of two families or what does not fit.
+        """
+        next_header, inner = build_inside(
+            datagram, source, destination, tunnel=self._tunnel, number=0
+        )
+        return self.seal(inner, next_header)
 
 
 @dataclass(frozen=True, slots=True)
-class EspPayload:
-    """What an inbound packet held.
+class VerifiedEsp:
+    """A packet whose ICV is right; its number is not marked as seen yet.
 
     Parameters
     ----------
-    spi : int
-        The SA that authenticated it.
-    sequence : int
-        Its 64-bit number.
-    datagram : UdpDatagram
-        What was inside.
+    number : int
+        Its whole number.
+    plain : bytes
+        Payload with padding and trailer.
     """
 
-    spi: int
-    sequence: int
-    datagram: UdpDatagram
+    number: int
+    plain: bytes = field(repr=False)
 
 
 class EspInbound:
@@ -127,8 +115,12 @@ class EspInbound:
         Where the window stands: 0 for a fresh SA, else `right_edge` as it was last stored.
     selector : UdpSelector or UdpSelectorSet
         Ports of the datagrams that the SA lets through.
+    inner : AddressPair or None
+        In tunnel mode, the addresses inside that the SA lets through; None is transport mode.
+    window : int
+        Width of the anti-replay window.
 
-    Source: RFC 4303 3.4, RFC 4106 3 to 5.
+    Source: RFC 4303 3.4.
     """
 
     def __init__(
@@ -137,13 +129,23 @@ class EspInbound:
         *,
         right_edge: int = 0,
         selector: UdpSelector | UdpSelectorSet = ANY_PORT,
+        inner: AddressPair | None = None,
+        window: int = REPLAY_WINDOW,
     ) -> None:
         self._material = material
-        self._cipher = AESGCM(material.key)
-        self._window = ReplayWindow(esn=material.esn, right_edge=right_edge)
+        self._transform = esp_transform(material)
+        self._window = ReplayWindow(esn=material.esn, right_edge=right_edge, size=window)
         self._selector = selector
-        self._drops: Counter[EspDropReason] = Counter()
+        self._inner = inner
+        facts = material.facts
+        self._around_octets = ESP.octets + facts.iv_octets + facts.icv_octets
+        self._drops: Counter[DropReason] = Counter()
         self._accepted = 0
+
+    @property
+    def material(self) -> EspMaterial:
+        """The SA."""
+        return self._material
 
     @property
     def spi(self) -> int:
@@ -161,50 +163,52 @@ class EspInbound:
         return self._accepted
 
     @property
-    def drops(self) -> dict[EspDropReason, int]:
+    def drops(self) -> dict[DropReason, int]:
         """Packets dropped, by reason; reasons that never occurred are missing."""
         return dict(self._drops)
 
-    def open(self, packet: bytes) -> EspPayload:
-        """What an ESP packet (from its SPI to its ICV) holds; raises EspDroppedError."""
+    def open(self, packet: bytes) -> OpenedDatagram:
+        """What an ESP packet (from its SPI to its ICV) holds; raises PacketDroppedError."""
         try:
-            payload = self._open(packet)
-        except EspDroppedError as error:
+            verified = self.verify(packet)
+            self.mark(verified)
+            opened = self.parse(verified)
+        except PacketDroppedError as error:
             self._drops[error.reason] += 1
             raise
         self._accepted += 1
-        return payload
+        return opened
 
-    def _open(self, packet: bytes) -> EspPayload:
-        if len(packet) < _SHORTEST or len(packet) % ESP_ALIGN_OCTETS:
-            raise EspDroppedError(EspDropReason.LENGTH)
+    def verify(self, packet: bytes) -> VerifiedEsp:
+        """Check length, number and ICV, and change nothing; raises PacketDroppedError."""
+        text_octets = len(packet) - self._around_octets
+        align_octets = self._material.facts.align_octets
+        if text_octets < align_octets or text_octets % align_octets:
+            raise PacketDroppedError(DropReason.LENGTH)
         header = ESP.unpack(packet)
         if header["spi"] != self._material.spi:
-            raise EspDroppedError(EspDropReason.UNKNOWN_SPI)
+            raise PacketDroppedError(DropReason.UNKNOWN_SPI)
         number = self._window.infer(header["sequence"])
         self._window.check(number)
-        iv = packet[ESP.octets : ESP.octets + GCM_IV.octets]
-        sealed = packet[ESP.octets + GCM_IV.octets :]
-        try:
-            plain = self._cipher.decrypt(
-                self._material.salt + iv, sealed, _aad(self._material, number)
-            )
-        except InvalidTag:
-            raise EspDroppedError(EspDropReason.ICV) from None
-        self._window.mark(number)
-        return EspPayload(self._material.spi, number, self._parse_plain(plain))
+        plain = self._transform.open(number, packet[ESP.octets :])
+        if plain is None:
+            raise PacketDroppedError(DropReason.ICV)
+        return VerifiedEsp(number, plain)
 
-    def _parse_plain(self, plain: bytes) -> UdpDatagram:
+    def mark(self, verified: VerifiedEsp) -> None:
+        """Count the number of a packet that `verify` let pass as seen."""
+        self._window.mark(verified.number)
+
+    def parse(self, verified: VerifiedEsp) -> OpenedDatagram:
+        """What an authentic packet holds; raises PacketDroppedError."""
+        plain = verified.plain
         pad, next_header = plain[-ESP_TRAILER_OCTETS:]
-        inner_octets = len(plain) - ESP_TRAILER_OCTETS - pad
-        if inner_octets < 0 or plain[inner_octets:-ESP_TRAILER_OCTETS] != bytes(range(1, pad + 1)):
-            raise EspDroppedError(EspDropReason.PADDING)
-        if next_header != PROTOCOL_UDP:
-            raise EspDroppedError(EspDropReason.NEXT_HEADER)
-        try:
-            datagram = parse_udp(plain[:inner_octets])
-        except ValueError:
-            raise EspDroppedError(EspDropReason.SELECTOR) from None
-        if not self._selector.matches(datagram):
-            raise EspDroppedError(EspDropReason.SELECTOR)
-        return datagram
+        end = len(plain) - ESP_TRAILER_OCTETS - pad
+        if end < 0 or plain[end:-ESP_TRAILER_OCTETS] != bytes(range(1, pad + 1)):
+            raise PacketDroppedError(DropReason.PADDING)
+        if next_header == PROTOCOL_NO_NEXT:
+            raise PacketDroppedError(DropReason.DUMMY)
+        datagram = parse_inside(
+            next_header, plain[:end], inner=self._inner, selector=self._selector, padded=True
+        )
+        return OpenedDatagram(self._material.spi, verified.number, datagram)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from spec.headers import ESP
-from sw.ipsec.errors import EspDroppedError, EspDropReason
-from sw.ipsec.esp import EspInbound, EspPayload
+from sw.ipsec.errors import DropReason, PacketDroppedError
+from sw.ipsec.esp import EspInbound
+from sw.ipsec.inside import OpenedDatagram
 
 
 class InboundTable:
@@ -17,8 +18,8 @@ class InboundTable:
 
     def __init__(self) -> None:
         self._sas: dict[int, EspInbound] = {}
-        self._unclaimed: Counter[EspDropReason] = Counter()
-        self._removed: Counter[EspDropReason] = Counter()
+        self._unclaimed: Counter[DropReason] = Counter()
+        self._removed: Counter[DropReason] = Counter()
 
     def add(self, sa: EspInbound) -> None:
         """Begin to receive under an SA; raises ValueError if its SPI is taken."""
@@ -40,21 +41,21 @@ class InboundTable:
         return self._sas.get(spi)
 
     @property
-    def drops(self) -> dict[EspDropReason, int]:
+    def drops(self) -> dict[DropReason, int]:
         """Packets dropped, by reason, over all SAs that ever were in the table."""
         total = self._unclaimed + self._removed
         for sa in self._sas.values():
             total.update(sa.drops)
         return dict(total)
 
-    def open(self, packet: bytes) -> EspPayload:
-        """What an ESP packet holds; raises EspDroppedError, and counts the reason."""
+    def open(self, packet: bytes) -> OpenedDatagram:
+        """What an ESP packet holds; raises PacketDroppedError, and counts the reason."""
         if len(packet) < ESP.octets:
-            reason = EspDropReason.LENGTH
+            reason = DropReason.LENGTH
         else:
             sa = self._sas.get(ESP.unpack(packet)["spi"])
             if sa is not None:
                 return sa.open(packet)
-            reason = EspDropReason.UNKNOWN_SPI
+            reason = DropReason.UNKNOWN_SPI
         self._unclaimed[reason] += 1
-        raise EspDroppedError(reason)
+        raise PacketDroppedError(reason)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from spec.headers import PROTOCOL_UDP, UDP
+from sw.ipsec.checksum import checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,14 @@ class UdpSelectorSet:
 ANY_PORT = UdpSelector()
 
 
-def checksum(octets: bytes) -> int:
-    """Internet checksum of `octets`, padded with a zero octet if odd (RFC 1071)."""
-    if len(octets) % 2:
-        octets += b"\0"
-    total = sum(int.from_bytes(octets[i : i + 2], "big") for i in range(0, len(octets), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
-
-
-def build_udp(datagram: UdpDatagram, source: IPv4Address, destination: IPv4Address) -> bytes:
+def build_udp(
+    datagram: UdpDatagram,
+    source: IPv4Address | IPv6Address,
+    destination: IPv4Address | IPv6Address,
+) -> bytes:
     """The datagram with its header and checksum; raises ValueError for what does not fit.
 
-    Source: RFC 768.
+    Source: RFC 768, RFC 8200 8.1.
     """
     octets = UDP.octets + len(datagram.payload)
     ports = {
@@ -78,6 +73,7 @@ def build_udp(datagram: UdpDatagram, source: IPv4Address, destination: IPv4Addre
         "destination_port": datagram.destination_port,
         "octets": octets,
     }
+    # The longer pseudo header of IPv6 has but zeros more, and so the same sum.
     pseudo = source.packed + destination.packed + bytes((0, PROTOCOL_UDP))
     pseudo += octets.to_bytes(2, "big")
     value = checksum(pseudo + UDP.pack(**ports) + datagram.payload)

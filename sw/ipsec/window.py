@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from spec.sa import REPLAY_WINDOW
-from sw.ipsec.errors import EspDroppedError, EspDropReason
+from sw.ipsec.errors import DropReason, PacketDroppedError
 
+WINDOW_MIN = 32
+"""Narrowest window that an SA may have (RFC 4303 3.4.3)."""
+WINDOW_MAX = 1024
+"""Widest window."""
 _LOW = 0xFFFF_FFFF
 
 
@@ -18,7 +22,7 @@ class ReplayWindow:
     right_edge : int
         Highest number that counts as seen already; 0 for a fresh SA.
     size : int
-        Width in packets.
+        Width in packets, WINDOW_MIN to WINDOW_MAX.
 
     Source: RFC 4303 3.4.3, A2.
     """
@@ -26,8 +30,8 @@ class ReplayWindow:
     def __init__(self, *, esn: bool, right_edge: int = 0, size: int = REPLAY_WINDOW) -> None:
         if not 0 <= right_edge < 1 << (64 if esn else 32):
             raise ValueError(f"right edge {right_edge} is out of range")
-        if size < 1:
-            raise ValueError(f"window of {size} packets")
+        if not WINDOW_MIN <= size <= WINDOW_MAX:
+            raise ValueError(f"window of {size} packets: {WINDOW_MIN} to {WINDOW_MAX} can be had")
         self._esn = esn
         self._size = size
         self._edge = right_edge
@@ -54,13 +58,13 @@ class ReplayWindow:
         return ((high - 1 if low >= left + (1 << 32) else high) << 32) | low
 
     def check(self, number: int) -> None:
-        """Raises EspDroppedError for a number that is too old, seen, or no number at all."""
+        """Raises PacketDroppedError for a number that is too old, seen, or no number at all."""
         if number < 0 or number <= self._edge - self._size or number >= 1 << 64:
-            raise EspDroppedError(EspDropReason.REPLAY_OLD)
+            raise PacketDroppedError(DropReason.REPLAY_OLD)
         if number == 0:
-            raise EspDroppedError(EspDropReason.REPLAY_DUPLICATE)
+            raise PacketDroppedError(DropReason.REPLAY_DUPLICATE)
         if number <= self._edge and self._seen >> (self._edge - number) & 1:
-            raise EspDroppedError(EspDropReason.REPLAY_DUPLICATE)
+            raise PacketDroppedError(DropReason.REPLAY_DUPLICATE)
 
     def mark(self, number: int) -> None:
         """Count a number as seen: only one that `check` let pass and whose ICV was right."""

@@ -15,12 +15,12 @@ from spec.pet import PORT_SNMP_TRAP
 from spec.store import LEAP
 from sw.ipsec import (
     Endpoint,
-    EspDroppedError,
     EspInbound,
     EspMaterial,
     EspOutbound,
     InboundTable,
     IpsecError,
+    PacketDroppedError,
     RawEspTransport,
     SequenceReservation,
     UdpDatagram,
@@ -153,11 +153,9 @@ class Plane:
     def add(self, sa: SaRecord, reserve: Callable[[int], int]) -> None:
         """Begin to send and receive under an SA."""
         keys = sa.keys
-        inbound = EspMaterial(
-            sa.spi_in, sa.suite, keys.key_in.reveal(), keys.salt_in.reveal(), sa.esn
-        )
+        inbound = EspMaterial(sa.spi_in, sa.suite, keys.key_in, keys.salt_in, sa.esn, keys.auth_in)
         outbound = EspMaterial(
-            sa.spi_out, sa.suite, keys.key_out.reveal(), keys.salt_out.reveal(), sa.esn
+            sa.spi_out, sa.suite, keys.key_out, keys.salt_out, sa.esn, keys.auth_out
         )
         selector = UdpSelectorSet(
             tuple(
@@ -202,7 +200,7 @@ class Plane:
         """An ESP packet. What does not pass every check is dropped and counted."""
         try:
             payload = self._table.open(packet)
-        except EspDroppedError as error:
+        except PacketDroppedError as error:
             LOG.debug("ESP dropped: %s", error)
             return
         takes = self._on_message

@@ -109,12 +109,17 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True)
 class SaKeys:
-    """Keys and salts of both directions; "in" is from the NIC to the station."""
+    """Keys of both directions, as long as the suite says: of the cipher, its salt, of the HMAC.
+
+    "in" is from the NIC to the station.
+    """
 
     key_in: Secret
     salt_in: Secret
     key_out: Secret
     salt_out: Secret
+    auth_in: Secret = field(default_factory=lambda: Secret(b""))
+    auth_out: Secret = field(default_factory=lambda: Secret(b""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from spec.host import HostState
 from spec.suites import SUITES, Suite
 from sw.ike.secret import Secret
-from sw.ipsec import DATA_PLANE_SUITES
+from sw.ipsec import ESP_SUITES
 from sw.station.database import Database, NoSuchHostError, StoreError, open_database
 from sw.station.records import HOSTS, SAS, HostRecord, SaKeys, SaRecord
 from sw.station.seal import SealError
@@ -168,9 +168,15 @@ class Store:
             "rx_edge": f"{sa.rx_edge:016x}",
         }
         keys = sa.keys
-        octets = b"".join(
-            part.reveal() for part in (keys.key_in, keys.salt_in, keys.key_out, keys.salt_out)
+        parts = (
+            keys.key_in,
+            keys.salt_in,
+            keys.auth_in,
+            keys.key_out,
+            keys.salt_out,
+            keys.auth_out,
         )
+        octets = b"".join(part.reveal() for part in parts)
         row["keys"] = self._db.sealer.seal(Secret(octets), self._sa_aad(host_id, sa))
         with self._db.begin() as db:
             db.execute(SAS.insert().values(row))
@@ -198,7 +204,7 @@ class Store:
 
     def _sa(self, host_id: int, row: Any) -> SaRecord:
         suite = Suite(row.suite)
-        if suite not in DATA_PLANE_SUITES:
+        if suite not in ESP_SUITES:
             raise ValueError("a suite that no packet is protected with here")
         empty = Secret(b"")
         record = SaRecord(
@@ -223,16 +229,16 @@ class Store:
         if record.tx_reserved < 0 or not 0 <= record.rx_edge < 1 << (64 if record.esn else 32):
             raise ValueError("numbers out of range")
         octets = self._db.sealer.open(row.keys, self._sa_aad(host_id, record)).reveal()
-        key, salt = SUITES[suite].key_octets, SUITES[suite].salt_octets
-        half = key + salt
-        if len(octets) != 2 * half:
+        facts = SUITES[suite]
+        lengths = (facts.key_octets, facts.salt_octets, facts.auth_octets)
+        if len(octets) != 2 * sum(lengths):
             raise ValueError("keys of another length than the suite's")
-        keys = SaKeys(
-            Secret(octets[:key]),
-            Secret(octets[key:half]),
-            Secret(octets[half : half + key]),
-            Secret(octets[half + key :]),
-        )
+        parts, at = [], 0
+        for length in (*lengths, *lengths):
+            parts.append(Secret(octets[at : at + length]))
+            at += length
+        key_in, salt_in, auth_in, key_out, salt_out, auth_out = parts
+        keys = SaKeys(key_in, salt_in, key_out, salt_out, auth_in, auth_out)
         return replace(record, keys=keys)
 
     def mark_used(self, host_id: int, generation: int) -> None:

@@ -88,7 +88,8 @@ class Sa:
 
     def __post_init__(self) -> None:
         facts = SUITES[self.suite]
-        keymat = [os.urandom(facts.key_octets + facts.salt_octets) for _ in range(2)]
+        octets = facts.key_octets + facts.salt_octets + facts.auth_octets
+        keymat = [os.urandom(octets) for _ in range(2)]
         self.staged = StagedSa.from_keymat(
             spi_in=self.spi_in,
             spi_out=self.spi_out,

@@ -138,7 +138,9 @@ def established(sa: int, connection: int, *, at_station: bool) -> ChildSaEstabli
 
 
 def _material(sa: int, way: int) -> EspMaterial:
-    return EspMaterial(spi_of(sa, way), SUITE, key_of(sa, way), salt_of(sa, way), True)
+    return EspMaterial(
+        spi_of(sa, way), SUITE, Secret(key_of(sa, way)), Secret(salt_of(sa, way)), True
+    )
 
 
 def _seal(sa: int, way: int, number: int, payload: bytes) -> bytes:
@@ -151,7 +153,7 @@ def _seal(sa: int, way: int, number: int, payload: bytes) -> bytes:
 def open_esp(esp: bytes, way: int) -> tuple[int, int, bytes]:
     """SA, sequence number and RMCP message of an ESP packet that one end made.
 
-    Raises sw.ipsec.EspDroppedError if its key is not the one that its SPI stands for.
+    Raises sw.ipsec.PacketDroppedError if its key is not the one that its SPI stands for.
     """
     sa = sa_of(ESP.unpack(esp)["spi"])
     number = int(GCM_IV.unpack(esp[ESP.octets :])["iv"])

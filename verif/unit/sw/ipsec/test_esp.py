@@ -17,14 +17,16 @@ from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.packet import Raw
 
 from spec.suites import Suite
+from sw.ike.secret import Secret
 from sw.ipsec import (
-    EspDroppedError,
-    EspDropReason,
+    AhMaterial,
+    DropReason,
     EspInbound,
     EspMaterial,
     EspOutbound,
     EspPacket,
     InboundTable,
+    PacketDroppedError,
     SequenceExhaustedError,
     SequenceReservation,
     UdpDatagram,
@@ -110,9 +112,9 @@ def test_frames_of_a_linux_kernel(case: dict[str, Any]) -> None:
         sealed = ours.seal_udp(opened.datagram, IPv4Address(case["src"]), IPv4Address(case["dst"]))
         assert sealed[:8] == packet[:8]
         assert len(sealed) == len(packet)
-        with pytest.raises(EspDroppedError) as replayed:
+        with pytest.raises(PacketDroppedError) as replayed:
             inbound.open(packet)
-        assert replayed.value.reason is EspDropReason.REPLAY_DUPLICATE
+        assert replayed.value.reason is DropReason.REPLAY_DUPLICATE
     assert inbound.accepted == len(case["frames"])
     assert inbound.right_edge == sa["first_seq"] + len(case["frames"]) - 1
 
@@ -184,9 +186,9 @@ def sealed_by_hand(plain: bytes, number: int = 1) -> bytes:
     return head + iv + AESGCM(KEYMAT[:16]).encrypt(KEYMAT[16:] + iv, plain, head)
 
 
-def drop(inbound: EspInbound | InboundTable, packet: bytes) -> EspDropReason:
+def drop(inbound: EspInbound | InboundTable, packet: bytes) -> DropReason:
     before = inbound.drops
-    with pytest.raises(EspDroppedError) as error:
+    with pytest.raises(PacketDroppedError) as error:
         inbound.open(packet)
     reason = error.value.reason
     assert inbound.drops == before | {reason: before.get(reason, 0) + 1}
@@ -201,21 +203,21 @@ UDP_OCTETS = bytes.fromhex("02989ed8 000a0000 abcd")
     [
         (UDP_OCTETS + b"\x00\x11", None),
         (UDP_OCTETS + b"\x01\x02\x03\x04\x04\x11", None),
-        (UDP_OCTETS + b"\x01\x02\x03\x05\x04\x11", EspDropReason.PADDING),
-        (UDP_OCTETS + b"\x00\x00\x00\x00\x04\x11", EspDropReason.PADDING),
-        (UDP_OCTETS + b"\xff\x11", EspDropReason.PADDING),
-        (b"\x01\x03\x02\x11", EspDropReason.PADDING),
-        (b"\x01\x02\x02\x11", EspDropReason.SELECTOR),
-        (UDP_OCTETS + b"\x00\x06", EspDropReason.NEXT_HEADER),
-        (UDP_OCTETS + b"\x00\x3b", EspDropReason.NEXT_HEADER),
-        (b"\x02\x99" + UDP_OCTETS[2:] + b"\x00\x11", EspDropReason.SELECTOR),
-        (UDP_OCTETS[:2] + b"\x9e\xd9" + UDP_OCTETS[4:] + b"\x00\x11", EspDropReason.SELECTOR),
-        (UDP_OCTETS[:5] + b"\x0b" + UDP_OCTETS[6:] + b"\x00\x11", EspDropReason.SELECTOR),
-        (UDP_OCTETS[:5] + b"\x09" + UDP_OCTETS[6:] + b"\x00\x11", EspDropReason.SELECTOR),
+        (UDP_OCTETS + b"\x01\x02\x03\x05\x04\x11", DropReason.PADDING),
+        (UDP_OCTETS + b"\x00\x00\x00\x00\x04\x11", DropReason.PADDING),
+        (UDP_OCTETS + b"\xff\x11", DropReason.PADDING),
+        (b"\x01\x03\x02\x11", DropReason.PADDING),
+        (b"\x01\x02\x02\x11", DropReason.SELECTOR),
+        (UDP_OCTETS + b"\x00\x06", DropReason.NEXT_HEADER),
+        (UDP_OCTETS + b"\x00\x3b", DropReason.DUMMY),
+        (b"\x02\x99" + UDP_OCTETS[2:] + b"\x00\x11", DropReason.SELECTOR),
+        (UDP_OCTETS[:2] + b"\x9e\xd9" + UDP_OCTETS[4:] + b"\x00\x11", DropReason.SELECTOR),
+        (UDP_OCTETS[:5] + b"\x0b" + UDP_OCTETS[6:] + b"\x00\x11", DropReason.SELECTOR),
+        (UDP_OCTETS[:5] + b"\x07" + UDP_OCTETS[6:] + b"\x00\x11", DropReason.SELECTOR),
     ],
 )
 def test_rfc4303_2_4_padding_next_header_and_selector(
-    plain: bytes, reason: EspDropReason | None
+    plain: bytes, reason: DropReason | None
 ) -> None:
     inbound = EspInbound(material(), selector=PORTS)
     packet = sealed_by_hand(plain)
@@ -225,7 +227,7 @@ def test_rfc4303_2_4_padding_next_header_and_selector(
         assert drop(inbound, packet) is reason
     # It was authentic: its number is used up in either case.
     assert inbound.right_edge == 1
-    assert drop(inbound, packet) is EspDropReason.REPLAY_DUPLICATE
+    assert drop(inbound, packet) is DropReason.REPLAY_DUPLICATE
 
 
 def test_rfc4303_3_4_3_window_moves_after_icv() -> None:
@@ -233,10 +235,10 @@ def test_rfc4303_3_4_3_window_moves_after_icv() -> None:
     good = sealed_by_hand(UDP_OCTETS + b"\x00\x11", 1000)
     for octet in (*range(4, 8), *range(8, len(good))):
         forged = good[:octet] + bytes((good[octet] ^ 1,)) + good[octet + 1 :]
-        assert drop(inbound, forged) is EspDropReason.ICV
+        assert drop(inbound, forged) is DropReason.ICV
         assert inbound.right_edge == 0
     assert inbound.open(good).sequence == 1000
-    assert drop(inbound, sealed_by_hand(UDP_OCTETS + b"\x00\x11", 936)) is EspDropReason.REPLAY_OLD
+    assert drop(inbound, sealed_by_hand(UDP_OCTETS + b"\x00\x11", 936)) is DropReason.REPLAY_OLD
     assert inbound.open(sealed_by_hand(UDP_OCTETS + b"\x00\x11", 937)).sequence == 937
 
 
@@ -244,10 +246,10 @@ def test_every_truncation_is_dropped_and_the_next_good_packet_works() -> None:
     inbound = EspInbound(material(), selector=PORTS)
     good = sealed_by_hand(UDP_OCTETS + b"\x00\x11")
     for end in range(len(good)):
-        expected = {EspDropReason.LENGTH, EspDropReason.ICV}
+        expected = {DropReason.LENGTH, DropReason.ICV}
         assert drop(inbound, good[:end]) in expected
-    assert drop(inbound, good + b"\0") is EspDropReason.LENGTH
-    assert drop(inbound, good + bytes(4)) is EspDropReason.ICV
+    assert drop(inbound, good + b"\0") is DropReason.LENGTH
+    assert drop(inbound, good + bytes(4)) is DropReason.ICV
     assert inbound.open(good).datagram.payload == b"\xab\xcd"
 
 
@@ -261,7 +263,7 @@ def test_any_octets_are_dropped(octets: bytes) -> None:
 def test_another_spi_is_not_opened() -> None:
     packet = outbound().seal_udp(UdpDatagram(1, 2, b""), A, B)
     inbound = EspInbound(material(spi=SPI + 1))
-    assert drop(inbound, packet) is EspDropReason.UNKNOWN_SPI
+    assert drop(inbound, packet) is DropReason.UNKNOWN_SPI
 
 
 def test_table_finds_the_sa_and_keeps_counting() -> None:
@@ -269,7 +271,7 @@ def test_table_finds_the_sa_and_keeps_counting() -> None:
     table.add(EspInbound(material()))
     packet = outbound().seal_udp(UdpDatagram(1, 2, b"x"), A, B)
     assert table.open(packet).spi == SPI
-    assert drop(table, packet) is EspDropReason.REPLAY_DUPLICATE
+    assert drop(table, packet) is DropReason.REPLAY_DUPLICATE
     with pytest.raises(ValueError, match="taken"):
         table.add(EspInbound(material()))
     assert SPI in table
@@ -277,12 +279,12 @@ def test_table_finds_the_sa_and_keeps_counting() -> None:
     table.remove(SPI)
     table.remove(SPI)
     assert table.get(SPI) is None
-    assert drop(table, packet) is EspDropReason.UNKNOWN_SPI
-    assert drop(table, packet[:7]) is EspDropReason.LENGTH
+    assert drop(table, packet) is DropReason.UNKNOWN_SPI
+    assert drop(table, packet[:7]) is DropReason.LENGTH
     assert table.drops == {
-        EspDropReason.REPLAY_DUPLICATE: 1,
-        EspDropReason.UNKNOWN_SPI: 1,
-        EspDropReason.LENGTH: 1,
+        DropReason.REPLAY_DUPLICATE: 1,
+        DropReason.UNKNOWN_SPI: 1,
+        DropReason.LENGTH: 1,
     }
 
 
@@ -318,13 +320,15 @@ def test_keys_show_nowhere() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: EspMaterial(SPI, Suite.NONE, bytes(16), bytes(4)),
-        lambda: EspMaterial(255, Suite.ESP_AES_GCM_16_128, bytes(16), bytes(4)),
-        lambda: EspMaterial(1 << 32, Suite.ESP_AES_GCM_16_128, bytes(16), bytes(4)),
-        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_128, bytes(32), bytes(4)),
-        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_256, bytes(16), bytes(4)),
-        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_128, bytes(16), bytes(3)),
+        lambda: EspMaterial(SPI, Suite.NONE, Secret(bytes(16)), Secret(bytes(4))),
+        lambda: EspMaterial(255, Suite.ESP_AES_GCM_16_128, Secret(bytes(16)), Secret(bytes(4))),
+        lambda: EspMaterial(1 << 32, Suite.ESP_AES_GCM_16_128, Secret(bytes(16)), Secret(bytes(4))),
+        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_128, Secret(bytes(32)), Secret(bytes(4))),
+        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_256, Secret(bytes(16)), Secret(bytes(4))),
+        lambda: EspMaterial(SPI, Suite.ESP_AES_GCM_16_128, Secret(bytes(16)), Secret(bytes(3))),
         lambda: EspMaterial.from_keymat(SPI, Suite.ESP_AES_GCM_16_128, bytes(21)),
+        lambda: EspMaterial.from_keymat(SPI, Suite.AH_HMAC_SHA_256_128, bytes(32)),
+        lambda: AhMaterial.from_keymat(SPI, Suite.ESP_NULL_HMAC_SHA_256_128, bytes(32)),
     ],
 )
 def test_material_that_does_not_fit_is_refused(make: Callable[[], EspMaterial]) -> None:

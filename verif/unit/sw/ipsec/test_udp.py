@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
-from sw.ipsec.udp import UdpDatagram, UdpSelector, build_udp, checksum, parse_udp
+from sw.ipsec.checksum import checksum
+from sw.ipsec.udp import UdpDatagram, UdpSelector, build_udp, parse_udp
 
 PORT = st.integers(0, 0xFFFF)
 ADDRESS = st.integers(0, 0xFFFF_FFFF).map(IPv4Address)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from spec.suites import SUITES, Suite
 from sw.ike.secret import Secret
-from sw.ipsec import DATA_PLANE_SUITES
+from sw.ipsec import ESP_SUITES
 from sw.station.records import HostRecord, SaKeys, SaRecord
 from sw.station.store import Store, open_store
 
@@ -97,10 +97,11 @@ _TIMES = st.floats(0, 4e9)
 @st.composite
 def sa_records(draw: st.DrawFn) -> SaRecord:
     """Any SA that the station can hold."""
-    suite = draw(st.sampled_from(DATA_PLANE_SUITES))
+    suite = draw(st.sampled_from(ESP_SUITES))
     facts = SUITES[suite]
     key = st.binary(min_size=facts.key_octets, max_size=facts.key_octets).map(Secret)
     salt = st.binary(min_size=facts.salt_octets, max_size=facts.salt_octets).map(Secret)
+    auth = st.binary(min_size=facts.auth_octets, max_size=facts.auth_octets).map(Secret)
     esn = draw(st.booleans())
     last = (1 << (64 if esn else 32)) - 1
     return SaRecord(
@@ -114,7 +115,7 @@ def sa_records(draw: st.DrawFn) -> SaRecord:
         peer_ip=draw(_ADDRESSES),
         local_port=draw(_PORTS),
         peer_port=draw(_PORTS),
-        keys=SaKeys(draw(key), draw(salt), draw(key), draw(salt)),
+        keys=SaKeys(draw(key), draw(salt), draw(key), draw(salt), draw(auth), draw(auth)),
         created=draw(_TIMES),
         proven_at=draw(st.none() | _TIMES),
         used=draw(st.booleans()),

@@ -71,7 +71,7 @@ class Ends:
 def from_nic(sa: SaRecord, datagram: UdpDatagram, first: int = 1) -> bytes:
     """A packet as the NIC sends it under this SA."""
     keys = sa.keys
-    material = EspMaterial(sa.spi_in, sa.suite, keys.key_in.reveal(), keys.salt_in.reveal(), sa.esn)
+    material = EspMaterial(sa.spi_in, sa.suite, keys.key_in, keys.salt_in, sa.esn, keys.auth_in)
     numbers = SequenceReservation(lambda _count: first, last=material.sequence_max)
     return EspOutbound(material, numbers).seal_udp(datagram, sa.peer_ip, sa.local_ip)
 
@@ -82,7 +82,7 @@ def at_nic(sa: SaRecord) -> InboundTable:
     table = InboundTable()
     table.add(
         EspInbound(
-            EspMaterial(sa.spi_out, sa.suite, keys.key_out.reveal(), keys.salt_out.reveal(), sa.esn)
+            EspMaterial(sa.spi_out, sa.suite, keys.key_out, keys.salt_out, sa.esn, keys.auth_out)
         )
     )
     return table
