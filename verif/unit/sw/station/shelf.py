@@ -66,7 +66,8 @@ def add_host(store: Store, name: str = "host") -> HostRecord:
 def keys_of(suite: Suite, octet: bytes = b"K") -> SaKeys:
     facts = SUITES[suite]
     key, salt = octet * facts.key_octets, octet * facts.salt_octets
-    return SaKeys(Secret(key), Secret(salt), Secret(key), Secret(salt))
+    auth = octet * facts.auth_octets
+    return SaKeys(Secret(key), Secret(salt), Secret(key), Secret(salt), Secret(auth), Secret(auth))
 
 
 def sa_record(generation: int = 1, spi: int = 0x1000, **values: Any) -> SaRecord:

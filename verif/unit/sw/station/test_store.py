@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spec.host import HostState
+from spec.suites import Suite
 from sw.ike.secret import Secret
 from sw.station.database import NoSuchHostError, StoreError
 from sw.station.records import SaRecord
@@ -332,3 +333,22 @@ def test_a_sealed_psk_fits_no_other_host(two_hosts: Shelf, swap: str) -> None:
     store.remove_host("one")
     assert store.host_names() == ["two"]
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("suite", "keys_for"),
+    [
+        (Suite.ESP_AES_CBC_128_HMAC_SHA_256_128, Suite.ESP_AES_CBC_256_HMAC_SHA_256_128),
+        (Suite.ESP_AES_CBC_128_HMAC_SHA_256_128, Suite.ESP_AES_CBC_128_HMAC_SHA_1_96),
+        (Suite.ESP_AES_GCM_16_128, Suite.ESP_AES_GCM_16_256),
+    ],
+)
+def test_keys_of_another_length_than_the_suites_are_damage(
+    store: Store, suite: Suite, keys_for: Suite
+) -> None:
+    host = add_host(store)
+    store.add_sa(host.id, sa_record(1, suite=suite, keys=keys_of(suite)))
+    store.add_sa(host.id, sa_record(2, suite=suite, keys=keys_of(keys_for)))
+    records, damaged = store.sas(host.id)
+    assert [sa.generation for sa in records] == [1]
+    assert damaged == [2]
