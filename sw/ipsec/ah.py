@@ -5,22 +5,22 @@ Source: RFC 4302, RFC 4543.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spec.headers import AH, PROTOCOL_AH, VERSION_IPV4
 from spec.sa import REPLAY_WINDOW
-from sw.ipsec.errors import DropReason, PacketDroppedError, SequenceExhaustedError
+from sw.ipsec.errors import DropReason, PacketDroppedError
 from sw.ipsec.ip import IpPacket
 from sw.ipsec.material import AhMaterial
 from sw.ipsec.reservation import SequenceReservation
+from sw.ipsec.sa import InboundSa, OutboundSa, Verified
 from sw.ipsec.transforms import AhIntegrity
-from sw.ipsec.window import ReplayWindow
 
 _WORD = 4
 _ALIGN_V6 = 8
 
 
-class AhOutbound:
+class AhOutbound(OutboundSa[AhMaterial]):
     """Puts AH into packets, under one outbound SA.
 
     Parameters
@@ -39,24 +39,11 @@ class AhOutbound:
     def __init__(
         self, material: AhMaterial, sequences: SequenceReservation, *, align_octets: int = _WORD
     ) -> None:
-        if sequences.last > material.sequence_max:
-            raise ValueError("the reservation reaches beyond the SA's last sequence number")
+        super().__init__(material, sequences)
         if align_octets not in (_WORD, _ALIGN_V6):
             raise ValueError(f"AH ends on a multiple of 4 or 8 octets, not of {align_octets}")
-        self._material = material
         self._integrity = AhIntegrity(material)
-        self._sequences = sequences
         self._align_octets = align_octets
-
-    @property
-    def material(self) -> AhMaterial:
-        """The SA."""
-        return self._material
-
-    @property
-    def sequences(self) -> SequenceReservation:
-        """Where the numbers come from."""
-        return self._sequences
 
     def seal(self, packet: IpPacket) -> IpPacket:
         """The packet with AH between its headers and its payload.
@@ -72,9 +59,7 @@ class AhOutbound:
             headers = around.immutable()
         except PacketDroppedError as error:
             raise ValueError(f"AH cannot cover the packet's headers: {error}") from None
-        number = self._sequences.next()
-        if not 1 <= number <= self._material.sequence_max:
-            raise SequenceExhaustedError("every sequence number of this SA is used: replace the SA")
+        number = self._next_number()
         header = AH.pack(
             next_header=packet.protocol,
             length=octets // _WORD - 2,
@@ -83,29 +68,26 @@ class AhOutbound:
         )
         behind = bytes(pad) + packet.payload
         field = self._integrity.seal(number, headers + header, behind)
-        return around.carrying(PROTOCOL_AH, header + field + behind)
+        return replace(around, payload=header + field + behind)
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedAh:
-    """A packet whose ICV is right; its number is not marked as seen yet.
+class VerifiedAh(Verified):
+    """What a packet holds whose ICV is right.
 
     Parameters
     ----------
-    number : int
-        Its whole number.
     next_header : int
         What AH carries.
     payload : bytes
         What stands behind AH.
     """
 
-    number: int
     next_header: int
     payload: bytes
 
 
-class AhInbound:
+class AhInbound(InboundSa[AhMaterial]):
     """Checks packets of one inbound SA. The window moves by `mark` alone, once all else passed.
 
     Parameters
@@ -123,24 +105,8 @@ class AhInbound:
     def __init__(
         self, material: AhMaterial, *, right_edge: int = 0, window: int = REPLAY_WINDOW
     ) -> None:
-        self._material = material
+        super().__init__(material, right_edge=right_edge, window=window)
         self._integrity = AhIntegrity(material)
-        self._window = ReplayWindow(esn=material.esn, right_edge=right_edge, size=window)
-
-    @property
-    def material(self) -> AhMaterial:
-        """The SA."""
-        return self._material
-
-    @property
-    def spi(self) -> int:
-        """The SPI of the packets it checks."""
-        return self._material.spi
-
-    @property
-    def right_edge(self) -> int:
-        """Right edge of the window: highest number authenticated so far."""
-        return self._window.right_edge
 
     def verify(self, packet: IpPacket) -> VerifiedAh:
         """Check length, number and ICV, and change nothing; raises PacketDroppedError."""
@@ -156,8 +122,7 @@ class AhInbound:
         end = _WORD * (header["length"] + 2)
         if end not in self._ends(packet, icv_end) or end > len(payload) or header["reserved"]:
             raise PacketDroppedError(DropReason.LENGTH)
-        number = self._window.infer(header["sequence"])
-        self._window.check(number)
+        number = self._number_of(header["sequence"])
         if not self._integrity.fits(
             number,
             packet.immutable() + payload[: AH.octets],
@@ -166,10 +131,6 @@ class AhInbound:
         ):
             raise PacketDroppedError(DropReason.ICV)
         return VerifiedAh(number, header["next_header"], payload[end:])
-
-    def mark(self, verified: VerifiedAh) -> None:
-        """Count the number of a packet that `verify` let pass as seen."""
-        self._window.mark(verified.number)
 
     @staticmethod
     def _ends(packet: IpPacket, icv_end: int) -> tuple[int, ...]:

@@ -5,22 +5,21 @@ Source: RFC 4303; the suites: sw.ipsec.transforms.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from spec.headers import ESP, ESP_TRAILER_OCTETS, PROTOCOL_NO_NEXT, PROTOCOL_UDP
 from spec.sa import REPLAY_WINDOW
-from sw.ipsec.errors import DropReason, PacketDroppedError, SequenceExhaustedError
+from sw.ike.selectors import IpAddress
+from sw.ipsec.errors import DropReason, PacketDroppedError
 from sw.ipsec.inside import AddressPair, OpenedDatagram, build_inside, parse_inside
-from sw.ipsec.ip import IpAddress
 from sw.ipsec.material import EspMaterial
 from sw.ipsec.reservation import SequenceReservation
+from sw.ipsec.sa import InboundSa, OutboundSa, PacketCounts, Verified
 from sw.ipsec.transforms import esp_transform
 from sw.ipsec.udp import ANY_PORT, UdpDatagram, UdpSelector, UdpSelectorSet
-from sw.ipsec.window import ReplayWindow
 
 
-class EspOutbound:
+class EspOutbound(OutboundSa[EspMaterial]):
     """Seals packets under one outbound SA.
 
     Parameters
@@ -38,27 +37,9 @@ class EspOutbound:
     def __init__(
         self, material: EspMaterial, sequences: SequenceReservation, *, tunnel: bool = False
     ) -> None:
-        if sequences.last > material.sequence_max:
-            raise ValueError("the reservation reaches beyond the SA's last sequence number")
-        self._material = material
+        super().__init__(material, sequences)
         self._transform = esp_transform(material)
-        self._sequences = sequences
         self._tunnel = tunnel
-
-    @property
-    def material(self) -> EspMaterial:
-        """The SA."""
-        return self._material
-
-    @property
-    def spi(self) -> int:
-        """The SPI that packets carry."""
-        return self._material.spi
-
-    @property
-    def sequences(self) -> SequenceReservation:
-        """Where the numbers come from."""
-        return self._sequences
 
     def seal(self, inner: bytes, next_header: int = PROTOCOL_UDP) -> bytes:
         """An ESP packet around `inner`, without IP header.
@@ -66,9 +47,7 @@ class EspOutbound:
         Raises SequenceExhaustedError, SequenceReuseError, or what the store raises: then nothing
         was sealed.
         """
-        number = self._sequences.next()
-        if not 1 <= number <= self._material.sequence_max:
-            raise SequenceExhaustedError("every sequence number of this SA is used: replace the SA")
+        number = self._next_number()
         pad = -(len(inner) + ESP_TRAILER_OCTETS) % self._material.facts.align_octets
         plain = inner + bytes(range(1, pad + 1)) + bytes((pad, next_header))
         header = ESP.pack(spi=self._material.spi, sequence=number & 0xFFFF_FFFF)
@@ -86,22 +65,19 @@ class EspOutbound:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedEsp:
-    """A packet whose ICV is right; its number is not marked as seen yet.
+class VerifiedEsp(Verified):
+    """What a packet holds whose ICV is right.
 
     Parameters
     ----------
-    number : int
-        Its whole number.
     plain : bytes
         Payload with padding and trailer.
     """
 
-    number: int
     plain: bytes = field(repr=False)
 
 
-class EspInbound:
+class EspInbound(InboundSa[EspMaterial], PacketCounts):
     """Opens packets of one inbound SA.
 
     Checks in this order: length, window, ICV; then the window moves; then padding, next header,
@@ -132,52 +108,20 @@ class EspInbound:
         inner: AddressPair | None = None,
         window: int = REPLAY_WINDOW,
     ) -> None:
-        self._material = material
+        InboundSa.__init__(self, material, right_edge=right_edge, window=window)
+        PacketCounts.__init__(self)
         self._transform = esp_transform(material)
-        self._window = ReplayWindow(esn=material.esn, right_edge=right_edge, size=window)
         self._selector = selector
         self._inner = inner
         facts = material.facts
         self._around_octets = ESP.octets + facts.iv_octets + facts.icv_octets
-        self._drops: Counter[DropReason] = Counter()
-        self._accepted = 0
-
-    @property
-    def material(self) -> EspMaterial:
-        """The SA."""
-        return self._material
-
-    @property
-    def spi(self) -> int:
-        """The SPI of the packets it opens."""
-        return self._material.spi
-
-    @property
-    def right_edge(self) -> int:
-        """Right edge of the window: highest number authenticated so far."""
-        return self._window.right_edge
-
-    @property
-    def accepted(self) -> int:
-        """Packets that passed every check."""
-        return self._accepted
-
-    @property
-    def drops(self) -> dict[DropReason, int]:
-        """Packets dropped, by reason; reasons that never occurred are missing."""
-        return dict(self._drops)
 
     def open(self, packet: bytes) -> OpenedDatagram:
         """What an ESP packet (from its SPI to its ICV) holds; raises PacketDroppedError."""
-        try:
+        with self._counted():
             verified = self.verify(packet)
             self.mark(verified)
-            opened = self.parse(verified)
-        except PacketDroppedError as error:
-            self._drops[error.reason] += 1
-            raise
-        self._accepted += 1
-        return opened
+            return self.parse(verified)
 
     def verify(self, packet: bytes) -> VerifiedEsp:
         """Check length, number and ICV, and change nothing; raises PacketDroppedError."""
@@ -188,16 +132,11 @@ class EspInbound:
         header = ESP.unpack(packet)
         if header["spi"] != self._material.spi:
             raise PacketDroppedError(DropReason.UNKNOWN_SPI)
-        number = self._window.infer(header["sequence"])
-        self._window.check(number)
+        number = self._number_of(header["sequence"])
         plain = self._transform.open(number, packet[ESP.octets :])
         if plain is None:
             raise PacketDroppedError(DropReason.ICV)
         return VerifiedEsp(number, plain)
-
-    def mark(self, verified: VerifiedEsp) -> None:
-        """Count the number of a packet that `verify` let pass as seen."""
-        self._window.mark(verified.number)
 
     def parse(self, verified: VerifiedEsp) -> OpenedDatagram:
         """What an authentic packet holds; raises PacketDroppedError."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spec.headers import PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_UDP, UDP, VERSION_IPV4
+from sw.ike.selectors import IpAddress
 from sw.ipsec.errors import DropReason, PacketDroppedError
-from sw.ipsec.ip import IpAddress, build_ip, parse_ip
+from sw.ipsec.ip import build_ip, parse_ip
 from sw.ipsec.udp import UdpDatagram, UdpSelector, UdpSelectorSet, build_udp, parse_udp
 
 

@@ -22,18 +22,18 @@ from spec.headers import (
     VERSION_IPV4,
     VERSION_IPV6,
 )
+from sw.ike.selectors import IpAddress
 from sw.ipsec.checksum import checksum
 from sw.ipsec.errors import DropReason, PacketDroppedError
 
-IpAddress = IPv4Address | IPv6Address
 _HOPS = 64
 _OCTETS_MAX = 0xFFFF
 _EXTENSIONS = (PROTOCOL_HOP_BY_HOP, PROTOCOL_ROUTING, PROTOCOL_DESTINATION_OPTIONS)
 _IPV4_PROTOCOL_AT = 9
 _IPV6_NEXT_HEADER_AT = 6
 _IPV4_CHECKSUM = slice(10, 12)
-_IPV4_ONE_OCTET = (0, 1)
-"""Options without a length: end and no operation (RFC 791 3.1)."""
+_IPV4_END, _IPV4_NO_OPERATION = 0, 1
+"""Options without a length (RFC 791 3.1)."""
 _IPV6_PAD1 = 0
 
 
@@ -207,10 +207,10 @@ def _immutable_v4(headers: bytes) -> bytes:
     at = IPV4.octets
     while at < len(headers):
         kind = headers[at]
-        if kind == 0:
+        if kind == _IPV4_END:
             break
         octets = 1
-        if kind not in _IPV4_ONE_OCTET:
+        if kind != _IPV4_NO_OPERATION:
             octets = headers[at + 1] if at + 1 < len(headers) else 0
             if not 2 <= octets <= len(headers) - at:
                 raise PacketDroppedError(DropReason.IP_OPTION)

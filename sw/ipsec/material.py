@@ -20,7 +20,9 @@ SEQUENCE_MAX_64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Material:
+class Material:
+    """What `EspMaterial` and `AhMaterial` share."""
+
     spi: int
     suite: Suite
     key: Secret = field(repr=False)
@@ -74,7 +76,7 @@ class _Material:
 
 
 @dataclass(frozen=True, slots=True)
-class EspMaterial(_Material):
+class EspMaterial(Material):
     """Keys and numbers of one direction of an ESP SA. No key shows in its repr.
 
     Parameters
@@ -95,7 +97,7 @@ class EspMaterial(_Material):
 
 
 @dataclass(frozen=True, slots=True)
-class AhMaterial(_Material):
+class AhMaterial(Material):
     """The same of an AH SA. The one around an ESP SA has the suite OUTER_SUITE.
 
     Source: RFC 4302 2.4, RFC 4543 4.

@@ -5,8 +5,6 @@ Source: RFC 4301 5, RFC 4302, RFC 4303; docs/decisions/0011-ah-around-esp-is-one
 
 from __future__ import annotations
 
-from collections import Counter
-
 from spec.headers import PROTOCOL_AH, PROTOCOL_ESP
 from sw.ipsec.ah import AhInbound, AhOutbound
 from sw.ipsec.errors import DropReason, PacketDroppedError
@@ -14,6 +12,7 @@ from sw.ipsec.esp import EspInbound, EspOutbound
 from sw.ipsec.inside import AddressPair, OpenedDatagram, build_inside, parse_inside
 from sw.ipsec.ip import IpPacket, build_ip, parse_ip
 from sw.ipsec.material import OUTER_SUITE, AhMaterial, EspMaterial
+from sw.ipsec.sa import PacketCounts
 from sw.ipsec.udp import ANY_PORT, UdpDatagram, UdpSelector, UdpSelectorSet
 
 
@@ -86,7 +85,7 @@ class PacketOutbound:
         return (packet if self._ah is None else self._ah.seal(packet)).pack()
 
 
-class PacketInbound:
+class PacketInbound(PacketCounts):
     """Opens whole IP packets under one SA, or under the two of AH around ESP.
 
     Of AH around ESP both windows move, and only if both ICVs were right. Then come padding, next
@@ -115,6 +114,7 @@ class PacketInbound:
         inner: AddressPair | None = None,
         selector: UdpSelector | UdpSelectorSet = ANY_PORT,
     ) -> None:
+        super().__init__()
         _check_pair(None if esp is None else esp.material, None if ah is None else ah.material)
         if esp is not None and (inner is not None or selector is not ANY_PORT):
             raise ValueError("the ESP SA has the selectors: give them to it")
@@ -123,28 +123,11 @@ class PacketInbound:
         self._ah = ah
         self._inner = inner
         self._selector = selector
-        self._drops: Counter[DropReason] = Counter()
-        self._accepted = 0
-
-    @property
-    def accepted(self) -> int:
-        """Packets that passed every check."""
-        return self._accepted
-
-    @property
-    def drops(self) -> dict[DropReason, int]:
-        """Packets dropped, by reason; reasons that never occurred are missing."""
-        return dict(self._drops)
 
     def open(self, packet: bytes) -> OpenedDatagram:
         """What an IP packet holds; raises PacketDroppedError."""
-        try:
-            opened = self._open(packet)
-        except PacketDroppedError as error:
-            self._drops[error.reason] += 1
-            raise
-        self._accepted += 1
-        return opened
+        with self._counted():
+            return self._open(packet)
 
     def _open(self, octets: bytes) -> OpenedDatagram:
         packet = parse_ip(octets)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 from spec.headers import PROTOCOL_UDP, UDP
+from sw.ike.selectors import IpAddress
 from sw.ipsec.checksum import checksum
 
 
@@ -58,11 +58,7 @@ class UdpSelectorSet:
 ANY_PORT = UdpSelector()
 
 
-def build_udp(
-    datagram: UdpDatagram,
-    source: IPv4Address | IPv6Address,
-    destination: IPv4Address | IPv6Address,
-) -> bytes:
+def build_udp(datagram: UdpDatagram, source: IpAddress, destination: IpAddress) -> bytes:
     """The datagram with its header and checksum; raises ValueError for what does not fit.
 
     Source: RFC 768, RFC 8200 8.1.

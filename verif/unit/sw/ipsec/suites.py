@@ -7,15 +7,20 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spec.suites import SUITES, Suite
 from sw.ipsec import (
     AddressPair,
     AhInbound,
     AhMaterial,
     AhOutbound,
+    DropReason,
     EspInbound,
     EspMaterial,
     EspOutbound,
+    InboundTable,
+    PacketDroppedError,
     PacketInbound,
     PacketOutbound,
     SequenceReservation,
@@ -127,6 +132,16 @@ def name_of(form: Form) -> str:
     return (
         f"{form.suite.name}-v{form.outer.source.version}-{mode}{'-esn' if form.esn else ''}".lower()
     )
+
+
+def refusal(inbound: EspInbound | InboundTable | PacketInbound, packet: bytes) -> DropReason:
+    """Why a packet is dropped, which must be counted once."""
+    before = inbound.drops
+    with pytest.raises(PacketDroppedError) as error:
+        inbound.open(packet)
+    reason = error.value.reason
+    assert inbound.drops == before | {reason: before.get(reason, 0) + 1}
+    return reason
 
 
 def kernel_cases() -> list[Case]:

@@ -34,6 +34,7 @@ from sw.ipsec import (
     demultiplex,
 )
 from sw.ipsec.raw import strip_ipv4
+from verif.unit.sw.ipsec.suites import refusal
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "linux61_xfrm.json"
 A = IPv4Address("192.0.2.1")
@@ -186,15 +187,6 @@ def sealed_by_hand(plain: bytes, number: int = 1) -> bytes:
     return head + iv + AESGCM(KEYMAT[:16]).encrypt(KEYMAT[16:] + iv, plain, head)
 
 
-def drop(inbound: EspInbound | InboundTable, packet: bytes) -> DropReason:
-    before = inbound.drops
-    with pytest.raises(PacketDroppedError) as error:
-        inbound.open(packet)
-    reason = error.value.reason
-    assert inbound.drops == before | {reason: before.get(reason, 0) + 1}
-    return reason
-
-
 UDP_OCTETS = bytes.fromhex("02989ed8 000a0000 abcd")
 
 
@@ -224,10 +216,10 @@ def test_rfc4303_2_4_padding_next_header_and_selector(
     if reason is None:
         assert inbound.open(packet).datagram == UdpDatagram(664, 40664, b"\xab\xcd")
     else:
-        assert drop(inbound, packet) is reason
+        assert refusal(inbound, packet) is reason
     # It was authentic: its number is used up in either case.
     assert inbound.right_edge == 1
-    assert drop(inbound, packet) is DropReason.REPLAY_DUPLICATE
+    assert refusal(inbound, packet) is DropReason.REPLAY_DUPLICATE
 
 
 def test_rfc4303_3_4_3_window_moves_after_icv() -> None:
@@ -235,10 +227,10 @@ def test_rfc4303_3_4_3_window_moves_after_icv() -> None:
     good = sealed_by_hand(UDP_OCTETS + b"\x00\x11", 1000)
     for octet in (*range(4, 8), *range(8, len(good))):
         forged = good[:octet] + bytes((good[octet] ^ 1,)) + good[octet + 1 :]
-        assert drop(inbound, forged) is DropReason.ICV
+        assert refusal(inbound, forged) is DropReason.ICV
         assert inbound.right_edge == 0
     assert inbound.open(good).sequence == 1000
-    assert drop(inbound, sealed_by_hand(UDP_OCTETS + b"\x00\x11", 936)) is DropReason.REPLAY_OLD
+    assert refusal(inbound, sealed_by_hand(UDP_OCTETS + b"\x00\x11", 936)) is DropReason.REPLAY_OLD
     assert inbound.open(sealed_by_hand(UDP_OCTETS + b"\x00\x11", 937)).sequence == 937
 
 
@@ -247,23 +239,23 @@ def test_every_truncation_is_dropped_and_the_next_good_packet_works() -> None:
     good = sealed_by_hand(UDP_OCTETS + b"\x00\x11")
     for end in range(len(good)):
         expected = {DropReason.LENGTH, DropReason.ICV}
-        assert drop(inbound, good[:end]) in expected
-    assert drop(inbound, good + b"\0") is DropReason.LENGTH
-    assert drop(inbound, good + bytes(4)) is DropReason.ICV
+        assert refusal(inbound, good[:end]) in expected
+    assert refusal(inbound, good + b"\0") is DropReason.LENGTH
+    assert refusal(inbound, good + bytes(4)) is DropReason.ICV
     assert inbound.open(good).datagram.payload == b"\xab\xcd"
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_any_octets_are_dropped(octets: bytes) -> None:
-    drop(EspInbound(material()), octets)
-    drop(InboundTable(), octets)
+    refusal(EspInbound(material()), octets)
+    refusal(InboundTable(), octets)
 
 
 def test_another_spi_is_not_opened() -> None:
     packet = outbound().seal_udp(UdpDatagram(1, 2, b""), A, B)
     inbound = EspInbound(material(spi=SPI + 1))
-    assert drop(inbound, packet) is DropReason.UNKNOWN_SPI
+    assert refusal(inbound, packet) is DropReason.UNKNOWN_SPI
 
 
 def test_table_finds_the_sa_and_keeps_counting() -> None:
@@ -271,7 +263,7 @@ def test_table_finds_the_sa_and_keeps_counting() -> None:
     table.add(EspInbound(material()))
     packet = outbound().seal_udp(UdpDatagram(1, 2, b"x"), A, B)
     assert table.open(packet).spi == SPI
-    assert drop(table, packet) is DropReason.REPLAY_DUPLICATE
+    assert refusal(table, packet) is DropReason.REPLAY_DUPLICATE
     with pytest.raises(ValueError, match="taken"):
         table.add(EspInbound(material()))
     assert SPI in table
@@ -279,8 +271,8 @@ def test_table_finds_the_sa_and_keeps_counting() -> None:
     table.remove(SPI)
     table.remove(SPI)
     assert table.get(SPI) is None
-    assert drop(table, packet) is DropReason.UNKNOWN_SPI
-    assert drop(table, packet[:7]) is DropReason.LENGTH
+    assert refusal(table, packet) is DropReason.UNKNOWN_SPI
+    assert refusal(table, packet[:7]) is DropReason.LENGTH
     assert table.drops == {
         DropReason.REPLAY_DUPLICATE: 1,
         DropReason.UNKNOWN_SPI: 1,

@@ -12,7 +12,6 @@ from sw.ipsec import (
     AhOutbound,
     DropReason,
     EspOutbound,
-    PacketDroppedError,
     PacketInbound,
     PacketOutbound,
     SequenceExhaustedError,
@@ -30,20 +29,12 @@ from verif.unit.sw.ipsec.suites import (
     kernel_inbound,
     name_of,
     numbers,
+    refusal,
 )
 from verif.vectors.xfrm import Case
 
 DATAGRAM = UdpDatagram(40664, 664, b"a reset, please")
 FORM = st.sampled_from(FORMS)
-
-
-def refusal(inbound: PacketInbound, packet: bytes) -> DropReason:
-    before = inbound.drops
-    with pytest.raises(PacketDroppedError) as error:
-        inbound.open(packet)
-    reason = error.value.reason
-    assert inbound.drops == before | {reason: before.get(reason, 0) + 1}
-    return reason
 
 
 # --- what a kernel sent ---------------------------------------------------------------------------
