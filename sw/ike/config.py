@@ -15,17 +15,17 @@ from sw.ike.constants import (
     IKE_SPI_OCTETS,
     INTEG_NONE,
     NATT_PORT,
-    Encr,
     Group,
     IdType,
-    PrfId,
     Protocol,
     TransformType,
 )
+from sw.ike.groups import DH_GROUPS
 from sw.ike.payloads import IdPayload
-from sw.ike.proposals import Proposal, ProposalPolicy, Transform
+from sw.ike.proposals import Proposal, ProposalPolicy, SuitePolicies, Transform
 from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
+from sw.ike.suites import IKE_SUITES, IkeSuite
 
 SECURE_PORT = 664
 """RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
@@ -79,38 +79,67 @@ def _groups(groups: tuple[Group, ...]) -> tuple[Transform, ...]:
     return tuple(Transform(TransformType.DH, group) for group in groups)
 
 
+def _suite_transforms(suite: IkeSuite) -> dict[int, tuple[Transform, ...]]:
+    facts = IKE_SUITES[suite]
+    if facts.fixed_key:
+        encr = Transform(TransformType.ENCR, facts.encr)
+    else:
+        encr = Transform.with_key_length(TransformType.ENCR, facts.encr, 8 * facts.key_octets)
+    return {
+        TransformType.ENCR: (encr,),
+        TransformType.PRF: (Transform(TransformType.PRF, facts.prf),),
+        TransformType.INTEG: (Transform(TransformType.INTEG, facts.integ),),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class IkePolicy:
-    """What an IKE SA may be protected with, preferred first. PRF is HMAC-SHA-256.
+    """What an IKE SA may be protected with, preferred first.
 
-    Raises `ValueError` for an empty choice, or a key length that AES does not have.
+    Raises `ValueError` for an empty choice, or what is no Diffie-Hellman group.
     """
 
-    key_bits: tuple[int, ...] = (256, 128)
+    suites: tuple[IkeSuite, ...] = (
+        IkeSuite.AES_GCM_16_256_PRF_SHA_256,
+        IkeSuite.AES_GCM_16_128_PRF_SHA_256,
+    )
     groups: tuple[Group, ...] = (Group.X25519, Group.P256)
 
     def __post_init__(self) -> None:
-        if not self.key_bits or not set(self.key_bits) <= {128, 192, 256}:
-            raise ValueError(f"key lengths must be of 128, 192, 256, not {self.key_bits}")
-        if not self.groups or Group.NONE in self.groups:
+        if not self.suites:
+            raise ValueError("an IKE SA needs a suite")
+        if not self.groups or not DH_GROUPS.issuperset(self.groups):
             raise ValueError(f"an IKE SA needs a Diffie-Hellman group, not {self.groups}")
 
-    def proposals(self, *, rekey: bool = False) -> ProposalPolicy:
+    def proposals(self, *, rekey: bool = False) -> SuitePolicies:
         """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1)."""
-        return ProposalPolicy(
-            protocol=Protocol.IKE,
-            spi_octets=IKE_SPI_OCTETS if rekey else 0,
-            choices={
-                TransformType.ENCR: tuple(
-                    Transform.with_key_length(TransformType.ENCR, Encr.AES_GCM_16, bits)
-                    for bits in self.key_bits
-                ),
-                TransformType.PRF: (Transform(TransformType.PRF, PrfId.HMAC_SHA2_256),),
-                TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
-                TransformType.DH: _groups(self.groups),
-            },
-            optional=frozenset({TransformType.INTEG}),
+        return SuitePolicies(
+            tuple(
+                ProposalPolicy(
+                    protocol=Protocol.IKE,
+                    spi_octets=IKE_SPI_OCTETS if rekey else 0,
+                    choices={**_suite_transforms(suite), TransformType.DH: _groups(self.groups)},
+                    optional=frozenset(
+                        {TransformType.INTEG} if IKE_SUITES[suite].integ == INTEG_NONE else ()
+                    ),
+                    number=number,
+                )
+                for number, suite in enumerate(self.suites, 1)
+            )
         )
+
+
+def ike_suite_of(proposal: Proposal) -> IkeSuite:
+    """The suite that a chosen proposal names; `ValueError` if there is none."""
+    for suite in IkeSuite:
+        wanted = _suite_transforms(suite)
+        named = {
+            kind: (proposal.get(kind) or Transform(kind, INTEG_NONE),)
+            for kind in (TransformType.ENCR, TransformType.PRF, TransformType.INTEG)
+        }
+        if named == wanted:
+            return suite
+    raise ValueError("no suite of ours")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ ESP_SPI_MIN = 256
 NONCE_OCTETS = 32
 NONCE_MIN = 16
 NONCE_MAX = 256
-"""RFC 7296 3.9. What we send is as long as the output of the PRF."""
+"""RFC 7296 3.9. What we send is half as long as the longest key of a PRF."""
 COOKIE_MAX = 64
 """RFC 7296 2.6."""
 
@@ -84,23 +84,41 @@ class TransformType(IntEnum):
 
 
 class Encr(IntEnum):
-    """Transform type 1 (RFC 5282 7.2)."""
+    """Transform type 1 (RFC 3602, RFC 5282 7.2, RFC 7634 4)."""
 
+    AES_CBC = 12
     AES_GCM_16 = 20
+    CHACHA20_POLY1305 = 28
 
 
 class PrfId(IntEnum):
     """Transform type 2 (RFC 4868)."""
 
     HMAC_SHA2_256 = 5
+    HMAC_SHA2_384 = 6
+    HMAC_SHA2_512 = 7
+
+
+class Integ(IntEnum):
+    """Transform type 3 (RFC 4868)."""
+
+    HMAC_SHA2_256_128 = 12
+    HMAC_SHA2_384_192 = 13
+    HMAC_SHA2_512_256 = 14
 
 
 class Group(IntEnum):
-    """Transform type 4: Diffie-Hellman groups (RFC 5903, RFC 8031). NONE is "no PFS"."""
+    """Transform type 4: key exchange methods (RFC 3526, RFC 5903, RFC 8031). NONE is "no PFS"."""
 
     NONE = 0
+    MODP_2048 = 14
+    MODP_3072 = 15
+    MODP_4096 = 16
     P256 = 19
+    P384 = 20
+    P521 = 21
     X25519 = 31
+    X448 = 32
 
 
 INTEG_NONE = 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sw.ike.address import Address
 from sw.ike.config import Timing
 from sw.ike.constants import ExchangeType
-from sw.ike.crypto import AeadOpener, AeadSealer
+from sw.ike.crypto import Opener, Sealer
 from sw.ike.errors import DropReason, IkeError
 from sw.ike.keymat import IkeKeys
 from sw.ike.message import Header, build_clear, build_sealed, open_sealed, parse_body
@@ -166,8 +166,8 @@ class IkeSa:
         self.expected_id = 0
         self._timing = timing
         self._keys: IkeKeys | None = None
-        self._sealer: AeadSealer | None = None
-        self._opener: AeadOpener | None = None
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
 
     @property
     def local_spi(self) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sw.ike.constants import IKE_SPI_OCTETS, NON_ESP_MARKER, VERSION, Flag, NotifyType, PayloadType
-from sw.ike.crypto import AeadOpener, AeadSealer
+from sw.ike.crypto import Opener, Sealer
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.payloads import (
     GENERIC_HEADER_OCTETS,
@@ -76,11 +76,10 @@ def parse_body(data: bytes, first: int) -> tuple[Payload, ...]:
     return parse_payloads(first, data[HEADER_OCTETS:])
 
 
-def build_sealed(header: Header, payloads: Sequence[Payload], sealer: AeadSealer) -> bytes:
+def build_sealed(header: Header, payloads: Sequence[Payload], sealer: Sealer) -> bytes:
     """Build a message whose payloads are all inside one encrypted payload.
 
-    AES-GCM needs no alignment, so the padding is the pad length octet alone. The AAD is all
-    that precedes the IV. Source: RFC 7296 3.14; RFC 5282 3, 5.1.
+    What precedes the IV is protected, too. Source: RFC 7296 3.14; RFC 5282 3, 5.1.
     """
     first, inner = build_payloads(payloads)
 
@@ -88,11 +87,11 @@ def build_sealed(header: Header, payloads: Sequence[Payload], sealer: AeadSealer
         octets = GENERIC_HEADER_OCTETS + sealed_octets
         return header.pack(PayloadType.SK, octets) + struct.pack(">BBH", first, 0, octets)
 
-    sealed = sealer.seal(inner + b"\x00", clear_part)
+    sealed = sealer.seal(inner, clear_part)
     return clear_part(len(sealed)) + sealed
 
 
-def open_sealed(data: bytes, first: int, opener: AeadOpener) -> tuple[Payload, ...]:
+def open_sealed(data: bytes, first: int, opener: Opener) -> tuple[Payload, ...]:
     """Check, decrypt and parse a protected message whose header was parsed.
 
     Raises `IkeError`: UNPROTECTED if there is no encrypted payload, BAD_ICV, and what is found

@@ -12,7 +12,7 @@ from sw.ike.events import CloseReason, ExchangeFailed, ExchangeKind, FailureReas
 from sw.ike.exchanges import child
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.keymat import PRF_HMAC_SHA2_256, auth_matches, auth_shared_key
+from sw.ike.keymat import auth_matches, auth_shared_key
 from sw.ike.payloads import (
     AuthPayload,
     NotifyPayload,
@@ -55,7 +55,7 @@ class AuthTask(Task):
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         payloads.append(peer.identity.payload(initiator=False))
         auth = auth_shared_key(
-            PRF_HMAC_SHA2_256,
+            sa.keys.prf,
             peer.psk,
             handshake.request,
             handshake.nonce_r,
@@ -100,7 +100,7 @@ class AuthTask(Task):
     def _genuine(connection: Connection, sa: IkeSa, auth: AuthPayload, id_body: bytes) -> bool:
         handshake = _handshake(sa)
         expected = auth_shared_key(
-            PRF_HMAC_SHA2_256,
+            sa.keys.prf,
             connection.known_peer.psk,
             handshake.response,
             handshake.nonce_i,
@@ -127,7 +127,7 @@ class AuthTask(Task):
         else:
             self.reserved = None
             policy = connection.known_peer.child
-            if child.accept(connection, policy, spi_in, payloads, sa.keys.sk_d, nonces):
+            if child.accept(connection, policy, spi_in, payloads, sa.keys, nonces):
                 return
             connection.start(DeleteChildTask(spi_in, reports=False))
             reason, notify = FailureReason.UNACCEPTABLE, None
@@ -156,8 +156,8 @@ def respond(
         require_ts(payloads, initiator=False)
     peer = shared.peers.get(Identity.from_payload(id_i))
     psk = peer.psk if peer is not None else Secret(shared.rng(_STRANGER_KEY_OCTETS))
-    prf = PRF_HMAC_SHA2_256
     keys = sa.keys
+    prf = keys.prf
     expected = auth_shared_key(
         prf, psk, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body()
     )
@@ -177,7 +177,7 @@ def respond(
     if wants_child:
         nonces = (handshake.nonce_i, handshake.nonce_r)
         try:
-            agreed, _ = child.answer(connection, peer.child, payloads, keys.sk_d, nonces)
+            agreed, _ = child.answer(connection, peer.child, payloads, keys, nonces)
         except child.ChildRefusedError as refusal:
             agreed = [refusal.payload]
         response += agreed

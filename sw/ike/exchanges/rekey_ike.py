@@ -14,13 +14,12 @@ from sw.ike.constants import (
     Protocol,
     TransformType,
 )
-from sw.ike.crypto import KeyExchange, make_key_exchange
 from sw.ike.errors import IkeError
 from sw.ike.events import ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
-from sw.ike.exchanges.sa_init import group_transform, keys_of
+from sw.ike.exchanges.sa_init import KeySource, group_transform, keys_of
+from sw.ike.groups import KeyExchange, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
-from sw.ike.keymat import PRF_HMAC_SHA2_256, skeyseed_rekey
 from sw.ike.message import NO_SPI
 from sw.ike.payloads import (
     KePayload,
@@ -76,9 +75,8 @@ class RekeyIkeTask(Task):
         connection.route(self._spi)
         self._nonce = shared.rng(NONCE_OCTETS)
         self._ke = make_key_exchange(self._group, shared.rng)
-        proposal = shared.config.ike.proposals(rekey=True).offer(self._spi)
         return [
-            SaPayload((proposal,)),
+            SaPayload(shared.config.ike.proposals(rekey=True).offer(self._spi)),
             NoncePayload(self._nonce),
             KePayload(self._ke.group, self._ke.public),
         ]
@@ -110,7 +108,6 @@ class RekeyIkeTask(Task):
             return
         nonces = (self._nonce, nonce.data)
         shared_secret = self._ke.shared(ke.data)
-        skeyseed = skeyseed_rekey(PRF_HMAC_SHA2_256, sa.keys.sk_d, shared_secret, *nonces)
         new = IkeSa(
             initiator=True,
             spi_i=self._spi,
@@ -119,7 +116,8 @@ class RekeyIkeTask(Task):
             address=sa.address,
             timing=connection.shared.config.timing,
         )
-        new.install_keys(keys_of(chosen, skeyseed, *nonces, new.spi_i, new.spi_r))
+        source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+        new.install_keys(keys_of(chosen, shared_secret, source))
         connection.sas.append(new)
         if self.collision is not None and min(nonces) < min(self.collision.nonces):
             # Ours is the redundant one: its creator deletes it; the peer deletes the old one.
@@ -191,8 +189,8 @@ def respond(
         address=sa.address,
         timing=shared.config.timing,
     )
-    skeyseed = skeyseed_rekey(PRF_HMAC_SHA2_256, sa.keys.sk_d, shared_secret, *nonces)
-    new.install_keys(keys_of(chosen, skeyseed, *nonces, new.spi_i, new.spi_r))
+    source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+    new.install_keys(keys_of(chosen, shared_secret, source))
     connection.route(new.spi_r)
     connection.sas.append(new)
     if isinstance(under_way, RekeyIkeTask):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sw.ike.config import ike_suite_of
 from sw.ike.constants import (
     COOKIE_MAX,
     NONCE_OCTETS,
@@ -15,12 +16,13 @@ from sw.ike.constants import (
     NotifyType,
     TransformType,
 )
-from sw.ike.crypto import KeyExchange, make_key_exchange
+from sw.ike.crypto import PRFS
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import ExchangeKind
 from sw.ike.exchanges.base import Task
+from sw.ike.groups import KeyExchange, make_key_exchange
 from sw.ike.ike_sa import Handshake, IkeSa, State
-from sw.ike.keymat import PRF_HMAC_SHA2_256, IkeKeys, derive_ike_keys, skeyseed_initial
+from sw.ike.keymat import IkeKeys, derive_ike_keys, skeyseed_initial, skeyseed_rekey
 from sw.ike.message import NO_SPI, Header
 from sw.ike.nat import detect, detection_notifies
 from sw.ike.payloads import (
@@ -37,6 +39,7 @@ from sw.ike.payloads import (
 from sw.ike.proposals import Proposal, Transform
 from sw.ike.secret import Secret
 from sw.ike.shared import Shared
+from sw.ike.suites import IKE_SUITES
 
 if TYPE_CHECKING:
     from sw.ike.address import Address
@@ -51,17 +54,31 @@ def group_transform(group: int) -> Transform:
     return Transform(TransformType.DH, group)
 
 
-def keys_of(
-    proposal: Proposal, skeyseed: Secret, nonce_i: bytes, nonce_r: bytes, spi_i: bytes, spi_r: bytes
-) -> IkeKeys:
-    """Keys of an IKE SA for the chosen proposal."""
-    encr = proposal.get(TransformType.ENCR)
-    bits = encr.attributes[0].value if encr is not None and encr.attributes else None
-    if not isinstance(bits, int):
-        raise malformed("no key length in the chosen proposal")
-    return derive_ike_keys(
-        PRF_HMAC_SHA2_256, skeyseed, nonce_i, nonce_r, spi_i, spi_r, key_octets=bits // 8
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class KeySource:
+    """What the keys of an IKE SA come from: nonces, SPIs, and SK_d of the one before, if any."""
+
+    nonces: tuple[bytes, bytes]
+    spis: tuple[bytes, bytes]
+    old: IkeKeys | None = None
+
+
+def keys_of(proposal: Proposal, shared_secret: Secret, source: KeySource) -> IkeKeys:
+    """Keys of an IKE SA for the chosen proposal.
+
+    `IkeError` if a nonce is shorter than half the key of its PRF. Source: RFC 7296 2.10, 2.14,
+    2.18.
+    """
+    suite = ike_suite_of(proposal)
+    prf = PRFS[IKE_SUITES[suite].prf]
+    if 2 * min(map(len, source.nonces)) < prf.octets:
+        raise malformed("nonce shorter than half the key of the PRF")
+    if source.old is None:
+        skeyseed = skeyseed_initial(prf, *source.nonces, shared_secret)
+    else:
+        # SKEYSEED is computed with the PRF of the old IKE SA, the rest with that of the new one.
+        skeyseed = skeyseed_rekey(source.old.prf, source.old.sk_d, shared_secret, *source.nonces)
+    return derive_ike_keys(suite, skeyseed, *source.nonces, *source.spis)
 
 
 def _detection(shared: Shared, spi_i: bytes, spi_r: bytes, address: Address) -> list[Payload]:
@@ -114,7 +131,7 @@ class InitTask(Task):
         if self.cookie:
             payloads.append(NotifyPayload(NotifyType.COOKIE, self.cookie))
         payloads += [
-            SaPayload((self._policy.proposals().offer(b""),)),
+            SaPayload(self._policy.proposals().offer(b"")),
             KePayload(self._ke.group, self._ke.public),
             NoncePayload(self.nonce),
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
@@ -160,7 +177,6 @@ class InitTask(Task):
         if ke.group != self._ke.group:
             raise IkeError(DropReason.UNACCEPTABLE, "key exchange value of another group")
         shared_secret = self._ke.shared(ke.data)
-        skeyseed = skeyseed_initial(PRF_HMAC_SHA2_256, self.nonce, nonce.data, shared_secret)
         candidate = IkeSa(
             initiator=True,
             spi_i=sa.spi_i,
@@ -170,7 +186,8 @@ class InitTask(Task):
             timing=self._shared.config.timing,
         )
         nonces = (self.nonce, nonce.data)
-        candidate.install_keys(keys_of(chosen, skeyseed, *nonces, sa.spi_i, header.spi_r))
+        source = KeySource(nonces, (sa.spi_i, header.spi_r))
+        candidate.install_keys(keys_of(chosen, shared_secret, source))
         nat = detect(payloads, sa.spi_i, header.spi_r, sa.address)
         candidate.handshake = _handshake(self._shared, payloads, out.data, data, nonces, nat)
         candidate.request_id = 1
@@ -265,8 +282,7 @@ def respond(
         VendorIdPayload(VENDOR_ID),
     ]
     response = sa.answer(header, data, payloads)
-    skeyseed = skeyseed_initial(PRF_HMAC_SHA2_256, *nonces, shared_secret)
-    sa.install_keys(keys_of(chosen, skeyseed, *nonces, sa.spi_i, sa.spi_r))
+    sa.install_keys(keys_of(chosen, shared_secret, KeySource(nonces, (sa.spi_i, sa.spi_r))))
     nat = detect(request.payloads, sa.spi_i, NO_SPI, address)
     sa.handshake = _handshake(shared, request.payloads, data, response, nonces, nat)
     return sa, response
