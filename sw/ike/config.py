@@ -27,6 +27,10 @@ from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
 from sw.ike.suites import IKE_SUITES, IkeSuite
 
+DATAGRAM_OVERHEAD = 40 + 8 + 4
+"""Octets of an IP packet before the IKE message: IPv6, UDP, non-ESP marker."""
+DATAGRAM_MIN = 256
+"""A fragment is to hold more than its own protection."""
 SECURE_PORT = 664
 """RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
 
@@ -289,8 +293,16 @@ class Limits:
     candidates: int = 4
     """IKE_SA_INIT responses that an initiator follows up at once (RFC 7296 2.4)."""
     init_restarts: int = 8
+    datagram_octets: int = 1280
+    """Longest IP packet with an IKE message, where the peer takes fragments (RFC 7383 2.5.1)."""
     clear_notifies_per_second: int = 20
     """Answers to messages that belong to no IKE SA (RFC 7296 2.21.4)."""
+
+    def __post_init__(self) -> None:
+        if self.datagram_octets < DATAGRAM_MIN:
+            raise ValueError(
+                f"datagram_octets must be {DATAGRAM_MIN} at least, not {self.datagram_octets}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    SKF = 53
+    """RFC 7383 2.5."""
 
 
 class Protocol(IntEnum):
@@ -174,6 +176,8 @@ class NotifyType(IntEnum):
     COOKIE = 16390
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430
+    """RFC 7383 2.3."""
     SA_READY = 40960 + 664
     """Holdfast, private use: "SA is ready for use". Protocol ESP, SPI the sender's inbound SPI."""
 

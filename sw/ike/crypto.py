@@ -51,6 +51,10 @@ _INTEG_DIGESTS = {
 class Sealer(Protocol):
     """One direction of an IKE SA, for sending."""
 
+    @property
+    def overhead(self) -> int:
+        """How many octets sealing adds at most."""
+
     def seal(self, plain: bytes, clear: Callable[[int], bytes]) -> bytes:
         """Pad, encrypt and protect: IV | ciphertext | ICV.
 
@@ -83,6 +87,7 @@ class AeadSealer:
         self._aead = _aead(encr, key)
         self._salt = salt
         self._count = 0
+        self.overhead = AEAD_IV_OCTETS + 1 + AEAD_ICV_OCTETS
 
     def seal(self, plain: bytes, clear: Callable[[int], bytes]) -> bytes:
         """Give IV | ciphertext | ICV; see `Sealer`."""
@@ -124,6 +129,7 @@ class CbcSealer:
         self._auth_key = auth_key
         self._icv_octets = icv_octets
         self._count = 0
+        self.overhead = 2 * BLOCK_OCTETS + icv_octets
 
     def _next_iv(self) -> bytes:
         block = self._count.to_bytes(BLOCK_OCTETS, "big")

@@ -18,12 +18,21 @@ from typing import TYPE_CHECKING
 
 from sw.ike.address import Address
 from sw.ike.config import Timing
-from sw.ike.constants import ExchangeType
+from sw.ike.constants import ExchangeType, PayloadType
 from sw.ike.crypto import Opener, Sealer
 from sw.ike.errors import DropReason, IkeError
+from sw.ike.fragments import Reassembly, build_fragments, open_fragment
 from sw.ike.keymat import IkeKeys
-from sw.ike.message import Header, build_clear, build_sealed, open_sealed, parse_body
-from sw.ike.payloads import Payload
+from sw.ike.message import (
+    Header,
+    build_clear,
+    build_sealed,
+    decrypt,
+    parse_body,
+    parse_inner,
+    protected_part,
+)
+from sw.ike.payloads import Payload, SkfPayload
 
 if TYPE_CHECKING:
     from sw.ike.exchanges.base import Task
@@ -112,7 +121,8 @@ class Outstanding:
     task: Task
     exchange: int
     message_id: int
-    data: bytes
+    datagrams: tuple[bytes, ...]
+    """The message, or its fragments."""
     interval: float
     deadline: float
     sends: int = 1
@@ -124,7 +134,7 @@ class Answered:
 
     message_id: int
     digest: bytes
-    response: bytes
+    response: tuple[bytes, ...]
 
 
 class IkeSa:
@@ -164,6 +174,10 @@ class IkeSa:
         """When a half-open, rekeyed or lingering SA is removed."""
         self.request_id = 0
         self.expected_id = 0
+        self.message_octets = 0
+        """Longer messages go in fragments; 0: none do, for the peer would not take them."""
+        self._partial = {False: Reassembly(), True: Reassembly()}
+        """Of the peer's next request, and of the response that is waited for."""
         self._timing = timing
         self._keys: IkeKeys | None = None
         self._sealer: Sealer | None = None
@@ -192,40 +206,60 @@ class IkeSa:
         if self._keys is not None:
             self._keys.wipe()
         self._keys = self._sealer = self._opener = None
+        for reassembly in self._partial.values():
+            reassembly.clear()
 
     def _header(self, exchange: int, message_id: int, *, response: bool) -> Header:
         return Header(
             self.spi_i, self.spi_r, exchange, message_id, self.initiator, is_response=response
         )
 
-    def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+    def _encode(self, header: Header, payloads: Sequence[Payload]) -> tuple[bytes, ...]:
         if header.exchange == ExchangeType.IKE_SA_INIT:
-            return build_clear(header, payloads)
+            return (build_clear(header, payloads),)
         if self._sealer is None:
             raise RuntimeError("this IKE SA has no keys")
-        return build_sealed(header, payloads, self._sealer)
+        if not self.message_octets:
+            return (build_sealed(header, payloads, self._sealer),)
+        return build_fragments(header, payloads, self._sealer, self.message_octets)
 
-    def open(self, header: Header, data: bytes, first: int) -> tuple[Payload, ...]:
-        """Payloads of a message; protected in every exchange but IKE_SA_INIT."""
+    def open(self, header: Header, data: bytes, first: int) -> tuple[Payload, ...] | None:
+        """Payloads of a message; protected in every exchange but IKE_SA_INIT.
+
+        None for a fragment, as long as others of its message are missing.
+        """
         if header.exchange == ExchangeType.IKE_SA_INIT:
             return parse_body(data, first)
         if self._opener is None:
             raise IkeError(DropReason.UNKNOWN_SPI, "this IKE SA is gone")
-        return open_sealed(data, first, self._opener)
+        part = protected_part(data, first)
+        if not isinstance(part, SkfPayload):
+            return parse_inner(part.first_inner, decrypt(data, part.at, part.sealed, self._opener))
+        self._check_fragments()
+        fragment = open_fragment(data, part, self._opener)
+        whole = self._partial[header.is_response].add(header.message_id, fragment)
+        return None if whole is None else parse_inner(*whole)
+
+    def _check_fragments(self) -> None:
+        if not self.message_octets:
+            raise IkeError(DropReason.FRAGMENT, "fragments were not agreed on")
 
     # Requests of ours.
 
     def begin(
         self, task: Task, exchange: ExchangeType, payloads: Sequence[Payload], now: float
-    ) -> bytes:
+    ) -> tuple[bytes, ...]:
         """Take the window's one place: the request to send. Source: RFC 7296 2.1, 2.3."""
         message_id = self.request_id
-        data = self._encode(self._header(exchange, message_id, response=False), payloads)
+        datagrams = self._encode(self._header(exchange, message_id, response=False), payloads)
         interval = self._timing.retransmit_first
-        self.outstanding = Outstanding(task, exchange, message_id, data, interval, now + interval)
-        return data
+        self.outstanding = Outstanding(
+            task, exchange, message_id, datagrams, interval, now + interval
+        )
+        self._partial[True].clear()
+        return datagrams
 
-    def retransmit(self, now: float) -> bytes | None:
+    def retransmit(self, now: float) -> tuple[bytes, ...] | None:
         """Send the outstanding request again, bit for bit; None once it was sent often enough."""
         out = self.outstanding
         if out is None or out.sends >= self._timing.sends:
@@ -235,7 +269,7 @@ class IkeSa:
             out.interval * self._timing.retransmit_factor, self._timing.retransmit_longest
         )
         out.deadline = now + out.interval
-        return out.data
+        return out.datagrams
 
     def check_response(self, header: Header) -> Outstanding:
         """Find the request that a response answers; `IkeError` (MESSAGE_ID) if none waits."""
@@ -251,28 +285,46 @@ class IkeSa:
 
     # Requests of the peer.
 
-    def cached_answer(self, header: Header, data: bytes) -> bytes | None:
+    def cached_answer(self, header: Header, data: bytes, first: int) -> tuple[bytes, ...] | None:
         """The answer to a retransmission; None for the request whose turn it is.
 
-        A retransmission is the same octets again (RFC 7296 2.1). Everything else outside the
-        window is an `IkeError` (MESSAGE_ID).
+        A retransmission is the same octets again (RFC 7296 2.1), or the first fragment, however
+        the request was divided before; other fragments of it are dropped (RFC 7383 2.6.1).
+        Everything else outside the window is an `IkeError` (MESSAGE_ID).
         """
         last = self.answered
         if last is not None and header.message_id == last.message_id:
             if hashlib.sha256(data).digest() == last.digest:
+                return last.response
+            if first == PayloadType.SKF and self._is_first_fragment(data, first):
                 return last.response
             raise IkeError(DropReason.MESSAGE_ID, "another request under a used message id")
         if header.message_id != self.expected_id:
             raise IkeError(DropReason.MESSAGE_ID, "request outside the window")
         return None
 
-    def answer(self, header: Header, request: bytes, payloads: Sequence[Payload]) -> bytes:
-        """Build the response, keep it, move the window."""
+    def _is_first_fragment(self, data: bytes, first: int) -> bool:
+        part = protected_part(data, first)
+        if self._opener is None or not isinstance(part, SkfPayload):
+            return False
+        self._check_fragments()
+        if open_fragment(data, part, self._opener).number != 1:
+            raise IkeError(DropReason.DUPLICATE, "a later fragment of a request that was answered")
+        return True
+
+    def answer(
+        self, header: Header, request: bytes, payloads: Sequence[Payload]
+    ) -> tuple[bytes, ...]:
+        """Build the response, keep it, move the window.
+
+        `request` is what a retransmission is told by; nothing for one that came in fragments.
+        """
         response = self._encode(
             self._header(header.exchange, header.message_id, response=True), payloads
         )
         self.answered = Answered(header.message_id, hashlib.sha256(request).digest(), response)
         self.expected_id = header.message_id + 1
+        self._partial[False].clear()
         return response
 
     def next_task(self, now: float) -> Task | None:

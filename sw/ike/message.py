@@ -12,6 +12,7 @@ from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.payloads import (
     GENERIC_HEADER_OCTETS,
     Payload,
+    SkfPayload,
     SkPayload,
     build_payloads,
     parse_payloads,
@@ -91,24 +92,49 @@ def build_sealed(header: Header, payloads: Sequence[Payload], sealer: Sealer) ->
     return clear_part(len(sealed)) + sealed
 
 
-def open_sealed(data: bytes, first: int, opener: Opener) -> tuple[Payload, ...]:
-    """Check, decrypt and parse a protected message whose header was parsed.
+def protected_part(data: bytes, first: int) -> SkPayload | SkfPayload:
+    """The encrypted payload, or fragment, of a message whose header was parsed.
 
-    Raises `IkeError`: UNPROTECTED if there is no encrypted payload, BAD_ICV, and what is found
-    wrong inside, marked `authenticated`. Payloads beside the encrypted one are not looked at.
+    Raises `IkeError`, UNPROTECTED if there is none. Payloads beside it are not looked at.
     """
     outer = parse_body(data, first)
-    if not outer or not isinstance(outer[-1], SkPayload):
+    if not outer or not isinstance(outer[-1], SkPayload | SkfPayload):
         raise IkeError(DropReason.UNPROTECTED, "no encrypted payload")
-    sk = outer[-1]
-    plain = opener.open(sk.sealed, data[: HEADER_OCTETS + sk.at])
+    return outer[-1]
+
+
+def decrypt(data: bytes, at: int, sealed: bytes, opener: Opener) -> bytes:
+    """Check and decrypt what begins `at` octets behind the header: the octets inside, without
+    their padding.
+
+    Raises `IkeError`: BAD_ICV, or for wrong padding one that is marked `authenticated`.
+    """
+    plain = opener.open(sealed, data[: HEADER_OCTETS + at])
+    if not plain or plain[-1] >= len(plain):
+        error = malformed("padding of the encrypted payload")
+        error.authenticated = True
+        raise error
+    return plain[: -1 - plain[-1]]
+
+
+def parse_inner(first: int, inner: bytes) -> tuple[Payload, ...]:
+    """Parse what was inside an encrypted payload; an `IkeError` is marked `authenticated`."""
     try:
-        if not plain or plain[-1] >= len(plain):
-            raise malformed("padding of the encrypted payload")
-        return parse_payloads(sk.first_inner, plain[: -1 - plain[-1]])
+        return parse_payloads(first, inner)
     except IkeError as error:
         error.authenticated = True
         raise
+
+
+def open_sealed(data: bytes, first: int, opener: Opener) -> tuple[Payload, ...]:
+    """Check, decrypt and parse a protected message in one piece whose header was parsed.
+
+    Raises `IkeError`; see `protected_part`, `decrypt` and `parse_inner`.
+    """
+    part = protected_part(data, first)
+    if not isinstance(part, SkPayload):
+        raise IkeError(DropReason.UNPROTECTED, "a fragment in place of a message")
+    return parse_inner(part.first_inner, decrypt(data, part.at, part.sealed, opener))
 
 
 def strip_marker(data: bytes) -> bytes:

@@ -117,6 +117,7 @@ class RekeyIkeTask(Task):
             timing=connection.shared.config.timing,
         )
         source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+        new.message_octets = sa.message_octets
         new.install_keys(keys_of(chosen, shared_secret, source))
         connection.sas.append(new)
         if self.collision is not None and min(nonces) < min(self.collision.nonces):
@@ -190,6 +191,7 @@ def respond(
         timing=shared.config.timing,
     )
     source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+    new.message_octets = sa.message_octets
     new.install_keys(keys_of(chosen, shared_secret, source))
     connection.route(new.spi_r)
     connection.sas.append(new)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sw.ike.config import ike_suite_of
+from sw.ike.config import DATAGRAM_OVERHEAD, ike_suite_of
 from sw.ike.constants import (
     COOKIE_MAX,
     NONCE_OCTETS,
@@ -47,6 +47,15 @@ if TYPE_CHECKING:
 
 VENDOR_ID = hashlib.sha256(b"Holdfast SA-ready notify 1").digest()[:16]
 """Tells a peer that we mean the private-use notification (RFC 7296 3.12)."""
+
+
+_FRAGMENTS = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+
+
+def _message_octets(shared: Shared, payloads: Sequence[Payload]) -> int:
+    """Above how many octets messages to this peer go in fragments; 0: never (RFC 7383 2.3)."""
+    agreed = find_notify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    return shared.config.limits.datagram_octets - DATAGRAM_OVERHEAD if agreed else 0
 
 
 def group_transform(group: int) -> Transform:
@@ -135,6 +144,7 @@ class InitTask(Task):
             KePayload(self._ke.group, self._ke.public),
             NoncePayload(self.nonce),
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
+            _FRAGMENTS,
             VendorIdPayload(VENDOR_ID),
         ]
         return payloads
@@ -189,7 +199,10 @@ class InitTask(Task):
         source = KeySource(nonces, (sa.spi_i, header.spi_r))
         candidate.install_keys(keys_of(chosen, shared_secret, source))
         nat = detect(payloads, sa.spi_i, header.spi_r, sa.address)
-        candidate.handshake = _handshake(self._shared, payloads, out.data, data, nonces, nat)
+        candidate.handshake = _handshake(
+            self._shared, payloads, out.datagrams[0], data, nonces, nat
+        )
+        candidate.message_octets = _message_octets(self._shared, payloads)
         candidate.request_id = 1
         if candidate.handshake.nat_local or candidate.handshake.nat_remote:
             port = self._shared.config.natt_port
@@ -274,14 +287,16 @@ def respond(
         address=address,
         timing=shared.config.timing,
     )
+    sa.message_octets = _message_octets(shared, request.payloads)
     payloads: list[Payload] = [
         SaPayload((chosen,)),
         KePayload(ke.group, ke.public),
         NoncePayload(nonces[1]),
         *_detection(shared, sa.spi_i, sa.spi_r, address),
+        *([_FRAGMENTS] if sa.message_octets else []),
         VendorIdPayload(VENDOR_ID),
     ]
-    response = sa.answer(header, data, payloads)
+    (response,) = sa.answer(header, data, payloads)
     sa.install_keys(keys_of(chosen, shared_secret, KeySource(nonces, (sa.spi_i, sa.spi_r))))
     nat = detect(request.payloads, sa.spi_i, NO_SPI, address)
     sa.handshake = _handshake(shared, request.payloads, data, response, nonces, nat)

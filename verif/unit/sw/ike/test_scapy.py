@@ -46,7 +46,7 @@ def test_init_as_scapy_reads_it(group: Group) -> None:
     assert str(response.flags) == "Response"
     for message, count in ((request, 2), (response, 1)):
         assert message.length == len(bytes(message))
-        sa, ke, nonce, source, destination, vendor = payloads(message)
+        sa, ke, nonce, source, destination, fragments, vendor = payloads(message)
         found = list(proposals(sa))
         assert len(found) == count
         for number, proposal in enumerate(found, 1):
@@ -61,6 +61,7 @@ def test_init_as_scapy_reads_it(group: Group) -> None:
         assert len(ke.ke) == DATA_OCTETS[group]
         assert len(nonce.nonce) == 32
         assert (source.type, destination.type) == (16388, 16389)
+        assert (fragments.type, fragments.notify) == (16430, b"")
         assert len(source.notify) == len(destination.notify) == 20
         assert len(vendor.vendorID) == 16
 

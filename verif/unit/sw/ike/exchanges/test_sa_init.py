@@ -76,6 +76,7 @@ def test_rfc7296_c_1_order_of_payloads() -> None:
             NoncePayload,
             NotifyPayload,
             NotifyPayload,
+            NotifyPayload,
             VendorIdPayload,
         ]
 
@@ -363,7 +364,7 @@ def test_rfc7296_2_5_unknown_critical_payload() -> None:
     harmless = OpaquePayload(222, b"?")
     net.deliver("station", request._replace(data=build_clear(header, [*payloads, harmless])))
     ((_, answer),) = net.gather()
-    assert len(parse_body(answer.data, parse_header(answer.data)[1])) == 6
+    assert len(parse_body(answer.data, parse_header(answer.data)[1])) == 7
 
 
 def test_rfc7296_2_23_hashes() -> None:
@@ -371,7 +372,7 @@ def test_rfc7296_2_23_hashes() -> None:
     net.up()
     data = net.wire[0][1].data
     payloads = parse_body(data, parse_header(data)[1])
-    source, destination = (p for p in payloads if isinstance(p, NotifyPayload))
+    source, destination, _ = (p for p in payloads if isinstance(p, NotifyPayload))
     spis = data[:8] + bytes(8)
     port = (500).to_bytes(2, "big")
     for notify, address in ((source, "192.0.2.1"), (destination, "192.0.2.7")):
