@@ -31,6 +31,7 @@ from sw.ike.secret import Secret
 from sw.ike.suites import IkeSuite
 
 __all__ = [
+    "ADDITIONAL_NAMES",
     "CLEAR_PORT_NAMES",
     "GROUP_NAMES",
     "IKE_SUITE_NAMES",
@@ -63,6 +64,11 @@ GROUP_NAMES = {
     "modp2048": Group.MODP_2048,
     "modp3072": Group.MODP_3072,
     "modp4096": Group.MODP_4096,
+}
+ADDITIONAL_NAMES = {
+    "ml-kem-768": Group.ML_KEM_768,
+    "ml-kem-1024": Group.ML_KEM_1024,
+    "none": Group.NONE,
 }
 CLEAR_PORT_NAMES = {what.name.lower(): what for what in ClearPort}
 NIC_STORE_NAMES = ("nothing", "configuration", "sas")
@@ -100,6 +106,15 @@ def _key(
 
 REQUIRED: Any = dataclasses.MISSING
 _IKE_SUITES = tuple(suite.value for suite in IkePolicy().suites)
+
+
+def _additional(what: str) -> Any:
+    return _key(
+        ("ml-kem-768", "none"),
+        f"Post-quantum key exchange {what} beside that of `groups`, preferred first; `none`: also "
+        "without.",
+        choices=(*ADDITIONAL_NAMES,),
+    )
 
 
 def _port(default: int, doc: str) -> Any:
@@ -178,6 +193,7 @@ class StationConfig:
     groups: tuple[str, ...] = _key(
         ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
     )
+    additional_key_exchange: tuple[str, ...] = _additional("offered")
     esn: bool = _key(True, "Offer extended (64 bit) sequence numbers.")
     enterprise: int = _key(
         OEM_ENTERPRISE_DEFAULT,
@@ -272,6 +288,7 @@ class AgentConfig:
     groups: tuple[str, ...] = _key(
         ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
     )
+    additional_key_exchange: tuple[str, ...] = _additional("accepted")
     heartbeat_s: float = _key(1.0, "Time between two heartbeats, in seconds.", low=0.01, high=300.0)
     heartbeat_window_s: float = _key(
         5.0,
@@ -450,6 +467,7 @@ def ike_policy(config: StationConfig | AgentConfig) -> IkePolicy:
     return IkePolicy(
         suites=tuple(IKE_SUITE_NAMES[name] for name in config.ike_suites),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
+        additional=tuple(ADDITIONAL_NAMES[name] for name in config.additional_key_exchange),
     )
 
 

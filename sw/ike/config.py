@@ -20,7 +20,7 @@ from sw.ike.constants import (
     Protocol,
     TransformType,
 )
-from sw.ike.groups import DH_GROUPS
+from sw.ike.groups import DH_GROUPS, KEM_GROUPS
 from sw.ike.payloads import IdPayload
 from sw.ike.proposals import Proposal, ProposalPolicy, SuitePolicies, Transform
 from sw.ike.secret import Secret
@@ -100,7 +100,9 @@ def _suite_transforms(suite: IkeSuite) -> dict[int, tuple[Transform, ...]]:
 class IkePolicy:
     """What an IKE SA may be protected with, preferred first.
 
-    Raises `ValueError` for an empty choice, or what is no Diffie-Hellman group.
+    `additional` is the key exchange by KEM that follows the one of `groups`; NONE stands for going
+    without (RFC 9370). It is for IKE_SA_INIT: a rekey makes its keys from those that it went into.
+    Raises `ValueError` for an empty choice, what is no Diffie-Hellman group, or no KEM.
     """
 
     suites: tuple[IkeSuite, ...] = (
@@ -108,28 +110,62 @@ class IkePolicy:
         IkeSuite.AES_GCM_16_128_PRF_SHA_256,
     )
     groups: tuple[Group, ...] = (Group.X25519, Group.P256)
+    additional: tuple[Group, ...] = (Group.NONE,)
 
     def __post_init__(self) -> None:
+        if not self.additional or not (KEM_GROUPS | {Group.NONE}).issuperset(self.additional):
+            raise ValueError(f"additional key exchanges are KEMs or NONE, not {self.additional}")
         if not self.suites:
             raise ValueError("an IKE SA needs a suite")
         if not self.groups or not DH_GROUPS.issuperset(self.groups):
             raise ValueError(f"an IKE SA needs a Diffie-Hellman group, not {self.groups}")
 
-    def proposals(self, *, rekey: bool = False) -> SuitePolicies:
-        """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1)."""
+    @property
+    def offers_additional(self) -> bool:
+        """Whether an additional key exchange is among what may be chosen."""
+        return set(self.additional) != {Group.NONE}
+
+    def proposals(self, *, rekey: bool = False, additional: bool = True) -> SuitePolicies:
+        """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1).
+
+        With `additional` False there is none but without an additional key exchange. Who does
+        not know that transform type passes over the whole proposal (RFC 9370 2.2.1): each suite
+        has one with it and, where allowed, another without.
+        """
+        choices: list[tuple[Group, ...]] = []
+        kems = tuple(group for group in self.additional if group is not Group.NONE)
+        if kems and additional and not rekey:
+            choices.append(kems)
+        if Group.NONE in self.additional or rekey:
+            choices.insert(0 if self.additional[0] is Group.NONE else 1, (Group.NONE,))
+        pairs = [(suite, groups) for groups in choices for suite in self.suites]
         return SuitePolicies(
             tuple(
-                ProposalPolicy(
-                    protocol=Protocol.IKE,
-                    spi_octets=IKE_SPI_OCTETS if rekey else 0,
-                    choices={**_suite_transforms(suite), TransformType.DH: _groups(self.groups)},
-                    optional=frozenset(
-                        {TransformType.INTEG} if IKE_SUITES[suite].integ == INTEG_NONE else ()
-                    ),
-                    number=number,
-                )
-                for number, suite in enumerate(self.suites, 1)
+                self._proposal(suite, groups, IKE_SPI_OCTETS if rekey else 0, number)
+                for number, (suite, groups) in enumerate(pairs, 1)
             )
+        )
+
+    def _proposal(
+        self, suite: IkeSuite, additional: tuple[Group, ...], spi_octets: int, number: int
+    ) -> ProposalPolicy:
+        optional = set()
+        if IKE_SUITES[suite].integ == INTEG_NONE:
+            optional.add(TransformType.INTEG)
+        if additional == (Group.NONE,):
+            optional.add(TransformType.ADDKE1)
+        return ProposalPolicy(
+            protocol=Protocol.IKE,
+            spi_octets=spi_octets,
+            choices={
+                **_suite_transforms(suite),
+                TransformType.DH: _groups(self.groups),
+                TransformType.ADDKE1: tuple(
+                    Transform(TransformType.ADDKE1, group) for group in additional
+                ),
+            },
+            optional=frozenset(optional),
+            number=number,
         )
 
 

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from sw.ike.address import Address
 from sw.ike.child_sa import ChildSa
 from sw.ike.config import ChildPolicy, Peer
-from sw.ike.constants import NAT_KEEPALIVE, ExchangeType, NotifyType, PayloadType
-from sw.ike.errors import DropReason, IkeError
+from sw.ike.constants import NAT_KEEPALIVE, ExchangeType, Group, NotifyType, PayloadType
+from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import (
     AddressChanged,
     CloseReason,
@@ -25,7 +25,7 @@ from sw.ike.events import (
     IkeSaEstablished,
     IkeSaRekeyed,
 )
-from sw.ike.exchanges import auth, child, informational, rekey_ike
+from sw.ike.exchanges import auth, child, informational, intermediate, rekey_ike
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import InitTask
 from sw.ike.ike_sa import NEVER, IkeSa, Row, State, row_for
@@ -270,6 +270,8 @@ class Connection:
             sa.outstanding.deadline = now + sa.outstanding.interval
         self._followed[digest] = candidate
         self.sas.append(candidate)
+        if candidate.additional is not Group.NONE:
+            candidate.tasks.append(intermediate.IntermediateTask())
         candidate.tasks.append(auth.AuthTask())
 
     def _make_room(self) -> IkeSa | None:
@@ -327,7 +329,11 @@ class Connection:
         self, row: Row, sa: IkeSa, payloads: tuple[Payload, ...], now: float
     ) -> tuple[list[Payload], CloseReason | None]:
         """Have the exchange answer that the table names."""
+        if row is Row.INTERMEDIATE_REQUEST:
+            return intermediate.respond(self, sa, payloads), None
         if row is Row.AUTH_REQUEST:
+            if sa.additional is not Group.NONE:
+                raise malformed("IKE_AUTH before the additional key exchange")
             return auth.respond(self, sa, payloads)
         if row is Row.INFORMATIONAL_REQUEST:
             if informational.is_early(self, payloads):

@@ -31,6 +31,8 @@ class ExchangeType(IntEnum):
     IKE_AUTH = 35
     CREATE_CHILD_SA = 36
     INFORMATIONAL = 37
+    IKE_INTERMEDIATE = 43
+    """RFC 9242."""
 
 
 class Flag(IntFlag):
@@ -83,6 +85,8 @@ class TransformType(IntEnum):
     INTEG = 3
     DH = 4
     ESN = 5
+    ADDKE1 = 6
+    """First additional key exchange (RFC 9370 2.2.1); its numbers are those of type 4."""
 
 
 class Encr(IntEnum):
@@ -110,7 +114,10 @@ class Integ(IntEnum):
 
 
 class Group(IntEnum):
-    """Transform type 4: key exchange methods (RFC 3526, RFC 5903, RFC 8031). NONE is "no PFS"."""
+    """Transform type 4: key exchange methods. NONE is "no PFS", or no additional one.
+
+    Source: RFC 3526, RFC 5903, RFC 8031, draft-ietf-ipsecme-ikev2-mlkem.
+    """
 
     NONE = 0
     MODP_2048 = 14
@@ -121,6 +128,8 @@ class Group(IntEnum):
     P521 = 21
     X25519 = 31
     X448 = 32
+    ML_KEM_768 = 36
+    ML_KEM_1024 = 37
 
 
 INTEG_NONE = 0
@@ -178,6 +187,8 @@ class NotifyType(IntEnum):
     REKEY_SA = 16393
     IKEV2_FRAGMENTATION_SUPPORTED = 16430
     """RFC 7383 2.3."""
+    INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
+    """RFC 9242 3.1."""
     SA_READY = 40960 + 664
     """Holdfast, private use: "SA is ready for use". Protocol ESP, SPI the sender's inbound SPI."""
 

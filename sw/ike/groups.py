@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sw.ike.constants import Group
@@ -189,13 +189,64 @@ class ModpExchange:
         return Secret(pow(value, self._exponent, self._prime).to_bytes(self._octets, "big"))
 
 
+_KEMS: dict[
+    Group,
+    tuple[
+        type[mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey],
+        type[mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey],
+    ],
+] = {
+    Group.ML_KEM_768: (mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey),
+    Group.ML_KEM_1024: (mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey),
+}
+
+
+class KemExchange:
+    """Methods 36 and 37, from the initiator's side: data is the encapsulation key, and the peer's
+    is a ciphertext. Source: FIPS 203; draft-ietf-ipsecme-ikev2-mlkem 2.
+    """
+
+    def __init__(self, group: Group, rng: Rng) -> None:
+        self.group = group
+        # d | z, from which the library makes the pair (FIPS 203 7.1).
+        self._private = _KEMS[group][0].from_seed_bytes(rng(64))
+        self.public = self._private.public_key().public_bytes_raw()
+
+    def shared(self, peer: bytes) -> Secret:
+        """A ciphertext of the right length always gives a secret, but not the peer's if it was
+        tampered with (implicit rejection): the next message's ICV does not fit then.
+        """
+        try:
+            return Secret(self._private.decapsulate(peer))
+        except ValueError:
+            raise _bad_public(self.group) from None
+
+
 def make_key_exchange(group: Group, rng: Rng) -> KeyExchange:
-    """Make a fresh private value of a group that can be negotiated."""
+    """Make a fresh private value of a method that can be negotiated."""
+    if group in _KEMS:
+        return KemExchange(group, rng)
     if group in _MODP:
         return ModpExchange(group, rng)
     if group in _CURVES:
         return EcpExchange(group, rng)
     return _EXCHANGES[group](rng)
+
+
+def answer_key_exchange(group: Group, peer: bytes, rng: Rng) -> tuple[bytes, Secret]:
+    """The responder's side of any method: the data to send, and the shared secret.
+
+    `IkeError` if the peer's data is no valid value. Encapsulation draws its randomness in the
+    library, which offers no other way. Source: FIPS 203 7.2, whose check of the key it makes.
+    """
+    if group not in _KEMS:
+        ke = make_key_exchange(group, rng)
+        return ke.public, ke.shared(peer)
+    try:
+        secret, ciphertext = _KEMS[group][1].from_public_bytes(peer).encapsulate()
+    except ValueError:
+        raise _bad_public(group) from None
+    return ciphertext, Secret(secret)
 
 
 _EXCHANGES: dict[Group, Callable[[Rng], KeyExchange]] = {
@@ -204,3 +255,5 @@ _EXCHANGES: dict[Group, Callable[[Rng], KeyExchange]] = {
 }
 DH_GROUPS = frozenset({*_MODP, *_CURVES, *_EXCHANGES})
 """What transform type 4 may name."""
+KEM_GROUPS = frozenset(_KEMS)
+"""What type 6, the first additional key exchange, may name."""

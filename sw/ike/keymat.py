@@ -163,10 +163,26 @@ def derive_child_keys(
     )
 
 
-def auth_shared_key(
-    prf: Prf, psk: Secret, message: bytes, peer_nonce: bytes, sk_p: Secret, id_body: bytes
+def int_auth(prf: Prf, sk_p: Secret, before: bytes, clear: bytes, inner: bytes) -> bytes:
+    """IntAuth(n) = prf(SK_p, IntAuth(n-1) | A | P) of one side's IKE_INTERMEDIATE message.
+
+    Parameters
+    ----------
+    before : bytes
+        That of the side's message before; empty for the first.
+    clear, inner : bytes
+        A: header and generic header of the encrypted payload, as if nothing were added by
+        encryption; P: the payloads inside.
+
+    Source: RFC 9242 3.3.2.
+    """
+    return prf(sk_p.reveal(), before + clear + inner)
+
+
+def signed_octets(
+    prf: Prf, message: bytes, peer_nonce: bytes, sk_p: Secret, id_body: bytes, int_auth: bytes
 ) -> bytes:
-    """AUTH = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID body)).
+    """What a side proves: message | nonce | prf(SK_p, ID body) | IntAuth.
 
     Parameters
     ----------
@@ -178,10 +194,16 @@ def auth_shared_key(
         SK_pi for the initiator's AUTH, SK_pr for the responder's.
     id_body : bytes
         The signer's identification payload without its generic header.
+    int_auth : bytes
+        `IkeSa.int_auth`; empty where there was no IKE_INTERMEDIATE.
 
-    Source: RFC 7296 2.15.
+    Source: RFC 7296 2.15, RFC 9242 3.3.2.
     """
-    signed = message + peer_nonce + prf(sk_p.reveal(), id_body)
+    return message + peer_nonce + prf(sk_p.reveal(), id_body) + int_auth
+
+
+def auth_shared_key(prf: Prf, psk: Secret, signed: bytes) -> bytes:
+    """AUTH = prf(prf(PSK, "Key Pad for IKEv2"), signed octets). Source: RFC 7296 2.15."""
     return prf(prf(psk.reveal(), KEY_PAD), signed)
 
 

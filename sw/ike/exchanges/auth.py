@@ -12,7 +12,7 @@ from sw.ike.events import CloseReason, ExchangeFailed, ExchangeKind, FailureReas
 from sw.ike.exchanges import child
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.keymat import auth_matches, auth_shared_key
+from sw.ike.keymat import auth_matches, auth_shared_key, signed_octets
 from sw.ike.payloads import (
     AuthPayload,
     NotifyPayload,
@@ -54,14 +54,15 @@ class AuthTask(Task):
         if connection.is_only_one():
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         payloads.append(peer.identity.payload(initiator=False))
-        auth = auth_shared_key(
+        signed = signed_octets(
             sa.keys.prf,
-            peer.psk,
             handshake.request,
             handshake.nonce_r,
             sa.keys.sk_pi,
             id_i.body(),
+            sa.int_auth,
         )
+        auth = auth_shared_key(sa.keys.prf, peer.psk, signed)
         payloads.append(AuthPayload(AUTH_SHARED_KEY, auth))
         self.reserved = connection.shared.new_child_spi()
         if self.reserved is not None:
@@ -99,14 +100,15 @@ class AuthTask(Task):
     @staticmethod
     def _genuine(connection: Connection, sa: IkeSa, auth: AuthPayload, id_body: bytes) -> bool:
         handshake = _handshake(sa)
-        expected = auth_shared_key(
+        signed = signed_octets(
             sa.keys.prf,
-            connection.known_peer.psk,
             handshake.response,
             handshake.nonce_i,
             sa.keys.sk_pr,
             id_body,
+            sa.int_auth,
         )
+        expected = auth_shared_key(sa.keys.prf, connection.known_peer.psk, signed)
         return auth.method == AUTH_SHARED_KEY and auth_matches(expected, auth.data)
 
     def _take_child(
@@ -158,9 +160,10 @@ def respond(
     psk = peer.psk if peer is not None else Secret(shared.rng(_STRANGER_KEY_OCTETS))
     keys = sa.keys
     prf = keys.prf
-    expected = auth_shared_key(
-        prf, psk, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body()
+    signed = signed_octets(
+        prf, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body(), sa.int_auth
     )
+    expected = auth_shared_key(prf, psk, signed)
     genuine = auth_matches(expected, auth.data) and auth.method == AUTH_SHARED_KEY
     if peer is None or not genuine:
         return refused, CloseReason.AUTHENTICATION
@@ -170,9 +173,10 @@ def respond(
     if find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None:
         connection.replace_older()
     mine = peer.local_identity.payload(initiator=False)
-    proof = auth_shared_key(
-        prf, psk, handshake.response, handshake.nonce_i, keys.sk_pr, mine.body()
+    signed = signed_octets(
+        prf, handshake.response, handshake.nonce_i, keys.sk_pr, mine.body(), sa.int_auth
     )
+    proof = auth_shared_key(prf, psk, signed)
     response: list[Payload] = [mine, AuthPayload(AUTH_SHARED_KEY, proof)]
     if wants_child:
         nonces = (handshake.nonce_i, handshake.nonce_r)

@@ -26,7 +26,7 @@ from sw.ike.events import ChildSaEstablished, ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
 from sw.ike.exchanges.sa_init import group_transform
-from sw.ike.groups import KeyExchange, make_key_exchange
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.keymat import IkeKeys, derive_child_keys
 from sw.ike.payloads import (
     KePayload,
@@ -189,17 +189,17 @@ def answer(
     )
     if not remote or not local:
         raise ChildRefusedError(NotifyType.TS_UNACCEPTABLE)
-    ke: KeyExchange | None = None
+    ke: KePayload | None = None
     secret: Secret | None = None
     dh = chosen.get(TransformType.DH)
     if not in_auth and dh is not None and dh.ident != Group.NONE:
         if ke_in is None or ke_in.group != dh.ident:
             raise ChildRefusedError(NotifyType.INVALID_KE_PAYLOAD, dh.ident.to_bytes(2, "big"))
-        ke = make_key_exchange(Group(dh.ident), shared.rng)
         try:
-            secret = ke.shared(ke_in.data)
+            public, secret = answer_key_exchange(Group(dh.ident), ke_in.data, shared.rng)
         except IkeError:
             raise ChildRefusedError(NotifyType.NO_PROPOSAL_CHOSEN) from None
+        ke = KePayload(dh.ident, public)
     nonce = b""
     if nonces is None:
         nonce = shared.rng(NONCE_OCTETS)
@@ -228,7 +228,7 @@ def answer(
     if nonce:
         response.append(NoncePayload(nonce))
     if ke is not None:
-        response.append(KePayload(ke.group, ke.public))
+        response.append(ke)
     response += [TsPayload(True, remote), TsPayload(False, local)]
     return response, spi_in
 

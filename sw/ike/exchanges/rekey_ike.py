@@ -18,7 +18,7 @@ from sw.ike.errors import IkeError
 from sw.ike.events import ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import KeySource, group_transform, keys_of
-from sw.ike.groups import KeyExchange, make_key_exchange
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
 from sw.ike.message import NO_SPI
 from sw.ike.payloads import (
@@ -176,9 +176,8 @@ def respond(
     if dh is None or dh.ident != ke_in.group:
         wanted = dh.ident if dh is not None else Group.NONE
         return [NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, wanted.to_bytes(2, "big"))]
-    ke = make_key_exchange(Group(dh.ident), shared.rng)
     try:
-        shared_secret = ke.shared(ke_in.data)
+        public, shared_secret = answer_key_exchange(Group(dh.ident), ke_in.data, shared.rng)
     except IkeError:
         return [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)]
     nonces = (nonce_in.data, shared.rng(NONCE_OCTETS))
@@ -200,4 +199,4 @@ def respond(
     else:
         connection.adopt(new, sa, now, initiator=False)
     answer = Proposal(chosen.number, chosen.protocol, new.spi_r, chosen.transforms)
-    return [SaPayload((answer,)), NoncePayload(nonces[1]), KePayload(ke.group, ke.public)]
+    return [SaPayload((answer,)), NoncePayload(nonces[1]), KePayload(dh.ident, public)]

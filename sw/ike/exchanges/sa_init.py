@@ -20,7 +20,7 @@ from sw.ike.crypto import PRFS
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import ExchangeKind
 from sw.ike.exchanges.base import Task
-from sw.ike.groups import KeyExchange, make_key_exchange
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import Handshake, IkeSa, State
 from sw.ike.keymat import IkeKeys, derive_ike_keys, skeyseed_initial, skeyseed_rekey
 from sw.ike.message import NO_SPI, Header
@@ -50,6 +50,7 @@ VENDOR_ID = hashlib.sha256(b"Holdfast SA-ready notify 1").digest()[:16]
 
 
 _FRAGMENTS = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+_INTERMEDIATE = NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
 
 
 def _message_octets(shared: Shared, payloads: Sequence[Payload]) -> int:
@@ -70,6 +71,16 @@ class KeySource:
     nonces: tuple[bytes, bytes]
     spis: tuple[bytes, bytes]
     old: IkeKeys | None = None
+
+
+def additional_of(proposal: Proposal) -> Group:
+    """The additional key exchange that was chosen; NONE if there is none (RFC 9370 2.2.1)."""
+    transform = proposal.get(TransformType.ADDKE1)
+    return Group(transform.ident) if transform is not None else Group.NONE
+
+
+def _takes_intermediate(payloads: Sequence[Payload]) -> bool:
+    return find_notify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
 
 
 def keys_of(proposal: Proposal, shared_secret: Secret, source: KeySource) -> IkeKeys:
@@ -145,6 +156,7 @@ class InitTask(Task):
             NoncePayload(self.nonce),
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
             _FRAGMENTS,
+            *([_INTERMEDIATE] if self._policy.offers_additional else []),
             VendorIdPayload(VENDOR_ID),
         ]
         return payloads
@@ -186,6 +198,8 @@ class InitTask(Task):
             raise IkeError(DropReason.UNACCEPTABLE, "the answer is none of our offer")
         if ke.group != self._ke.group:
             raise IkeError(DropReason.UNACCEPTABLE, "key exchange value of another group")
+        if additional_of(chosen) is not Group.NONE and not _takes_intermediate(payloads):
+            raise IkeError(DropReason.UNACCEPTABLE, "an additional key exchange with no exchange")
         shared_secret = self._ke.shared(ke.data)
         candidate = IkeSa(
             initiator=True,
@@ -203,6 +217,7 @@ class InitTask(Task):
             self._shared, payloads, out.datagrams[0], data, nonces, nat
         )
         candidate.message_octets = _message_octets(self._shared, payloads)
+        candidate.additional = additional_of(chosen)
         candidate.request_id = 1
         if candidate.handshake.nat_local or candidate.handshake.nat_remote:
             port = self._shared.config.natt_port
@@ -253,10 +268,14 @@ def read_request(payloads: tuple[Payload, ...]) -> InitRequest:
     return InitRequest(payloads, sa.proposals, ke, nonce.data, cookie.data if cookie else b"")
 
 
+def _choose(request: InitRequest, shared: Shared) -> Proposal | None:
+    policy = shared.config.ike.proposals(additional=_takes_intermediate(request.payloads))
+    return policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+
+
 def refusal(request: InitRequest, shared: Shared) -> NotifyPayload | None:
     """Why the request cannot be met, if so. Keeps no state (RFC 7296 2.7, 1.2)."""
-    policy = shared.config.ike.proposals()
-    chosen = policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+    chosen = _choose(request, shared)
     if chosen is None:
         return NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)
     group = chosen.get(TransformType.DH)
@@ -272,12 +291,11 @@ def respond(
 
     `IkeError` if the key exchange value is invalid.
     """
-    policy = shared.config.ike.proposals()
-    chosen = policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+    chosen = _choose(request, shared)
     if chosen is None:
         raise IkeError(DropReason.UNACCEPTABLE, "no proposal to choose")
-    ke = make_key_exchange(Group(request.ke.group), shared.rng)
-    shared_secret = ke.shared(request.ke.data)
+    group = Group(request.ke.group)
+    public, shared_secret = answer_key_exchange(group, request.ke.data, shared.rng)
     nonces = (request.nonce, shared.rng(NONCE_OCTETS))
     sa = IkeSa(
         initiator=False,
@@ -288,12 +306,14 @@ def respond(
         timing=shared.config.timing,
     )
     sa.message_octets = _message_octets(shared, request.payloads)
+    sa.additional = additional_of(chosen)
     payloads: list[Payload] = [
         SaPayload((chosen,)),
-        KePayload(ke.group, ke.public),
+        KePayload(group, public),
         NoncePayload(nonces[1]),
         *_detection(shared, sa.spi_i, sa.spi_r, address),
         *([_FRAGMENTS] if sa.message_octets else []),
+        *([_INTERMEDIATE] if sa.additional is not Group.NONE else []),
         VendorIdPayload(VENDOR_ID),
     ]
     (response,) = sa.answer(header, data, payloads)

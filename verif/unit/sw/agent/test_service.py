@@ -436,6 +436,7 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
         suites=("aes-gcm-128",),
         groups=("p256",),
         ike_suites=("aes-cbc-256-hmac-sha-512",),
+        additional_key_exchange=("ml-kem-1024",),
         ike_retransmit_s=0.25,
         ike_sends=7,
         ike_port=1500,
@@ -446,6 +447,7 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
     assert (endpoint.timing.retransmit_first, endpoint.timing.sends) == (0.25, 7)
     assert endpoint.ike.groups == (Group.P256,)
     assert endpoint.ike.suites == (IkeSuite.AES_CBC_256_HMAC_SHA_512,)
+    assert endpoint.ike.additional == (Group.ML_KEM_1024,)
     (peer,) = station_peers(config)
     assert peer.child.suites == wanted_suites(config)
     assert peer.child.groups == (Group.P256,)

@@ -13,7 +13,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from sw.ike import Group, IkeError
 from sw.ike.crypto import Rng
-from sw.ike.groups import DH_GROUPS, KeyExchange, make_key_exchange
+from sw.ike.groups import DH_GROUPS, KEM_GROUPS, KeyExchange, answer_key_exchange, make_key_exchange
 from verif.unit.sw.ike.net import rng_of
 
 VECTORS = Path(cryptography_vectors.__file__).parent / "asymmetric"
@@ -236,3 +236,60 @@ def test_scalars_at_the_end_of_the_range(group: Group) -> None:
     for scalar in (order - 1, order - 2, order):
         ke = make_key_exchange(group, _gives(scalar))
         assert len(ke.public) == DATA_OCTETS[group]
+
+
+# --- KEMs ---------------------------------------------------------------------------------------
+
+KEMS = {Group.ML_KEM_768: (1184, 1088), Group.ML_KEM_1024: (1568, 1568)}
+"""Octets of encapsulation key and ciphertext (FIPS 203 8, table 3)."""
+
+
+def _known_answers(group: Group) -> list[dict[str, bytes]]:
+    """The first of the known answers for FIPS 203 that `cryptography_vectors` brings."""
+    bits = group.name.rpartition("_")[2]
+    text = (VECTORS / "MLKEM" / f"kat_MLKEM_{bits}.rsp").read_text()
+    cases = []
+    for block in text.split("count = ")[1:26]:
+        fields = [line.split(" = ") for line in block.splitlines() if " = " in line]
+        cases.append({name: bytes.fromhex(value) for name, value in fields})
+    return cases
+
+
+@pytest.mark.parametrize("group", KEMS)
+def test_fips203_known_answers(group: Group) -> None:
+    cases = _known_answers(group)
+    assert len(cases) == 25
+    for case in cases:
+        ke = make_key_exchange(group, {64: case["d"] + case["z"]}.__getitem__)
+        assert ke.public == case["pk"]
+        assert (len(case["pk"]), len(case["ct"])) == KEMS[group]
+        assert ke.shared(case["ct"]).reveal() == case["ss"]
+        # Implicit rejection: no error, but another secret.
+        assert ke.shared(case["ct_n"]).reveal() == case["ss_n"] != case["ss"]
+
+
+@pytest.mark.parametrize("group", sorted(DH_GROUPS | KEM_GROUPS))
+def test_answer_and_question_agree(group: Group) -> None:
+    ke = make_key_exchange(group, rng_of(1))
+    public, secret = answer_key_exchange(group, ke.public, rng_of(2))
+    assert ke.shared(public) == secret
+    assert len(secret) == SECRET_OCTETS.get(group, 32)
+    assert (len(ke.public), len(public)) == KEMS.get(group, (DATA_OCTETS.get(group),) * 2)
+    with pytest.raises(IkeError):
+        answer_key_exchange(group, ke.public[:-1], rng_of(2))
+
+
+@pytest.mark.parametrize("group", KEMS)
+def test_fips203_7_2_keys_and_ciphertexts_that_are_none(group: Group) -> None:
+    key, ciphertext = KEMS[group]
+    for bad in (b"", bytes(key - 1), bytes(key + 1), b"\xff" * key):
+        with pytest.raises(IkeError, match=group.name):
+            answer_key_exchange(group, bad, rng_of(1))
+    ke = make_key_exchange(group, rng_of(1))
+    for bad in (b"", bytes(ciphertext - 1), bytes(ciphertext + 1)):
+        with pytest.raises(IkeError, match=group.name):
+            ke.shared(bad)
+
+
+def test_kems_are_those_of_iana() -> None:
+    assert {int(group) for group in KEM_GROUPS} == {36, 37}

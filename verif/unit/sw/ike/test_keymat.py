@@ -21,6 +21,7 @@ from sw.ike.keymat import (
     derive_child_keys,
     derive_ike_keys,
     prf_plus,
+    signed_octets,
     skeyseed_initial,
     skeyseed_rekey,
 )
@@ -221,11 +222,12 @@ def test_rfc7296_2_15_auth() -> None:
     def prf(key: bytes, data: bytes) -> bytes:
         return hmac.new(key, data, hashlib.sha256).digest()
 
-    signed = b"message" + b"nonce" + prf(b"p" * 32, b"\x02\0\0\0id")
+    signed = b"message" + b"nonce" + prf(b"p" * 32, b"\x02\0\0\0id") + b"intermediate"
     expected = prf(prf(b"psk", b"Key Pad for IKEv2"), signed)
-    got = auth_shared_key(
-        PRF, Secret(b"psk"), b"message", b"nonce", Secret(b"p" * 32), b"\x02\0\0\0id"
+    octets = signed_octets(
+        PRF, b"message", b"nonce", Secret(b"p" * 32), b"\x02\0\0\0id", b"intermediate"
     )
+    got = auth_shared_key(PRF, Secret(b"psk"), octets)
     assert got == expected
 
 
