@@ -25,12 +25,16 @@ from spec.sa import CONTEXTS
 from spec.suites import Suite
 from sw.config_values import ConfigError, allowed, mac_octets, parse_table, unknown
 from sw.identity import parse_identity
+from sw.ike.config import IkePolicy
 from sw.ike.constants import IKE_PORT, Group
 from sw.ike.secret import Secret
+from sw.ike.suites import IkeSuite
 
 __all__ = [
+    "ADDITIONAL_NAMES",
     "CLEAR_PORT_NAMES",
     "GROUP_NAMES",
+    "IKE_SUITE_NAMES",
     "LOG_LEVELS",
     "NIC_STORE_NAMES",
     "ROLE_NAMES",
@@ -39,6 +43,7 @@ __all__ = [
     "ConfigError",
     "ServedStation",
     "StationConfig",
+    "ike_policy",
     "load_agent",
     "load_station",
     "mac_octets",
@@ -49,7 +54,22 @@ SUITE_NAMES = {
     "aes-gcm-256": Suite.ESP_AES_GCM_16_256,
     "aes-gcm-128": Suite.ESP_AES_GCM_16_128,
 }
-GROUP_NAMES = {"x25519": Group.X25519, "p256": Group.P256}
+IKE_SUITE_NAMES = {suite.value: suite for suite in IkeSuite}
+GROUP_NAMES = {
+    "x25519": Group.X25519,
+    "x448": Group.X448,
+    "p256": Group.P256,
+    "p384": Group.P384,
+    "p521": Group.P521,
+    "modp2048": Group.MODP_2048,
+    "modp3072": Group.MODP_3072,
+    "modp4096": Group.MODP_4096,
+}
+ADDITIONAL_NAMES = {
+    "ml-kem-768": Group.ML_KEM_768,
+    "ml-kem-1024": Group.ML_KEM_1024,
+    "none": Group.NONE,
+}
 CLEAR_PORT_NAMES = {what.name.lower(): what for what in ClearPort}
 NIC_STORE_NAMES = ("nothing", "configuration", "sas")
 ROLE_NAMES = {role.name.lower(): role for role in Role}
@@ -85,6 +105,16 @@ def _key(
 
 
 REQUIRED: Any = dataclasses.MISSING
+_IKE_SUITES = tuple(suite.value for suite in IkePolicy().suites)
+
+
+def _additional(what: str) -> Any:
+    return _key(
+        ("ml-kem-768", "none"),
+        f"Post-quantum key exchange {what} beside that of `groups`, preferred first; `none`: also "
+        "without.",
+        choices=(*ADDITIONAL_NAMES,),
+    )
 
 
 def _port(default: int, doc: str) -> Any:
@@ -155,9 +185,15 @@ class StationConfig:
     suites: tuple[str, ...] = _key(
         ("aes-gcm-256", "aes-gcm-128"), "Suites offered, preferred first.", choices=(*SUITE_NAMES,)
     )
+    ike_suites: tuple[str, ...] = _key(
+        _IKE_SUITES,
+        "Suites of IKE itself that are offered, each as a whole, preferred first.",
+        choices=(*IKE_SUITE_NAMES,),
+    )
     groups: tuple[str, ...] = _key(
         ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
     )
+    additional_key_exchange: tuple[str, ...] = _additional("offered")
     esn: bool = _key(True, "Offer extended (64 bit) sequence numbers.")
     enterprise: int = _key(
         OEM_ENTERPRISE_DEFAULT,
@@ -244,9 +280,15 @@ class AgentConfig:
         "Suites accepted, preferred first; those the NIC has not are left out.",
         choices=(*SUITE_NAMES,),
     )
+    ike_suites: tuple[str, ...] = _key(
+        _IKE_SUITES,
+        "Suites of IKE itself that are accepted, each as a whole, preferred first.",
+        choices=(*IKE_SUITE_NAMES,),
+    )
     groups: tuple[str, ...] = _key(
         ("x25519", "p256"), "Diffie-Hellman groups, preferred first.", choices=(*GROUP_NAMES,)
     )
+    additional_key_exchange: tuple[str, ...] = _additional("accepted")
     heartbeat_s: float = _key(1.0, "Time between two heartbeats, in seconds.", low=0.01, high=300.0)
     heartbeat_window_s: float = _key(
         5.0,
@@ -418,6 +460,15 @@ def _check_ports(config: StationConfig | AgentConfig, table: str, path: str | Pa
             f"{path}: {table}.natt_port is {config.natt_port}, as {table}.ike_port is; "
             "they must be two ports"
         )
+
+
+def ike_policy(config: StationConfig | AgentConfig) -> IkePolicy:
+    """How IKE itself is protected."""
+    return IkePolicy(
+        suites=tuple(IKE_SUITE_NAMES[name] for name in config.ike_suites),
+        groups=tuple(GROUP_NAMES[name] for name in config.groups),
+        additional=tuple(ADDITIONAL_NAMES[name] for name in config.additional_key_exchange),
+    )
 
 
 def read_psk(path: str | Path) -> Secret:

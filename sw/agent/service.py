@@ -26,10 +26,11 @@ from sw.config import (
     SUITE_NAMES,
     AgentConfig,
     ServedStation,
+    ike_policy,
     read_psk,
 )
 from sw.identity import parse_identity
-from sw.ike.config import EndpointConfig, IkePolicy, Peer, Timing, host_child_policy
+from sw.ike.config import EndpointConfig, Peer, Timing, host_child_policy
 from sw.ike.endpoint import IkeEndpoint
 from sw.ike.events import (
     ChildSaDeleted,
@@ -51,7 +52,7 @@ CLOSE_WAIT_S = 1.0
 def endpoint_config(config: AgentConfig) -> EndpointConfig:
     """IKE as the configuration wants it."""
     return EndpointConfig(
-        ike=IkePolicy(groups=tuple(GROUP_NAMES[name] for name in config.groups)),
+        ike=ike_policy(config),
         timing=Timing(retransmit_first=config.ike_retransmit_s, sends=config.ike_sends),
         ike_port=config.ike_port,
         natt_port=config.natt_port,

@@ -2,10 +2,11 @@
 
 Datagrams and the time go in; datagrams, events and a deadline come out. There is no clock, no
 randomness and no socket in here: `rng` is passed in, and `now` is any clock that does not go
-back, in seconds. What is supported: IKE_SA_INIT (X25519, P-256, INVALID_KE_PAYLOAD, COOKIE, NAT
-detection and the move to port 4500), IKE_AUTH with a pre-shared key, CREATE_CHILD_SA for new and
-rekeyed Child SAs (PFS) and for the IKE SA, INFORMATIONAL (delete, liveness, "SA is ready for
-use"); AES-GCM-16 for IKE (RFC 5282) and for ESP, PRF HMAC-SHA-256, ESN, transport mode.
+back, in seconds. What is supported: IKE_SA_INIT (INVALID_KE_PAYLOAD, COOKIE, NAT detection and the
+move to port 4500), IKE_INTERMEDIATE with ML-KEM, IKE_AUTH with a pre-shared key, CREATE_CHILD_SA
+for new and rekeyed Child SAs (PFS) and for the IKE SA, INFORMATIONAL (delete, liveness, "SA is
+ready for use"), fragments; the suites of `sw.ike.suites` for IKE and the groups of `sw.ike.groups`
+everywhere; AES-GCM-16 for ESP, ESN, transport mode.
 
 The station, as initiator (one endpoint serves any number of hosts)::
 
@@ -85,6 +86,7 @@ from sw.ike.events import (
 )
 from sw.ike.secret import Secret
 from sw.ike.selectors import TrafficSelector
+from sw.ike.suites import IkeSuite
 
 __all__ = [
     "Address",
@@ -112,6 +114,7 @@ __all__ = [
     "IkeSaClosed",
     "IkeSaEstablished",
     "IkeSaRekeyed",
+    "IkeSuite",
     "Limits",
     "NotifyType",
     "Peer",

@@ -15,18 +15,22 @@ from sw.ike.constants import (
     IKE_SPI_OCTETS,
     INTEG_NONE,
     NATT_PORT,
-    Encr,
     Group,
     IdType,
-    PrfId,
     Protocol,
     TransformType,
 )
+from sw.ike.groups import DH_GROUPS, KEM_GROUPS
 from sw.ike.payloads import IdPayload
-from sw.ike.proposals import Proposal, ProposalPolicy, Transform
+from sw.ike.proposals import Proposal, ProposalPolicy, SuitePolicies, Transform
 from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
+from sw.ike.suites import IKE_SUITES, IkeSuite
 
+DATAGRAM_OVERHEAD = 40 + 8 + 4
+"""Octets of an IP packet before the IKE message: IPv6, UDP, non-ESP marker."""
+DATAGRAM_MIN = 256
+"""A fragment is to hold more than its own protection."""
 SECURE_PORT = 664
 """RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
 
@@ -79,38 +83,103 @@ def _groups(groups: tuple[Group, ...]) -> tuple[Transform, ...]:
     return tuple(Transform(TransformType.DH, group) for group in groups)
 
 
+def _suite_transforms(suite: IkeSuite) -> dict[int, tuple[Transform, ...]]:
+    facts = IKE_SUITES[suite]
+    if facts.fixed_key:
+        encr = Transform(TransformType.ENCR, facts.encr)
+    else:
+        encr = Transform.with_key_length(TransformType.ENCR, facts.encr, 8 * facts.key_octets)
+    return {
+        TransformType.ENCR: (encr,),
+        TransformType.PRF: (Transform(TransformType.PRF, facts.prf),),
+        TransformType.INTEG: (Transform(TransformType.INTEG, facts.integ),),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class IkePolicy:
-    """What an IKE SA may be protected with, preferred first. PRF is HMAC-SHA-256.
+    """What an IKE SA may be protected with, preferred first.
 
-    Raises `ValueError` for an empty choice, or a key length that AES does not have.
+    `additional` is the key exchange by KEM that follows the one of `groups`; NONE stands for going
+    without (RFC 9370). It is for IKE_SA_INIT: a rekey makes its keys from those that it went into.
+    Raises `ValueError` for an empty choice, what is no Diffie-Hellman group, or no KEM.
     """
 
-    key_bits: tuple[int, ...] = (256, 128)
+    suites: tuple[IkeSuite, ...] = (
+        IkeSuite.AES_GCM_16_256_PRF_SHA_256,
+        IkeSuite.AES_GCM_16_128_PRF_SHA_256,
+    )
     groups: tuple[Group, ...] = (Group.X25519, Group.P256)
+    additional: tuple[Group, ...] = (Group.NONE,)
 
     def __post_init__(self) -> None:
-        if not self.key_bits or not set(self.key_bits) <= {128, 192, 256}:
-            raise ValueError(f"key lengths must be of 128, 192, 256, not {self.key_bits}")
-        if not self.groups or Group.NONE in self.groups:
+        if not self.additional or not (KEM_GROUPS | {Group.NONE}).issuperset(self.additional):
+            raise ValueError(f"additional key exchanges are KEMs or NONE, not {self.additional}")
+        if not self.suites:
+            raise ValueError("an IKE SA needs a suite")
+        if not self.groups or not DH_GROUPS.issuperset(self.groups):
             raise ValueError(f"an IKE SA needs a Diffie-Hellman group, not {self.groups}")
 
-    def proposals(self, *, rekey: bool = False) -> ProposalPolicy:
-        """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1)."""
+    @property
+    def offers_additional(self) -> bool:
+        """Whether an additional key exchange is among what may be chosen."""
+        return set(self.additional) != {Group.NONE}
+
+    def proposals(self, *, rekey: bool = False, additional: bool = True) -> SuitePolicies:
+        """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1).
+
+        With `additional` False there is none but without an additional key exchange. Who does
+        not know that transform type passes over the whole proposal (RFC 9370 2.2.1): each suite
+        has one with it and, where allowed, another without.
+        """
+        choices: list[tuple[Group, ...]] = []
+        kems = tuple(group for group in self.additional if group is not Group.NONE)
+        if kems and additional and not rekey:
+            choices.append(kems)
+        if Group.NONE in self.additional or rekey:
+            choices.insert(0 if self.additional[0] is Group.NONE else 1, (Group.NONE,))
+        pairs = [(suite, groups) for groups in choices for suite in self.suites]
+        return SuitePolicies(
+            tuple(
+                self._proposal(suite, groups, IKE_SPI_OCTETS if rekey else 0, number)
+                for number, (suite, groups) in enumerate(pairs, 1)
+            )
+        )
+
+    def _proposal(
+        self, suite: IkeSuite, additional: tuple[Group, ...], spi_octets: int, number: int
+    ) -> ProposalPolicy:
+        optional = set()
+        if IKE_SUITES[suite].integ == INTEG_NONE:
+            optional.add(TransformType.INTEG)
+        if additional == (Group.NONE,):
+            optional.add(TransformType.ADDKE1)
         return ProposalPolicy(
             protocol=Protocol.IKE,
-            spi_octets=IKE_SPI_OCTETS if rekey else 0,
+            spi_octets=spi_octets,
             choices={
-                TransformType.ENCR: tuple(
-                    Transform.with_key_length(TransformType.ENCR, Encr.AES_GCM_16, bits)
-                    for bits in self.key_bits
-                ),
-                TransformType.PRF: (Transform(TransformType.PRF, PrfId.HMAC_SHA2_256),),
-                TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
+                **_suite_transforms(suite),
                 TransformType.DH: _groups(self.groups),
+                TransformType.ADDKE1: tuple(
+                    Transform(TransformType.ADDKE1, group) for group in additional
+                ),
             },
-            optional=frozenset({TransformType.INTEG}),
+            optional=frozenset(optional),
+            number=number,
         )
+
+
+def ike_suite_of(proposal: Proposal) -> IkeSuite:
+    """The suite that a chosen proposal names; `ValueError` if there is none."""
+    for suite in IkeSuite:
+        wanted = _suite_transforms(suite)
+        named = {
+            kind: (proposal.get(kind) or Transform(kind, INTEG_NONE),)
+            for kind in (TransformType.ENCR, TransformType.PRF, TransformType.INTEG)
+        }
+        if named == wanted:
+            return suite
+    raise ValueError("no suite of ours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +329,16 @@ class Limits:
     candidates: int = 4
     """IKE_SA_INIT responses that an initiator follows up at once (RFC 7296 2.4)."""
     init_restarts: int = 8
+    datagram_octets: int = 1280
+    """Longest IP packet with an IKE message, where the peer takes fragments (RFC 7383 2.5.1)."""
     clear_notifies_per_second: int = 20
     """Answers to messages that belong to no IKE SA (RFC 7296 2.21.4)."""
+
+    def __post_init__(self) -> None:
+        if self.datagram_octets < DATAGRAM_MIN:
+            raise ValueError(
+                f"datagram_octets must be {DATAGRAM_MIN} at least, not {self.datagram_octets}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

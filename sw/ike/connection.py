@@ -15,8 +15,8 @@ from types import MappingProxyType
 from sw.ike.address import Address
 from sw.ike.child_sa import ChildSa
 from sw.ike.config import ChildPolicy, Peer
-from sw.ike.constants import NAT_KEEPALIVE, ExchangeType, NotifyType
-from sw.ike.errors import DropReason, IkeError
+from sw.ike.constants import NAT_KEEPALIVE, ExchangeType, Group, NotifyType, PayloadType
+from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import (
     AddressChanged,
     CloseReason,
@@ -25,11 +25,11 @@ from sw.ike.events import (
     IkeSaEstablished,
     IkeSaRekeyed,
 )
-from sw.ike.exchanges import auth, child, informational, rekey_ike
+from sw.ike.exchanges import auth, child, informational, intermediate, rekey_ike
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import InitTask
 from sw.ike.ike_sa import NEVER, IkeSa, Row, State, row_for
-from sw.ike.message import NO_SPI, Header
+from sw.ike.message import NO_SPI, Header, parse_body
 from sw.ike.payloads import NotifyPayload, Payload, find_notify
 from sw.ike.shared import Shared
 
@@ -169,9 +169,10 @@ class Connection:
                 if payloads is not None:
                     self._send(sa.begin(task, task.exchange, payloads, now), sa.address, now)
 
-    def _send(self, data: bytes, address: Address, now: float) -> None:
+    def _send(self, datagrams: tuple[bytes, ...], address: Address, now: float) -> None:
         self._last_sent = now
-        self.shared.send(data, address)
+        for data in datagrams:
+            self.shared.send(data, address)
 
     # Datagrams.
 
@@ -222,6 +223,8 @@ class Connection:
             sa.finish()
             self._broken(sa, out.task, now)
             return
+        if payloads is None:
+            return
         sa.finish()
         self._heard(sa, address, now)
         if sa.state is not State.AUTH_SENT and find_notify(payloads, NotifyType.INVALID_SYNTAX):
@@ -255,7 +258,7 @@ class Connection:
         if self._init is None or digest in self._followed:
             raise IkeError(DropReason.DUPLICATE, "this answer is being followed up")
         unanswered = self._make_room()
-        candidate = self._init.process_init(sa, header, data, sa.open(header, data, first), now)
+        candidate = self._init.process_init(sa, header, data, parse_body(data, first), now)
         if candidate is None:
             sa.outstanding = None
             sa.tasks.append(self._init)
@@ -267,6 +270,8 @@ class Connection:
             sa.outstanding.deadline = now + sa.outstanding.interval
         self._followed[digest] = candidate
         self.sas.append(candidate)
+        if candidate.additional is not Group.NONE:
+            candidate.tasks.append(intermediate.IntermediateTask())
         candidate.tasks.append(auth.AuthTask())
 
     def _make_room(self) -> IkeSa | None:
@@ -286,7 +291,7 @@ class Connection:
     def _request(
         self, sa: IkeSa, header: Header, first: int, data: bytes, address: Address, now: float
     ) -> None:
-        cached = sa.cached_answer(header, data)
+        cached = sa.cached_answer(header, data, first)
         if cached is not None:
             self.shared.drop(DropReason.DUPLICATE)
             self._send(cached, address, now)
@@ -299,6 +304,8 @@ class Connection:
                 raise
             response, ends = self._fault(error)
         else:
+            if payloads is None:
+                return
             self._heard(sa, address, now)
             try:
                 response, ends = self._dispatch(row, sa, payloads, now)
@@ -306,7 +313,8 @@ class Connection:
                 if error.reason is DropReason.EARLY:
                     raise
                 response, ends = self._fault(error)
-        self._send(sa.answer(header, data, response), address, now)
+        whole = b"" if first == PayloadType.SKF else data
+        self._send(sa.answer(header, whole, response), address, now)
         if ends is not None:
             self._ended(sa, ends, now)
 
@@ -321,7 +329,11 @@ class Connection:
         self, row: Row, sa: IkeSa, payloads: tuple[Payload, ...], now: float
     ) -> tuple[list[Payload], CloseReason | None]:
         """Have the exchange answer that the table names."""
+        if row is Row.INTERMEDIATE_REQUEST:
+            return intermediate.respond(self, sa, payloads), None
         if row is Row.AUTH_REQUEST:
+            if sa.additional is not Group.NONE:
+                raise malformed("IKE_AUTH before the additional key exchange")
             return auth.respond(self, sa, payloads)
         if row is Row.INFORMATIONAL_REQUEST:
             if informational.is_early(self, payloads):
@@ -569,9 +581,9 @@ class Connection:
             if sa.expires <= now:
                 self._expired(sa)
             elif out is not None and out.deadline <= now:
-                data = sa.retransmit(now)
-                if data is not None:
-                    self._send(data, sa.address, now)
+                datagrams = sa.retransmit(now)
+                if datagrams is not None:
+                    self._send(datagrams, sa.address, now)
                 else:
                     self._given_up(sa, out.task, now)
         if self._liveness_due() <= now:

@@ -19,7 +19,7 @@ ESP_SPI_MIN = 256
 NONCE_OCTETS = 32
 NONCE_MIN = 16
 NONCE_MAX = 256
-"""RFC 7296 3.9. What we send is as long as the output of the PRF."""
+"""RFC 7296 3.9. What we send is half as long as the longest key of a PRF."""
 COOKIE_MAX = 64
 """RFC 7296 2.6."""
 
@@ -31,6 +31,8 @@ class ExchangeType(IntEnum):
     IKE_AUTH = 35
     CREATE_CHILD_SA = 36
     INFORMATIONAL = 37
+    IKE_INTERMEDIATE = 43
+    """RFC 9242."""
 
 
 class Flag(IntFlag):
@@ -62,6 +64,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    SKF = 53
+    """RFC 7383 2.5."""
 
 
 class Protocol(IntEnum):
@@ -81,26 +85,51 @@ class TransformType(IntEnum):
     INTEG = 3
     DH = 4
     ESN = 5
+    ADDKE1 = 6
+    """First additional key exchange (RFC 9370 2.2.1); its numbers are those of type 4."""
 
 
 class Encr(IntEnum):
-    """Transform type 1 (RFC 5282 7.2)."""
+    """Transform type 1 (RFC 3602, RFC 5282 7.2, RFC 7634 4)."""
 
+    AES_CBC = 12
     AES_GCM_16 = 20
+    CHACHA20_POLY1305 = 28
 
 
 class PrfId(IntEnum):
     """Transform type 2 (RFC 4868)."""
 
     HMAC_SHA2_256 = 5
+    HMAC_SHA2_384 = 6
+    HMAC_SHA2_512 = 7
+
+
+class Integ(IntEnum):
+    """Transform type 3 (RFC 4868)."""
+
+    HMAC_SHA2_256_128 = 12
+    HMAC_SHA2_384_192 = 13
+    HMAC_SHA2_512_256 = 14
 
 
 class Group(IntEnum):
-    """Transform type 4: Diffie-Hellman groups (RFC 5903, RFC 8031). NONE is "no PFS"."""
+    """Transform type 4: key exchange methods. NONE is "no PFS", or no additional one.
+
+    Source: RFC 3526, RFC 5903, RFC 8031, draft-ietf-ipsecme-ikev2-mlkem.
+    """
 
     NONE = 0
+    MODP_2048 = 14
+    MODP_3072 = 15
+    MODP_4096 = 16
     P256 = 19
+    P384 = 20
+    P521 = 21
     X25519 = 31
+    X448 = 32
+    ML_KEM_768 = 36
+    ML_KEM_1024 = 37
 
 
 INTEG_NONE = 0
@@ -156,6 +185,10 @@ class NotifyType(IntEnum):
     COOKIE = 16390
     USE_TRANSPORT_MODE = 16391
     REKEY_SA = 16393
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430
+    """RFC 7383 2.3."""
+    INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
+    """RFC 9242 3.1."""
     SA_READY = 40960 + 664
     """Holdfast, private use: "SA is ready for use". Protocol ESP, SPI the sender's inbound SPI."""
 

@@ -36,6 +36,8 @@ class DropReason(Enum):
     UNACCEPTABLE = "unacceptable"
     """Well formed, but nothing we would agree to (proposals, group, key exchange value)."""
     RATE_LIMIT = "rate_limit"
+    FRAGMENT = "fragment"
+    """Genuine, but does not fit those before it, or makes its message too long (RFC 7383 2.6)."""
 
 
 class IkeError(Exception):

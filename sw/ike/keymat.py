@@ -9,10 +9,21 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from sw.ike.crypto import GCM_SALT_OCTETS, AeadOpener, AeadSealer, Prf
+from spec.suites import SUITES, Suite
+from sw.ike.constants import Integ
+from sw.ike.crypto import (
+    PRFS,
+    AeadOpener,
+    AeadSealer,
+    CbcOpener,
+    CbcSealer,
+    Opener,
+    Prf,
+    Sealer,
+)
 from sw.ike.secret import Secret
+from sw.ike.suites import IKE_SUITES, IkeSuite
 
-PRF_HMAC_SHA2_256 = Prf("sha256")
 KEY_PAD = b"Key Pad for IKEv2"
 
 
@@ -46,55 +57,75 @@ def skeyseed_rekey(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IkeKeys:
-    """Keys of one IKE SA. With AES-GCM there are no SK_ai and SK_ar; SK_e* end with the salt."""
+    """Keys of one IKE SA, and what they are for.
 
+    With an AEAD there are no SK_ai and SK_ar (they are empty), and SK_e* end with the salt.
+    """
+
+    suite: IkeSuite
     sk_d: Secret
+    sk_ai: Secret
+    sk_ar: Secret
     sk_ei: Secret
     sk_er: Secret
     sk_pi: Secret
     sk_pr: Secret
 
-    def sealer(self, *, initiator: bool) -> AeadSealer:
+    @property
+    def prf(self) -> Prf:
+        """The PRF of the suite."""
+        return PRFS[IKE_SUITES[self.suite].prf]
+
+    def sealer(self, *, initiator: bool) -> Sealer:
         """Cipher for what this side sends."""
-        return AeadSealer(*self._split(self.sk_ei if initiator else self.sk_er))
+        facts = IKE_SUITES[self.suite]
+        encr, auth = (self.sk_ei, self.sk_ai) if initiator else (self.sk_er, self.sk_ar)
+        if facts.auth_octets:
+            return CbcSealer(encr.reveal(), Integ(facts.integ), auth.reveal(), facts.icv_octets)
+        return AeadSealer(facts.encr, *self._split(encr))
 
-    def opener(self, *, initiator: bool) -> AeadOpener:
+    def opener(self, *, initiator: bool) -> Opener:
         """Cipher for what this side receives."""
-        return AeadOpener(*self._split(self.sk_er if initiator else self.sk_ei))
+        facts = IKE_SUITES[self.suite]
+        encr, auth = (self.sk_er, self.sk_ar) if initiator else (self.sk_ei, self.sk_ai)
+        if facts.auth_octets:
+            return CbcOpener(encr.reveal(), Integ(facts.integ), auth.reveal(), facts.icv_octets)
+        return AeadOpener(facts.encr, *self._split(encr))
 
-    @staticmethod
-    def _split(secret: Secret) -> tuple[bytes, bytes]:
+    def _split(self, secret: Secret) -> tuple[bytes, bytes]:
+        key_octets = IKE_SUITES[self.suite].key_octets
         octets = secret.reveal()
-        return octets[:-GCM_SALT_OCTETS], octets[-GCM_SALT_OCTETS:]
+        return octets[:key_octets], octets[key_octets:]
 
     def wipe(self) -> None:
         """Forget all of them."""
-        for secret in (self.sk_d, self.sk_ei, self.sk_er, self.sk_pi, self.sk_pr):
+        encryption = (self.sk_ai, self.sk_ar, self.sk_ei, self.sk_er)
+        for secret in (self.sk_d, *encryption, self.sk_pi, self.sk_pr):
             secret.wipe()
 
 
 def derive_ike_keys(
-    prf: Prf,
+    suite: IkeSuite,
     skeyseed: Secret,
     nonce_i: bytes,
     nonce_r: bytes,
     spi_i: bytes,
     spi_r: bytes,
-    *,
-    key_octets: int,
 ) -> IkeKeys:
-    """{SK_d | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr).
+    """{SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIs).
 
-    Source: RFC 7296 2.14; RFC 5282 7.1 (no SK_a, 4 octets of salt behind each SK_e).
+    Source: RFC 7296 2.14; RFC 5282 7.1 and RFC 7634 2 (no SK_a, the salt behind each SK_e).
     """
-    encr = key_octets + GCM_SALT_OCTETS
-    lengths = (prf.octets, encr, encr, prf.octets, prf.octets)
+    facts = IKE_SUITES[suite]
+    prf = PRFS[facts.prf]
+    auth, encr = facts.auth_octets, facts.key_octets + facts.salt_octets
+    lengths = (prf.octets, auth, auth, encr, encr, prf.octets, prf.octets)
     octets = prf_plus(prf, skeyseed.reveal(), nonce_i + nonce_r + spi_i + spi_r, sum(lengths))
     parts = []
     for length in lengths:
         parts.append(Secret(octets[:length]))
         octets = octets[length:]
-    return IkeKeys(*parts)
+    return IkeKeys(suite, *parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,14 +145,15 @@ def derive_child_keys(
     nonce_r: bytes,
     shared: Secret | None,
     *,
-    key_octets: int,
+    suite: Suite,
 ) -> ChildKeys:
     """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr), initiator to responder first.
 
     Source: RFC 7296 2.17; RFC 4106 8.1 (each key is followed by its salt).
     """
     seed = (shared.reveal() if shared is not None else b"") + nonce_i + nonce_r
-    one_way = key_octets + GCM_SALT_OCTETS
+    key_octets = SUITES[suite].key_octets
+    one_way = key_octets + SUITES[suite].salt_octets
     octets = prf_plus(prf, sk_d.reveal(), seed, 2 * one_way)
     return ChildKeys(
         key_i=Secret(octets[:key_octets]),
@@ -131,10 +163,26 @@ def derive_child_keys(
     )
 
 
-def auth_shared_key(
-    prf: Prf, psk: Secret, message: bytes, peer_nonce: bytes, sk_p: Secret, id_body: bytes
+def int_auth(prf: Prf, sk_p: Secret, before: bytes, clear: bytes, inner: bytes) -> bytes:
+    """IntAuth(n) = prf(SK_p, IntAuth(n-1) | A | P) of one side's IKE_INTERMEDIATE message.
+
+    Parameters
+    ----------
+    before : bytes
+        That of the side's message before; empty for the first.
+    clear, inner : bytes
+        A: header and generic header of the encrypted payload, as if nothing were added by
+        encryption; P: the payloads inside.
+
+    Source: RFC 9242 3.3.2.
+    """
+    return prf(sk_p.reveal(), before + clear + inner)
+
+
+def signed_octets(
+    prf: Prf, message: bytes, peer_nonce: bytes, sk_p: Secret, id_body: bytes, int_auth: bytes
 ) -> bytes:
-    """AUTH = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID body)).
+    """What a side proves: message | nonce | prf(SK_p, ID body) | IntAuth.
 
     Parameters
     ----------
@@ -146,10 +194,16 @@ def auth_shared_key(
         SK_pi for the initiator's AUTH, SK_pr for the responder's.
     id_body : bytes
         The signer's identification payload without its generic header.
+    int_auth : bytes
+        `IkeSa.int_auth`; empty where there was no IKE_INTERMEDIATE.
 
-    Source: RFC 7296 2.15.
+    Source: RFC 7296 2.15, RFC 9242 3.3.2.
     """
-    signed = message + peer_nonce + prf(sk_p.reveal(), id_body)
+    return message + peer_nonce + prf(sk_p.reveal(), id_body) + int_auth
+
+
+def auth_shared_key(prf: Prf, psk: Secret, signed: bytes) -> bytes:
+    """AUTH = prf(prf(PSK, "Key Pad for IKEv2"), signed octets). Source: RFC 7296 2.15."""
     return prf(prf(psk.reveal(), KEY_PAD), signed)
 
 

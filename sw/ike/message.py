@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sw.ike.constants import IKE_SPI_OCTETS, NON_ESP_MARKER, VERSION, Flag, NotifyType, PayloadType
-from sw.ike.crypto import AeadOpener, AeadSealer
+from sw.ike.crypto import Opener, Sealer
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.payloads import (
     GENERIC_HEADER_OCTETS,
     Payload,
+    SkfPayload,
     SkPayload,
     build_payloads,
     parse_payloads,
@@ -76,11 +77,10 @@ def parse_body(data: bytes, first: int) -> tuple[Payload, ...]:
     return parse_payloads(first, data[HEADER_OCTETS:])
 
 
-def build_sealed(header: Header, payloads: Sequence[Payload], sealer: AeadSealer) -> bytes:
+def build_sealed(header: Header, payloads: Sequence[Payload], sealer: Sealer) -> bytes:
     """Build a message whose payloads are all inside one encrypted payload.
 
-    AES-GCM needs no alignment, so the padding is the pad length octet alone. The AAD is all
-    that precedes the IV. Source: RFC 7296 3.14; RFC 5282 3, 5.1.
+    What precedes the IV is protected, too. Source: RFC 7296 3.14; RFC 5282 3, 5.1.
     """
     first, inner = build_payloads(payloads)
 
@@ -88,28 +88,53 @@ def build_sealed(header: Header, payloads: Sequence[Payload], sealer: AeadSealer
         octets = GENERIC_HEADER_OCTETS + sealed_octets
         return header.pack(PayloadType.SK, octets) + struct.pack(">BBH", first, 0, octets)
 
-    sealed = sealer.seal(inner + b"\x00", clear_part)
+    sealed = sealer.seal(inner, clear_part)
     return clear_part(len(sealed)) + sealed
 
 
-def open_sealed(data: bytes, first: int, opener: AeadOpener) -> tuple[Payload, ...]:
-    """Check, decrypt and parse a protected message whose header was parsed.
+def protected_part(data: bytes, first: int) -> SkPayload | SkfPayload:
+    """The encrypted payload, or fragment, of a message whose header was parsed.
 
-    Raises `IkeError`: UNPROTECTED if there is no encrypted payload, BAD_ICV, and what is found
-    wrong inside, marked `authenticated`. Payloads beside the encrypted one are not looked at.
+    Raises `IkeError`, UNPROTECTED if there is none. Payloads beside it are not looked at.
     """
     outer = parse_body(data, first)
-    if not outer or not isinstance(outer[-1], SkPayload):
+    if not outer or not isinstance(outer[-1], SkPayload | SkfPayload):
         raise IkeError(DropReason.UNPROTECTED, "no encrypted payload")
-    sk = outer[-1]
-    plain = opener.open(sk.sealed, data[: HEADER_OCTETS + sk.at])
+    return outer[-1]
+
+
+def decrypt(data: bytes, at: int, sealed: bytes, opener: Opener) -> bytes:
+    """Check and decrypt what begins `at` octets behind the header: the octets inside, without
+    their padding.
+
+    Raises `IkeError`: BAD_ICV, or for wrong padding one that is marked `authenticated`.
+    """
+    plain = opener.open(sealed, data[: HEADER_OCTETS + at])
+    if not plain or plain[-1] >= len(plain):
+        error = malformed("padding of the encrypted payload")
+        error.authenticated = True
+        raise error
+    return plain[: -1 - plain[-1]]
+
+
+def parse_inner(first: int, inner: bytes) -> tuple[Payload, ...]:
+    """Parse what was inside an encrypted payload; an `IkeError` is marked `authenticated`."""
     try:
-        if not plain or plain[-1] >= len(plain):
-            raise malformed("padding of the encrypted payload")
-        return parse_payloads(sk.first_inner, plain[: -1 - plain[-1]])
+        return parse_payloads(first, inner)
     except IkeError as error:
         error.authenticated = True
         raise
+
+
+def open_sealed(data: bytes, first: int, opener: Opener) -> tuple[Payload, ...]:
+    """Check, decrypt and parse a protected message in one piece whose header was parsed.
+
+    Raises `IkeError`; see `protected_part`, `decrypt` and `parse_inner`.
+    """
+    part = protected_part(data, first)
+    if not isinstance(part, SkPayload):
+        raise IkeError(DropReason.UNPROTECTED, "a fragment in place of a message")
+    return parse_inner(part.first_inner, decrypt(data, part.at, part.sealed, opener))
 
 
 def strip_marker(data: bytes) -> bytes:

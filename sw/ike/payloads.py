@@ -214,6 +214,30 @@ class SkPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class SkfPayload:
+    """Encrypted fragment, still closed (RFC 7383 2.5). The last payload of a message.
+
+    `first_inner` is the type of the first payload inside; `at` where the sealed octets begin in
+    what was parsed.
+    """
+
+    first_inner: int
+    number: int
+    total: int
+    sealed: bytes
+    at: int
+
+    @property
+    def type(self) -> int:
+        """Payload type."""
+        return PayloadType.SKF
+
+    def body(self) -> bytes:
+        """Octets behind the generic header."""
+        return struct.pack(">HH", self.number, self.total) + self.sealed
+
+
+@dataclass(frozen=True, slots=True)
 class OpaquePayload:
     """A payload that we do not look into: its body, and whether it was marked critical."""
 
@@ -242,6 +266,7 @@ Payload = (
     | VendorIdPayload
     | TsPayload
     | SkPayload
+    | SkfPayload
     | OpaquePayload
 )
 P = TypeVar("P")
@@ -292,6 +317,12 @@ def _parse_delete(body: bytes) -> DeletePayload:
     )
 
 
+def _parse_skf(body: bytes, first_inner: int, at: int) -> SkfPayload:
+    _need(body, 4, "encrypted fragment")
+    number, total = struct.unpack_from(">HH", body)
+    return SkfPayload(first_inner, number, total, body[4:], at + 4)
+
+
 _PARSERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.SA: lambda body: SaPayload(parse_proposals(body)),
     PayloadType.KE: _parse_ke,
@@ -310,7 +341,7 @@ _PARSERS: dict[int, Callable[[bytes], Payload]] = {
 def parse_payloads(first: int, data: bytes) -> tuple[Payload, ...]:
     """Parse a chain of payloads that fills `data` exactly.
 
-    An encrypted payload ends the chain: its "next payload" names what is inside (3.14).
+    An encrypted payload or fragment ends the chain: its "next payload" names what is inside (3.14).
     Raises `IkeError`; with UNSUPPORTED_CRITICAL_PAYLOAD and the type for an unknown critical one.
     Source: RFC 7296 2.5, 3.2.
     """
@@ -328,6 +359,9 @@ def parse_payloads(first: int, data: bytes) -> tuple[Payload, ...]:
         body = data[at + GENERIC_HEADER_OCTETS : at + length]
         if kind == PayloadType.SK:
             payloads.append(SkPayload(following, body, at + GENERIC_HEADER_OCTETS))
+            following = PayloadType.NONE
+        elif kind == PayloadType.SKF:
+            payloads.append(_parse_skf(body, following, at + GENERIC_HEADER_OCTETS))
             following = PayloadType.NONE
         elif kind in _PARSERS:
             payloads.append(_PARSERS[kind](body))

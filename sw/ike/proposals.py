@@ -158,12 +158,15 @@ class ProposalPolicy:
     optional : frozenset of int
         Types that need not be in a peer's proposal, and that we leave out of an offer when
         their only choice is NONE.
+    number : int
+        Of the proposal that `offer` makes.
     """
 
     protocol: int
     spi_octets: int
     choices: Mapping[int, tuple[Transform, ...]]
     optional: frozenset[int] = frozenset()
+    number: int = 1
 
     def offer(self, spi: bytes) -> Proposal:
         """Everything acceptable, as one proposal; types in the order of their numbers."""
@@ -173,7 +176,7 @@ class ProposalPolicy:
             for transform in self.choices[kind]
             if not (kind in self.optional and kind != TransformType.ESN and transform.ident == 0)
         )
-        return Proposal(1, self.protocol, spi, transforms)
+        return Proposal(self.number, self.protocol, spi, transforms)
 
     def choose(
         self, proposals: Sequence[Proposal], *, favourite: Transform | None = None
@@ -231,3 +234,36 @@ class ProposalPolicy:
         ):
             return None
         return proposal
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePolicies:
+    """What we offer and accept where each suite is a proposal of its own, preferred first.
+
+    Their numbers count up from 1 (RFC 7296 3.3.1).
+    """
+
+    policies: tuple[ProposalPolicy, ...]
+
+    def offer(self, spi: bytes) -> tuple[Proposal, ...]:
+        """One proposal for each suite."""
+        return tuple(policy.offer(spi) for policy in self.policies)
+
+    def choose(
+        self, proposals: Sequence[Proposal], *, favourite: Transform | None = None
+    ) -> Proposal | None:
+        """Choose from a peer's offer: its first proposal that holds a whole suite of ours.
+
+        Of several suites in that one, the one we prefer. See `ProposalPolicy.choose`.
+        """
+        for proposal in proposals:
+            for policy in self.policies:
+                chosen = policy.choose([proposal], favourite=favourite)
+                if chosen is not None:
+                    return chosen
+        return None
+
+    def accepts(self, answer: Sequence[Proposal]) -> Proposal | None:
+        """Check a responder's choice against `offer`; None if it is not one suite of ours."""
+        chosen = (policy.accepts(answer) for policy in self.policies)
+        return next((proposal for proposal in chosen if proposal is not None), None)

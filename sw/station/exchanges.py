@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
 
-from sw.config import GROUP_NAMES, SUITE_NAMES, StationConfig
+from sw.config import GROUP_NAMES, SUITE_NAMES, StationConfig, ike_policy
 from sw.identity import parse_identity
 from sw.ike.address import Address
-from sw.ike.config import ChildPolicy, EndpointConfig, IkePolicy, Peer, Timing, station_child_policy
+from sw.ike.config import ChildPolicy, EndpointConfig, Peer, Timing, station_child_policy
 from sw.ike.connection import Connection
 from sw.ike.endpoint import IkeEndpoint
 from sw.ike.events import (
@@ -37,7 +37,7 @@ MAKES_CHILD = (ExchangeKind.CONNECT, ExchangeKind.CREATE_CHILD, ExchangeKind.REK
 def endpoint_config(config: StationConfig) -> EndpointConfig:
     """IKE as the configuration wants it."""
     return EndpointConfig(
-        ike=IkePolicy(groups=tuple(GROUP_NAMES[name] for name in config.groups)),
+        ike=ike_policy(config),
         timing=Timing(retransmit_first=config.ike_retransmit_s, sends=config.ike_sends),
         ike_port=config.ike_port,
         natt_port=config.natt_port,

@@ -12,7 +12,7 @@ from sw.ike.events import CloseReason, ExchangeFailed, ExchangeKind, FailureReas
 from sw.ike.exchanges import child
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.keymat import PRF_HMAC_SHA2_256, auth_matches, auth_shared_key
+from sw.ike.keymat import auth_matches, auth_shared_key, signed_octets
 from sw.ike.payloads import (
     AuthPayload,
     NotifyPayload,
@@ -54,14 +54,15 @@ class AuthTask(Task):
         if connection.is_only_one():
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
         payloads.append(peer.identity.payload(initiator=False))
-        auth = auth_shared_key(
-            PRF_HMAC_SHA2_256,
-            peer.psk,
+        signed = signed_octets(
+            sa.keys.prf,
             handshake.request,
             handshake.nonce_r,
             sa.keys.sk_pi,
             id_i.body(),
+            sa.int_auth,
         )
+        auth = auth_shared_key(sa.keys.prf, peer.psk, signed)
         payloads.append(AuthPayload(AUTH_SHARED_KEY, auth))
         self.reserved = connection.shared.new_child_spi()
         if self.reserved is not None:
@@ -99,14 +100,15 @@ class AuthTask(Task):
     @staticmethod
     def _genuine(connection: Connection, sa: IkeSa, auth: AuthPayload, id_body: bytes) -> bool:
         handshake = _handshake(sa)
-        expected = auth_shared_key(
-            PRF_HMAC_SHA2_256,
-            connection.known_peer.psk,
+        signed = signed_octets(
+            sa.keys.prf,
             handshake.response,
             handshake.nonce_i,
             sa.keys.sk_pr,
             id_body,
+            sa.int_auth,
         )
+        expected = auth_shared_key(sa.keys.prf, connection.known_peer.psk, signed)
         return auth.method == AUTH_SHARED_KEY and auth_matches(expected, auth.data)
 
     def _take_child(
@@ -127,7 +129,7 @@ class AuthTask(Task):
         else:
             self.reserved = None
             policy = connection.known_peer.child
-            if child.accept(connection, policy, spi_in, payloads, sa.keys.sk_d, nonces):
+            if child.accept(connection, policy, spi_in, payloads, sa.keys, nonces):
                 return
             connection.start(DeleteChildTask(spi_in, reports=False))
             reason, notify = FailureReason.UNACCEPTABLE, None
@@ -156,11 +158,12 @@ def respond(
         require_ts(payloads, initiator=False)
     peer = shared.peers.get(Identity.from_payload(id_i))
     psk = peer.psk if peer is not None else Secret(shared.rng(_STRANGER_KEY_OCTETS))
-    prf = PRF_HMAC_SHA2_256
     keys = sa.keys
-    expected = auth_shared_key(
-        prf, psk, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body()
+    prf = keys.prf
+    signed = signed_octets(
+        prf, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body(), sa.int_auth
     )
+    expected = auth_shared_key(prf, psk, signed)
     genuine = auth_matches(expected, auth.data) and auth.method == AUTH_SHARED_KEY
     if peer is None or not genuine:
         return refused, CloseReason.AUTHENTICATION
@@ -170,14 +173,15 @@ def respond(
     if find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None:
         connection.replace_older()
     mine = peer.local_identity.payload(initiator=False)
-    proof = auth_shared_key(
-        prf, psk, handshake.response, handshake.nonce_i, keys.sk_pr, mine.body()
+    signed = signed_octets(
+        prf, handshake.response, handshake.nonce_i, keys.sk_pr, mine.body(), sa.int_auth
     )
+    proof = auth_shared_key(prf, psk, signed)
     response: list[Payload] = [mine, AuthPayload(AUTH_SHARED_KEY, proof)]
     if wants_child:
         nonces = (handshake.nonce_i, handshake.nonce_r)
         try:
-            agreed, _ = child.answer(connection, peer.child, payloads, keys.sk_d, nonces)
+            agreed, _ = child.answer(connection, peer.child, payloads, keys, nonces)
         except child.ChildRefusedError as refusal:
             agreed = [refusal.payload]
         response += agreed

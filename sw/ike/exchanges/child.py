@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spec.suites import SUITES
 from sw.ike.child_sa import ChildSa, spi_octets
 from sw.ike.config import ChildPolicy, suite_of
 from sw.ike.constants import (
@@ -22,13 +21,13 @@ from sw.ike.constants import (
     Protocol,
     TransformType,
 )
-from sw.ike.crypto import KeyExchange, make_key_exchange
 from sw.ike.errors import DropReason, IkeError
 from sw.ike.events import ChildSaEstablished, ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
 from sw.ike.exchanges.sa_init import group_transform
-from sw.ike.keymat import PRF_HMAC_SHA2_256, derive_child_keys
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
+from sw.ike.keymat import IkeKeys, derive_child_keys
 from sw.ike.payloads import (
     KePayload,
     NoncePayload,
@@ -63,7 +62,7 @@ class ChildRefusedError(Exception):
 class Secrets:
     """What the keys of a Child SA come from. `shared` is None without PFS."""
 
-    sk_d: Secret
+    ike: IkeKeys
     nonce_i: bytes
     nonce_r: bytes
     shared: Secret | None = None
@@ -125,12 +124,12 @@ def _establish(
     if not announce:
         return
     keys = derive_child_keys(
-        PRF_HMAC_SHA2_256,
-        secrets.sk_d,
+        secrets.ike.prf,
+        secrets.ike.sk_d,
         secrets.nonce_i,
         secrets.nonce_r,
         secrets.shared,
-        key_octets=SUITES[suite].key_octets,
+        suite=suite,
     )
     sent, received = (keys.key_i, keys.salt_i), (keys.key_r, keys.salt_r)
     if not initiator:
@@ -161,7 +160,7 @@ def answer(
     connection: Connection,
     policy: ChildPolicy,
     payloads: Sequence[Payload],
-    sk_d: Secret,
+    keys: IkeKeys,
     nonces: tuple[bytes, bytes] | None = None,
     rekeyed_spi: int | None = None,
 ) -> tuple[list[Payload], int]:
@@ -190,17 +189,17 @@ def answer(
     )
     if not remote or not local:
         raise ChildRefusedError(NotifyType.TS_UNACCEPTABLE)
-    ke: KeyExchange | None = None
+    ke: KePayload | None = None
     secret: Secret | None = None
     dh = chosen.get(TransformType.DH)
     if not in_auth and dh is not None and dh.ident != Group.NONE:
         if ke_in is None or ke_in.group != dh.ident:
             raise ChildRefusedError(NotifyType.INVALID_KE_PAYLOAD, dh.ident.to_bytes(2, "big"))
-        ke = make_key_exchange(Group(dh.ident), shared.rng)
         try:
-            secret = ke.shared(ke_in.data)
+            public, secret = answer_key_exchange(Group(dh.ident), ke_in.data, shared.rng)
         except IkeError:
             raise ChildRefusedError(NotifyType.NO_PROPOSAL_CHOSEN) from None
+        ke = KePayload(dh.ident, public)
     nonce = b""
     if nonces is None:
         nonce = shared.rng(NONCE_OCTETS)
@@ -213,7 +212,7 @@ def answer(
         spi_in,
         chosen,
         (local, remote),
-        Secrets(sk_d, *nonces, secret),
+        Secrets(keys, *nonces, secret),
         policy,
         rekeyed_spi,
         initiator=False,
@@ -229,7 +228,7 @@ def answer(
     if nonce:
         response.append(NoncePayload(nonce))
     if ke is not None:
-        response.append(KePayload(ke.group, ke.public))
+        response.append(ke)
     response += [TsPayload(True, remote), TsPayload(False, local)]
     return response, spi_in
 
@@ -239,7 +238,7 @@ def accept(
     policy: ChildPolicy,
     spi_in: int,
     payloads: Sequence[Payload],
-    sk_d: Secret,
+    keys: IkeKeys,
     nonces: tuple[bytes, bytes],
     ke: KeyExchange | None = None,
     rekeyed_spi: int | None = None,
@@ -280,7 +279,7 @@ def accept(
         spi_in,
         chosen,
         (local, remote),
-        Secrets(sk_d, *nonces, secret),
+        Secrets(keys, *nonces, secret),
         policy,
         rekeyed_spi,
         initiator=True,
@@ -357,7 +356,7 @@ class CreateChildTask(Task):
             self._policy,
             spi_in,
             payloads,
-            sa.keys.sk_d,
+            sa.keys,
             (self._nonce, nonce_r),
             self._ke,
             self.spi,
@@ -399,7 +398,7 @@ def respond(connection: Connection, sa: IkeSa, payloads: Sequence[Payload]) -> l
             return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)]
         rekeyed_spi = child.spi_in
     try:
-        response, _ = answer(connection, policy, payloads, sa.keys.sk_d, rekeyed_spi=rekeyed_spi)
+        response, _ = answer(connection, policy, payloads, sa.keys, rekeyed_spi=rekeyed_spi)
     except ChildRefusedError as refused:
         return [refused.payload]
     out = sa.outstanding

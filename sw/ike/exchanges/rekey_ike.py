@@ -14,13 +14,12 @@ from sw.ike.constants import (
     Protocol,
     TransformType,
 )
-from sw.ike.crypto import KeyExchange, make_key_exchange
 from sw.ike.errors import IkeError
 from sw.ike.events import ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
-from sw.ike.exchanges.sa_init import group_transform, keys_of
+from sw.ike.exchanges.sa_init import KeySource, group_transform, keys_of
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
-from sw.ike.keymat import PRF_HMAC_SHA2_256, skeyseed_rekey
 from sw.ike.message import NO_SPI
 from sw.ike.payloads import (
     KePayload,
@@ -76,9 +75,8 @@ class RekeyIkeTask(Task):
         connection.route(self._spi)
         self._nonce = shared.rng(NONCE_OCTETS)
         self._ke = make_key_exchange(self._group, shared.rng)
-        proposal = shared.config.ike.proposals(rekey=True).offer(self._spi)
         return [
-            SaPayload((proposal,)),
+            SaPayload(shared.config.ike.proposals(rekey=True).offer(self._spi)),
             NoncePayload(self._nonce),
             KePayload(self._ke.group, self._ke.public),
         ]
@@ -110,7 +108,6 @@ class RekeyIkeTask(Task):
             return
         nonces = (self._nonce, nonce.data)
         shared_secret = self._ke.shared(ke.data)
-        skeyseed = skeyseed_rekey(PRF_HMAC_SHA2_256, sa.keys.sk_d, shared_secret, *nonces)
         new = IkeSa(
             initiator=True,
             spi_i=self._spi,
@@ -119,7 +116,9 @@ class RekeyIkeTask(Task):
             address=sa.address,
             timing=connection.shared.config.timing,
         )
-        new.install_keys(keys_of(chosen, skeyseed, *nonces, new.spi_i, new.spi_r))
+        source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+        new.message_octets = sa.message_octets
+        new.install_keys(keys_of(chosen, shared_secret, source))
         connection.sas.append(new)
         if self.collision is not None and min(nonces) < min(self.collision.nonces):
             # Ours is the redundant one: its creator deletes it; the peer deletes the old one.
@@ -177,9 +176,8 @@ def respond(
     if dh is None or dh.ident != ke_in.group:
         wanted = dh.ident if dh is not None else Group.NONE
         return [NotifyPayload(NotifyType.INVALID_KE_PAYLOAD, wanted.to_bytes(2, "big"))]
-    ke = make_key_exchange(Group(dh.ident), shared.rng)
     try:
-        shared_secret = ke.shared(ke_in.data)
+        public, shared_secret = answer_key_exchange(Group(dh.ident), ke_in.data, shared.rng)
     except IkeError:
         return [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)]
     nonces = (nonce_in.data, shared.rng(NONCE_OCTETS))
@@ -191,8 +189,9 @@ def respond(
         address=sa.address,
         timing=shared.config.timing,
     )
-    skeyseed = skeyseed_rekey(PRF_HMAC_SHA2_256, sa.keys.sk_d, shared_secret, *nonces)
-    new.install_keys(keys_of(chosen, skeyseed, *nonces, new.spi_i, new.spi_r))
+    source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
+    new.message_octets = sa.message_octets
+    new.install_keys(keys_of(chosen, shared_secret, source))
     connection.route(new.spi_r)
     connection.sas.append(new)
     if isinstance(under_way, RekeyIkeTask):
@@ -200,4 +199,4 @@ def respond(
     else:
         connection.adopt(new, sa, now, initiator=False)
     answer = Proposal(chosen.number, chosen.protocol, new.spi_r, chosen.transforms)
-    return [SaPayload((answer,)), NoncePayload(nonces[1]), KePayload(ke.group, ke.public)]
+    return [SaPayload((answer,)), NoncePayload(nonces[1]), KePayload(dh.ident, public)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sw.ike.config import DATAGRAM_OVERHEAD, ike_suite_of
 from sw.ike.constants import (
     COOKIE_MAX,
     NONCE_OCTETS,
@@ -15,12 +16,13 @@ from sw.ike.constants import (
     NotifyType,
     TransformType,
 )
-from sw.ike.crypto import KeyExchange, make_key_exchange
+from sw.ike.crypto import PRFS
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import ExchangeKind
 from sw.ike.exchanges.base import Task
+from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import Handshake, IkeSa, State
-from sw.ike.keymat import PRF_HMAC_SHA2_256, IkeKeys, derive_ike_keys, skeyseed_initial
+from sw.ike.keymat import IkeKeys, derive_ike_keys, skeyseed_initial, skeyseed_rekey
 from sw.ike.message import NO_SPI, Header
 from sw.ike.nat import detect, detection_notifies
 from sw.ike.payloads import (
@@ -37,6 +39,7 @@ from sw.ike.payloads import (
 from sw.ike.proposals import Proposal, Transform
 from sw.ike.secret import Secret
 from sw.ike.shared import Shared
+from sw.ike.suites import IKE_SUITES
 
 if TYPE_CHECKING:
     from sw.ike.address import Address
@@ -46,22 +49,56 @@ VENDOR_ID = hashlib.sha256(b"Holdfast SA-ready notify 1").digest()[:16]
 """Tells a peer that we mean the private-use notification (RFC 7296 3.12)."""
 
 
+_FRAGMENTS = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+_INTERMEDIATE = NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+
+
+def _message_octets(shared: Shared, payloads: Sequence[Payload]) -> int:
+    """Above how many octets messages to this peer go in fragments; 0: never (RFC 7383 2.3)."""
+    agreed = find_notify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    return shared.config.limits.datagram_octets - DATAGRAM_OVERHEAD if agreed else 0
+
+
 def group_transform(group: int) -> Transform:
     """The transform that names a group."""
     return Transform(TransformType.DH, group)
 
 
-def keys_of(
-    proposal: Proposal, skeyseed: Secret, nonce_i: bytes, nonce_r: bytes, spi_i: bytes, spi_r: bytes
-) -> IkeKeys:
-    """Keys of an IKE SA for the chosen proposal."""
-    encr = proposal.get(TransformType.ENCR)
-    bits = encr.attributes[0].value if encr is not None and encr.attributes else None
-    if not isinstance(bits, int):
-        raise malformed("no key length in the chosen proposal")
-    return derive_ike_keys(
-        PRF_HMAC_SHA2_256, skeyseed, nonce_i, nonce_r, spi_i, spi_r, key_octets=bits // 8
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class KeySource:
+    """What the keys of an IKE SA come from: nonces, SPIs, and SK_d of the one before, if any."""
+
+    nonces: tuple[bytes, bytes]
+    spis: tuple[bytes, bytes]
+    old: IkeKeys | None = None
+
+
+def additional_of(proposal: Proposal) -> Group:
+    """The additional key exchange that was chosen; NONE if there is none (RFC 9370 2.2.1)."""
+    transform = proposal.get(TransformType.ADDKE1)
+    return Group(transform.ident) if transform is not None else Group.NONE
+
+
+def _takes_intermediate(payloads: Sequence[Payload]) -> bool:
+    return find_notify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
+
+
+def keys_of(proposal: Proposal, shared_secret: Secret, source: KeySource) -> IkeKeys:
+    """Keys of an IKE SA for the chosen proposal.
+
+    `IkeError` if a nonce is shorter than half the key of its PRF. Source: RFC 7296 2.10, 2.14,
+    2.18.
+    """
+    suite = ike_suite_of(proposal)
+    prf = PRFS[IKE_SUITES[suite].prf]
+    if 2 * min(map(len, source.nonces)) < prf.octets:
+        raise malformed("nonce shorter than half the key of the PRF")
+    if source.old is None:
+        skeyseed = skeyseed_initial(prf, *source.nonces, shared_secret)
+    else:
+        # SKEYSEED is computed with the PRF of the old IKE SA, the rest with that of the new one.
+        skeyseed = skeyseed_rekey(source.old.prf, source.old.sk_d, shared_secret, *source.nonces)
+    return derive_ike_keys(suite, skeyseed, *source.nonces, *source.spis)
 
 
 def _detection(shared: Shared, spi_i: bytes, spi_r: bytes, address: Address) -> list[Payload]:
@@ -114,10 +151,12 @@ class InitTask(Task):
         if self.cookie:
             payloads.append(NotifyPayload(NotifyType.COOKIE, self.cookie))
         payloads += [
-            SaPayload((self._policy.proposals().offer(b""),)),
+            SaPayload(self._policy.proposals().offer(b"")),
             KePayload(self._ke.group, self._ke.public),
             NoncePayload(self.nonce),
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
+            _FRAGMENTS,
+            *([_INTERMEDIATE] if self._policy.offers_additional else []),
             VendorIdPayload(VENDOR_ID),
         ]
         return payloads
@@ -159,8 +198,9 @@ class InitTask(Task):
             raise IkeError(DropReason.UNACCEPTABLE, "the answer is none of our offer")
         if ke.group != self._ke.group:
             raise IkeError(DropReason.UNACCEPTABLE, "key exchange value of another group")
+        if additional_of(chosen) is not Group.NONE and not _takes_intermediate(payloads):
+            raise IkeError(DropReason.UNACCEPTABLE, "an additional key exchange with no exchange")
         shared_secret = self._ke.shared(ke.data)
-        skeyseed = skeyseed_initial(PRF_HMAC_SHA2_256, self.nonce, nonce.data, shared_secret)
         candidate = IkeSa(
             initiator=True,
             spi_i=sa.spi_i,
@@ -170,9 +210,14 @@ class InitTask(Task):
             timing=self._shared.config.timing,
         )
         nonces = (self.nonce, nonce.data)
-        candidate.install_keys(keys_of(chosen, skeyseed, *nonces, sa.spi_i, header.spi_r))
+        source = KeySource(nonces, (sa.spi_i, header.spi_r))
+        candidate.install_keys(keys_of(chosen, shared_secret, source))
         nat = detect(payloads, sa.spi_i, header.spi_r, sa.address)
-        candidate.handshake = _handshake(self._shared, payloads, out.data, data, nonces, nat)
+        candidate.handshake = _handshake(
+            self._shared, payloads, out.datagrams[0], data, nonces, nat
+        )
+        candidate.message_octets = _message_octets(self._shared, payloads)
+        candidate.additional = additional_of(chosen)
         candidate.request_id = 1
         if candidate.handshake.nat_local or candidate.handshake.nat_remote:
             port = self._shared.config.natt_port
@@ -223,10 +268,14 @@ def read_request(payloads: tuple[Payload, ...]) -> InitRequest:
     return InitRequest(payloads, sa.proposals, ke, nonce.data, cookie.data if cookie else b"")
 
 
+def _choose(request: InitRequest, shared: Shared) -> Proposal | None:
+    policy = shared.config.ike.proposals(additional=_takes_intermediate(request.payloads))
+    return policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+
+
 def refusal(request: InitRequest, shared: Shared) -> NotifyPayload | None:
     """Why the request cannot be met, if so. Keeps no state (RFC 7296 2.7, 1.2)."""
-    policy = shared.config.ike.proposals()
-    chosen = policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+    chosen = _choose(request, shared)
     if chosen is None:
         return NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)
     group = chosen.get(TransformType.DH)
@@ -242,12 +291,11 @@ def respond(
 
     `IkeError` if the key exchange value is invalid.
     """
-    policy = shared.config.ike.proposals()
-    chosen = policy.choose(request.proposals, favourite=group_transform(request.ke.group))
+    chosen = _choose(request, shared)
     if chosen is None:
         raise IkeError(DropReason.UNACCEPTABLE, "no proposal to choose")
-    ke = make_key_exchange(Group(request.ke.group), shared.rng)
-    shared_secret = ke.shared(request.ke.data)
+    group = Group(request.ke.group)
+    public, shared_secret = answer_key_exchange(group, request.ke.data, shared.rng)
     nonces = (request.nonce, shared.rng(NONCE_OCTETS))
     sa = IkeSa(
         initiator=False,
@@ -257,16 +305,19 @@ def respond(
         address=address,
         timing=shared.config.timing,
     )
+    sa.message_octets = _message_octets(shared, request.payloads)
+    sa.additional = additional_of(chosen)
     payloads: list[Payload] = [
         SaPayload((chosen,)),
-        KePayload(ke.group, ke.public),
+        KePayload(group, public),
         NoncePayload(nonces[1]),
         *_detection(shared, sa.spi_i, sa.spi_r, address),
+        *([_FRAGMENTS] if sa.message_octets else []),
+        *([_INTERMEDIATE] if sa.additional is not Group.NONE else []),
         VendorIdPayload(VENDOR_ID),
     ]
-    response = sa.answer(header, data, payloads)
-    skeyseed = skeyseed_initial(PRF_HMAC_SHA2_256, *nonces, shared_secret)
-    sa.install_keys(keys_of(chosen, skeyseed, *nonces, sa.spi_i, sa.spi_r))
+    (response,) = sa.answer(header, data, payloads)
+    sa.install_keys(keys_of(chosen, shared_secret, KeySource(nonces, (sa.spi_i, sa.spi_r))))
     nat = detect(request.payloads, sa.spi_i, NO_SPI, address)
     sa.handshake = _handshake(shared, request.payloads, data, response, nonces, nat)
     return sa, response

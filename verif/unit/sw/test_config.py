@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 
 from sw import config
 from sw.config import (
+    ADDITIONAL_NAMES,
+    GROUP_NAMES,
+    IKE_SUITE_NAMES,
     PSK_FILE_MAX_OCTETS,
     PSK_MIN_OCTETS,
     TABLES,
@@ -22,11 +26,14 @@ from sw.config import (
     ConfigError,
     ServedStation,
     StationConfig,
+    ike_policy,
     load_agent,
     load_station,
     mac_octets,
     read_psk,
 )
+from sw.ike import Group, IkePolicy, IkeSuite
+from sw.ike.groups import DH_GROUPS, KEM_GROUPS
 
 ROOT = Path(__file__).resolve().parents[3]
 STATION = {"identity": '"station.example"', "address": '"192.0.2.1"'}
@@ -176,7 +183,7 @@ WRONG_TYPES = {
     "float": ("true", '"5"', "[5]", "{}", "nan", "inf", "-inf", "07:32:00"),
     "str": ("5", "true", '["a"]', "{}", "1979-05-27T07:32:00Z"),
     "tuple[ServedStation, ...]": ('"x"', "1", "true", "{}", "[1]", "[[]]", '["a"]'),
-    "tuple[str, ...]": ('"x25519"', "[]", "[1]", '["none"]', "[[]]", "[{a = 1}]", "{}"),
+    "tuple[str, ...]": ('"x25519"', "[]", "[1]", '["no such"]', "[[]]", "[{a = 1}]", "{}"),
 }
 
 
@@ -211,6 +218,25 @@ def test_a_list_takes_each_name_once(load) -> None:
         load("station", document("station", suites='["aes-gcm-128", "aes-gcm-128"]'))
     loaded = load("station", document("station", suites='["aes-gcm-128"]', groups='["p256"]'))
     assert (loaded.suites, loaded.groups) == (("aes-gcm-128",), ("p256",))
+
+
+@pytest.mark.parametrize("table", ["station", "agent"])
+def test_every_suite_and_group_of_ike_has_its_name(load, table: str) -> None:
+    ike_suites, groups = json.dumps([*IKE_SUITE_NAMES]), json.dumps([*GROUP_NAMES])
+    policy = ike_policy(load(table, document(table, ike_suites=ike_suites, groups=groups)))
+    assert policy.suites == tuple(IkeSuite)
+    assert set(policy.groups) == DH_GROUPS
+    assert len(policy.groups) == len(DH_GROUPS)
+    with pytest.raises(ConfigError, match=rf"{table}\.ike_suites: .*aes-gcm-256-prf-sha-384"):
+        load(table, document(table, ike_suites='["aes-gcm-256"]'))
+    default = ike_policy(load(table, document(table)))
+    assert default == IkePolicy(additional=(Group.ML_KEM_768, Group.NONE))
+    names = json.dumps([*ADDITIONAL_NAMES])
+    policy = ike_policy(load(table, document(table, additional_key_exchange=names)))
+    assert set(policy.additional) == KEM_GROUPS | {Group.NONE}
+    for bad in ("[]", '["x25519"]', '["ml-kem-512"]'):
+        with pytest.raises(ConfigError, match=rf"{table}\.additional_key_exchange"):
+            load(table, document(table, additional_key_exchange=bad))
 
 
 NOBODY = str(IPv4Address(0))

@@ -17,6 +17,7 @@ from sw.agent.service import Agent, endpoint_config, station_peers, wanted_suite
 from sw.config import ConfigError, ServedStation
 from sw.ike.constants import Group
 from sw.ike.events import ChildSaDeleted, ChildSaEstablished, CloseReason, IkeSaClosed
+from sw.ike.suites import IkeSuite
 from sw.nic import CapabilityError, TransportError
 from verif.model.nic import NicModel
 from verif.unit.sw.agent.board import (
@@ -434,6 +435,8 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
         psk_file=str(psk),
         suites=("aes-gcm-128",),
         groups=("p256",),
+        ike_suites=("aes-cbc-256-hmac-sha-512",),
+        additional_key_exchange=("ml-kem-1024",),
         ike_retransmit_s=0.25,
         ike_sends=7,
         ike_port=1500,
@@ -443,6 +446,8 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
     assert (endpoint.ike_port, endpoint.natt_port) == (1500, 1501)
     assert (endpoint.timing.retransmit_first, endpoint.timing.sends) == (0.25, 7)
     assert endpoint.ike.groups == (Group.P256,)
+    assert endpoint.ike.suites == (IkeSuite.AES_CBC_256_HMAC_SHA_512,)
+    assert endpoint.ike.additional == (Group.ML_KEM_1024,)
     (peer,) = station_peers(config)
     assert peer.child.suites == wanted_suites(config)
     assert peer.child.groups == (Group.P256,)

@@ -1,80 +1,136 @@
-"""Primitives: RFC vectors, bad values, and the RNG that is passed in."""
+"""PRF and ciphers, against published vectors and an encryption written out by hand."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from pathlib import Path
 
 import cryptography_vectors
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from sw.ike import Group, IkeError
-from sw.ike.crypto import P256_ORDER, make_key_exchange
-from verif.unit.sw.ike.net import rng_of
+from sw.ike import DropReason, IkeError
+from sw.ike.constants import Encr, Integ, PrfId
+from sw.ike.crypto import PRFS, AeadOpener, AeadSealer, CbcOpener, CbcSealer
 
-# RFC 5903 8.1.
-I_PRIVATE = "c88f01f510d9ac3f70a292daa2316de544e9aab8afe84049c62a9c57862d1433"
-GI = (
-    "dad0b65394221cf9b051e1feca5787d098dfe637fc90b9ef945d0c3772581180"
-    "5271a0461cdb8252d61f1c456fa3e59ab1f45b33accf5f58389e0577b8990bb3"
+VECTORS = Path(cryptography_vectors.__file__).parent
+
+# RFC 7634 appendix B: an INFORMATIONAL request with nothing but padding inside.
+CHACHA_KEY = bytes(range(0x80, 0xA0))
+CHACHA_SALT = bytes.fromhex("a0a1a2a3")
+CHACHA_CLEAR = bytes.fromhex("c0c1c2c3c4c5c6c7d0d1d2d3d4d5d6d72e202500000000090000004529000029")
+CHACHA_BODY = bytes.fromhex(
+    "1011121314151617610394701f8d017f7c129248896b71bfe25236efd7cdc67066906315b2"
 )
-R_PRIVATE = "c6ef9c5d78ae012a011164acb397ce2088685d8f06bf9be0b283ab46476bee53"
-GR = (
-    "d12dfb5289c8d4f81208b70270398c342296970a0bccb74c736fc7554494bf63"
-    "56fbf3ca366cc23e8157854c13c58d6aac23f046ada30f8353e74f33039872ab"
-)
-GIR = "d6840f6b42f6edafd13116e0e12565202fef8e9ece7dce03812464d04b9442de"
+CHACHA_PLAIN = bytes.fromhex("0000000c000040010000000a00")
 
-
-def _p256_rng(private: str) -> bytes:
-    """What makes our derivation (FIPS 186-5 A.2.1) give this private key."""
-    return (int(private, 16) - 1).to_bytes(40, "big")
-
-
-@pytest.mark.parametrize(("private", "public", "peer"), [(I_PRIVATE, GI, GR), (R_PRIVATE, GR, GI)])
-def test_rfc5903_8_1_p256(private: str, public: str, peer: str) -> None:
-    ke = make_key_exchange(Group.P256, lambda _: _p256_rng(private))
-    assert ke.public.hex() == public
-    assert ke.shared(bytes.fromhex(peer)).reveal().hex() == GIR
-
-
-def test_rfc7748_5_2_x25519() -> None:
-    path = Path(cryptography_vectors.__file__).parent / "asymmetric/X25519/rfc7748.txt"
-    lines = [line.split(" = ") for line in path.read_text().splitlines() if " = " in line]
-    values = [(key, bytes.fromhex(value)) for key, value in lines if key != "COUNT"]
-    assert len(values) >= 6
-    for at in range(0, 6, 3):
-        (_, scalar), (_, u), (_, expected) = values[at : at + 3]
-        ke = make_key_exchange(Group.X25519, {32: scalar}.__getitem__)
-        assert ke.shared(u).reveal() == expected
-
-
-@pytest.mark.parametrize("group", [Group.X25519, Group.P256])
-def test_two_sides_agree(group: Group) -> None:
-    one, two = make_key_exchange(group, rng_of(1)), make_key_exchange(group, rng_of(2))
-    assert one.public != two.public
-    assert one.shared(two.public) == two.shared(one.public)
-    assert len(one.public) == {Group.X25519: 32, Group.P256: 64}[group]
+INTEGS = [
+    (Integ.HMAC_SHA2_256_128, "sha256", 32, 16),
+    (Integ.HMAC_SHA2_384_192, "sha384", 48, 24),
+    (Integ.HMAC_SHA2_512_256, "sha512", 64, 32),
+]
+"""Digest, octets of key and ICV (RFC 4868 2.6)."""
+CLEAR = b"all that precedes the IV"
 
 
 @pytest.mark.parametrize(
-    ("group", "peer"),
+    ("prf", "name"),
     [
-        (Group.X25519, bytes(32)),  # RFC 8031 2.2: the all-zero result
-        (Group.X25519, bytes(31)),
-        (Group.X25519, bytes(33)),
-        (Group.X25519, b""),
-        (Group.P256, bytes(64)),
-        (Group.P256, bytes(63)),
-        (Group.P256, b"\x01" * 64),  # not on the curve
-        (Group.P256, bytes.fromhex(GI) + b"\0"),
-        (Group.P256, b""),
+        (PrfId.HMAC_SHA2_256, "sha256"),
+        (PrfId.HMAC_SHA2_384, "sha384"),
+        (PrfId.HMAC_SHA2_512, "sha512"),
     ],
 )
-def test_invalid_values_are_refused(group: Group, peer: bytes) -> None:
+def test_rfc4231_prf(prf: PrfId, name: str) -> None:
+    text = (VECTORS / "HMAC" / f"rfc-4231-{name}.txt").read_text()
+    lines = [line.split(" = ") for line in text.splitlines() if " = " in line]
+    cases = [dict(lines[at : at + 4]) for at in range(0, len(lines), 4)]
+    assert len(cases) >= 5
+    for case in cases:
+        got = PRFS[prf](bytes.fromhex(case["Key"]), bytes.fromhex(case["Msg"]))
+        assert got.hex() == case["MD"]
+        assert len(got) == PRFS[prf].octets
+
+
+def test_rfc7634_b_chacha20_poly1305() -> None:
+    opener = AeadOpener(Encr.CHACHA20_POLY1305, CHACHA_KEY, CHACHA_SALT)
+    assert opener.open(CHACHA_BODY, CHACHA_CLEAR) == CHACHA_PLAIN
+    sealer = AeadSealer(Encr.CHACHA20_POLY1305, CHACHA_KEY, CHACHA_SALT)
+    sealer._count = int.from_bytes(CHACHA_BODY[:8], "big")
+    # The last octet, the pad length, is the sealer's own.
+    assert sealer.seal(CHACHA_PLAIN[:-1], lambda _: CHACHA_CLEAR) == CHACHA_BODY
+
+
+@pytest.mark.parametrize(("integ", "digest", "auth_octets", "icv_octets"), INTEGS)
+@pytest.mark.parametrize("key_octets", [16, 24, 32])
+def test_rfc7296_3_14_cbc_and_hmac(
+    integ: Integ, digest: str, auth_octets: int, icv_octets: int, key_octets: int
+) -> None:
+    """Taken apart by hand: ICV over all before it, then AES-CBC, then padding."""
+    key, auth_key = bytes(range(key_octets)), bytes(range(100, 100 + auth_octets))
+    sealer = CbcSealer(key, integ, auth_key, icv_octets)
+    opener = CbcOpener(key, integ, auth_key, icv_octets)
+    ivs = set()
+    for octets in range(50):
+        plain = bytes(range(octets))
+        asked: list[int] = []
+
+        def clear(length: int, asked: list[int] = asked) -> bytes:
+            asked.append(length)
+            return CLEAR
+
+        body = sealer.seal(plain, clear)
+        assert set(asked) == {len(body)}
+        mac = hmac.new(auth_key, CLEAR + body[:-icv_octets], getattr(hashlib, digest)).digest()
+        assert body[-icv_octets:] == mac[:icv_octets]
+        decryptor = Cipher(algorithms.AES(key), modes.CBC(body[:16])).decryptor()
+        padded = decryptor.update(body[16:-icv_octets]) + decryptor.finalize()
+        assert padded[: len(plain)] == plain
+        assert padded[-1] == len(padded) - len(plain) - 1 < 16
+        assert opener.open(body, CLEAR) == padded
+        ivs.add(body[:16])
+    assert len(ivs) == 50
+
+
+def test_sp800_38a_c_iv_is_the_encrypted_number() -> None:
+    """The first IV is AES of an all-zero block: FIPS 197's cipher, from NIST's vectors."""
+    text = (VECTORS / "ciphers" / "AES" / "ECB" / "ECBVarKey128.rsp").read_text()
+    key, plain, cipher = (
+        text.split(f"{name} = ")[1].split()[0] for name in ("KEY", "PLAINTEXT", "CIPHERTEXT")
+    )
+    assert not any(bytes.fromhex(plain))
+    sealer = CbcSealer(bytes.fromhex(key), Integ.HMAC_SHA2_256_128, bytes(32), 16)
+    assert sealer.seal(b"", lambda _: b"")[:16].hex() == cipher
+
+
+@pytest.mark.parametrize(("integ", "digest", "auth_octets", "icv_octets"), INTEGS)
+def test_cbc_refuses_what_is_not_genuine(
+    integ: Integ, digest: str, auth_octets: int, icv_octets: int
+) -> None:
+    sealer = CbcSealer(bytes(16), integ, bytes(auth_octets), icv_octets)
+    opener = CbcOpener(bytes(16), integ, bytes(auth_octets), icv_octets)
+    body = sealer.seal(b"secret", lambda _: CLEAR)
+    assert opener.open(body, CLEAR)[:6] == b"secret"
+    changed = [body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :] for at in range(len(body))]
+    cut = [body[:at] for at in range(len(body))]
+    for bad in (*changed, *cut, body + b"\0", body + bytes(16)):
+        with pytest.raises(IkeError) as caught:
+            opener.open(bad, CLEAR)
+        assert caught.value.reason is DropReason.BAD_ICV
+        assert not caught.value.authenticated
     with pytest.raises(IkeError):
-        make_key_exchange(group, rng_of(3)).shared(peer)
+        opener.open(body, CLEAR[:-1])
 
 
-@pytest.mark.parametrize("octets", [bytes(40), b"\xff" * 40, (P256_ORDER - 1).to_bytes(40, "big")])
-def test_any_randomness_gives_a_private_key(octets: bytes) -> None:
-    assert len(make_key_exchange(Group.P256, lambda _: octets).public) == 64
+@pytest.mark.parametrize("octets", [*range(33), 47, 49])
+def test_cbc_of_no_whole_number_of_blocks_is_refused_though_its_icv_fits(octets: int) -> None:
+    """An IV, a block at least, and whole blocks: with the right key one could send anything."""
+    opener = CbcOpener(bytes(16), Integ.HMAC_SHA2_256_128, b"auth", 16)
+    body = bytes(octets)
+    mac = hmac.new(b"auth", CLEAR + body, hashlib.sha256).digest()
+    if octets == 32:
+        assert len(opener.open(body + mac[:16], CLEAR)) == 16
+        return
+    with pytest.raises(IkeError):
+        opener.open(body + mac[:16], CLEAR)

@@ -29,9 +29,12 @@ def test_missing_row_is_a_drop(state: State, exchange: int, response: bool) -> N
     assert caught.value.reason is DropReason.NO_ROW
 
 
-def test_nothing_but_ike_auth_reaches_a_half_open_sa() -> None:
+def test_nothing_but_ike_auth_and_what_it_proves_reaches_a_half_open_sa() -> None:
     rows = {e: row for (state, e), row in REQUEST_ROWS.items() if state is State.HALF_OPEN}
-    assert rows == {ExchangeType.IKE_AUTH: Row.AUTH_REQUEST}
+    assert rows == {
+        ExchangeType.IKE_INTERMEDIATE: Row.INTERMEDIATE_REQUEST,
+        ExchangeType.IKE_AUTH: Row.AUTH_REQUEST,
+    }
     assert not any(state is State.LINGERING for state, _ in [*REQUEST_ROWS, *RESPONSE_ROWS])
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sw.ike import DropReason, IkeError, NotifyType
+from sw.ike.constants import Encr
 from sw.ike.crypto import AeadOpener, AeadSealer
 from sw.ike.message import (
     Header,
@@ -46,9 +47,12 @@ def test_clear_round_trip(header: Header, chain: tuple[Payload, ...]) -> None:
 
 @given(headers, chains)
 def test_sealed_round_trip(header: Header, chain: tuple[Payload, ...]) -> None:
-    data = build_sealed(header, chain, AeadSealer(KEY, SALT))
+    data = build_sealed(header, chain, AeadSealer(Encr.AES_GCM_16, KEY, SALT))
     parsed, first = parse_header(data)
-    assert (parsed, open_sealed(data, first, AeadOpener(KEY, SALT))) == (header, chain)
+    assert (parsed, open_sealed(data, first, AeadOpener(Encr.AES_GCM_16, KEY, SALT))) == (
+        header,
+        chain,
+    )
 
 
 @given(st.binary(max_size=200))
@@ -56,7 +60,7 @@ def test_arbitrary_octets_raise_only_the_named_error(data: bytes) -> None:
     with contextlib.suppress(IkeError):
         _, first = parse_header(data)
         parse_body(data, first)
-        open_sealed(data, first, AeadOpener(KEY, SALT))
+        open_sealed(data, first, AeadOpener(Encr.AES_GCM_16, KEY, SALT))
 
 
 def test_rfc7296_3_1_octets_of_the_header() -> None:
@@ -66,7 +70,7 @@ def test_rfc7296_3_1_octets_of_the_header() -> None:
 
 def test_rfc5282_5_1_nonce_aad_and_padding() -> None:
     """Opened by hand: nonce is salt | IV, AAD all octets before the IV, one octet of padding."""
-    data = build_sealed(HEADER, [NoncePayload(b"n" * 16)], AeadSealer(KEY, SALT))
+    data = build_sealed(HEADER, [NoncePayload(b"n" * 16)], AeadSealer(Encr.AES_GCM_16, KEY, SALT))
     assert data[16] == 46
     assert data[28:32] == bytes([40, 0, 0, len(data) - 28])
     plain = AESGCM(KEY).decrypt(SALT + data[32:40], data[40:], data[:32])
@@ -80,37 +84,43 @@ def test_rfc5282_3_2_any_padding_is_accepted() -> None:
         octets = 4 + 8 + len(plain) + 16
         head = HEADER.pack(46, octets) + bytes([40, 0]) + octets.to_bytes(2, "big")
         data = head + bytes(8) + AESGCM(KEY).encrypt(SALT + bytes(8), plain, head)
-        assert open_sealed(data, 46, AeadOpener(KEY, SALT)) == (NoncePayload(b"n" * 16),)
+        assert open_sealed(data, 46, AeadOpener(Encr.AES_GCM_16, KEY, SALT)) == (
+            NoncePayload(b"n" * 16),
+        )
 
 
 def test_iv_never_comes_twice() -> None:
-    sealer = AeadSealer(KEY, SALT)
+    sealer = AeadSealer(Encr.AES_GCM_16, KEY, SALT)
     ivs = {build_sealed(HEADER, [], sealer)[32:40] for _ in range(100)}
     assert len(ivs) == 100
 
 
 def test_each_octet_is_protected() -> None:
-    data = build_sealed(HEADER, [NotifyPayload(16384)], AeadSealer(KEY, SALT))
+    data = build_sealed(HEADER, [NotifyPayload(16384)], AeadSealer(Encr.AES_GCM_16, KEY, SALT))
     for at in range(len(data)):
         bad = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         with pytest.raises(IkeError) as caught:
-            open_sealed(bad, parse_header(bad)[1], AeadOpener(KEY, SALT))
+            open_sealed(bad, parse_header(bad)[1], AeadOpener(Encr.AES_GCM_16, KEY, SALT))
         assert not caught.value.authenticated
         with pytest.raises(IkeError):
-            open_sealed(data[:at], parse_header(data[:at])[1], AeadOpener(KEY, SALT))
+            open_sealed(
+                data[:at], parse_header(data[:at])[1], AeadOpener(Encr.AES_GCM_16, KEY, SALT)
+            )
 
 
 def test_faults_inside_are_marked_authenticated() -> None:
-    data = build_sealed(HEADER, [OpaquePayload(200, b"", critical=True)], AeadSealer(KEY, SALT))
+    data = build_sealed(
+        HEADER, [OpaquePayload(200, b"", critical=True)], AeadSealer(Encr.AES_GCM_16, KEY, SALT)
+    )
     with pytest.raises(IkeError) as caught:
-        open_sealed(data, 46, AeadOpener(KEY, SALT))
+        open_sealed(data, 46, AeadOpener(Encr.AES_GCM_16, KEY, SALT))
     assert caught.value.authenticated
 
 
 def test_clear_message_is_not_taken_for_a_protected_one() -> None:
     data = build_clear(HEADER, [NotifyPayload(16384)])
     with pytest.raises(IkeError) as caught:
-        open_sealed(data, 41, AeadOpener(KEY, SALT))
+        open_sealed(data, 41, AeadOpener(Encr.AES_GCM_16, KEY, SALT))
     assert caught.value.reason is DropReason.UNPROTECTED
 
 

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sw.ike import Group, IkeError, IkePolicy, host_child_policy, station_child_policy
-from sw.ike.config import ChildPolicy
+from sw.ike import (
+    Group,
+    IkeError,
+    IkePolicy,
+    IkeSuite,
+    host_child_policy,
+    station_child_policy,
+)
+from sw.ike.config import ChildPolicy, ike_suite_of
 from sw.ike.constants import TransformType
 from sw.ike.proposals import Proposal, Transform, build_proposals, parse_proposals
 from verif.unit.sw.ike.strategies import proposals
@@ -17,6 +24,7 @@ from verif.unit.sw.ike.strategies import proposals
 SPI = b"\x01\x02\x03\x04"
 GCM_256 = Transform.with_key_length(TransformType.ENCR, 20, 256)
 GCM_128 = Transform.with_key_length(TransformType.ENCR, 20, 128)
+CBC = [Transform.with_key_length(TransformType.ENCR, 12, bits) for bits in (128, 192, 256)]
 X25519 = Transform(TransformType.DH, Group.X25519)
 P256 = Transform(TransformType.DH, Group.P256)
 ESN = Transform(TransformType.ESN, 1)
@@ -65,7 +73,119 @@ def test_rfc7296_1_2_no_group_in_ike_auth() -> None:
 
 
 def test_rfc5282_8_no_integrity_algorithm_with_an_aead() -> None:
-    assert IkePolicy().proposals().offer(b"").get(TransformType.INTEG) is None
+    for offer in IkePolicy(tuple(IkeSuite)).proposals().offer(b""):
+        aead = offer.get(TransformType.ENCR) not in CBC
+        assert (offer.get(TransformType.INTEG) is None) is aead
+
+
+def test_rfc7296_3_3_octets_of_an_ike_offer() -> None:
+    """Written out by hand; numbers as IANA lists them, for each suite a proposal of its own."""
+    suites = (
+        IkeSuite.CHACHA20_POLY1305_PRF_SHA_384,
+        IkeSuite.AES_CBC_192_HMAC_SHA_512,
+        IkeSuite.AES_GCM_16_128_PRF_SHA_256,
+    )
+    offer = IkePolicy(suites, (Group.MODP_2048, Group.X448)).proposals().offer(b"")
+    assert build_proposals(offer).hex() == (
+        "02000028" "01010004"  # more, length 40, number 1, IKE, no SPI, 4 transforms
+        "03000008" "0100001c"  # ENCR, ChaCha20-Poly1305, no key length (RFC 7634 4)
+        "03000008" "02000006"  # PRF, HMAC-SHA-384
+        "03000008" "0400000e"  # group 14
+        "00000008" "04000020"  # group 32
+        "02000034" "02010005"  # more, length 52, number 2, 5 transforms
+        "0300000c" "0100000c" "800e00c0"  # ENCR, AES-CBC, key length 192
+        "03000008" "02000007"  # PRF, HMAC-SHA-512
+        "03000008" "0300000e"  # INTEG, HMAC-SHA-512-256
+        "03000008" "0400000e"
+        "00000008" "04000020"
+        "0000002c" "03010004"  # last, length 44, number 3
+        "0300000c" "01000014" "800e0080"  # ENCR, AES-GCM-16, key length 128
+        "03000008" "02000005"  # PRF, HMAC-SHA-256
+        "03000008" "0400000e"
+        "00000008" "04000020"
+    )  # fmt: skip
+
+
+def test_a_suite_is_taken_whole_out_of_a_mixed_proposal() -> None:
+    """As peers offer by default: many algorithms of each type in one proposal."""
+    encr = [Transform.with_key_length(TransformType.ENCR, 12, bits) for bits in (128, 192, 256)]
+    mixed = Proposal(
+        1,
+        1,
+        b"",
+        (
+            *encr,
+            *(Transform(TransformType.INTEG, integ) for integ in (12, 13, 14)),
+            *(Transform(TransformType.PRF, prf) for prf in (5, 6, 7)),
+            *(Transform(TransformType.DH, group) for group in (14, 19, 31)),
+        ),
+    )
+    for suite, parts in (
+        (IkeSuite.AES_CBC_256_HMAC_SHA_384, (encr[2], 6, 13)),
+        (IkeSuite.AES_CBC_128_HMAC_SHA_256, (encr[0], 5, 12)),
+    ):
+        policy = IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_256, suite)).proposals()
+        chosen = policy.choose([mixed])
+        assert chosen is not None
+        kinds = (TransformType.ENCR, TransformType.PRF, TransformType.INTEG)
+        found = [chosen.get(kind) for kind in kinds]
+        prf, integ = (Transform(kind, part) for kind, part in zip((2, 3), parts[1:], strict=True))
+        assert found == [parts[0], prf, integ]
+        assert ike_suite_of(chosen) is suite
+
+
+def test_cbc_never_goes_without_integrity() -> None:
+    policy = IkePolicy((IkeSuite.AES_CBC_256_HMAC_SHA_256,)).proposals()
+    prf = Transform(TransformType.PRF, 5)
+    good = (CBC[2], prf, Transform(TransformType.INTEG, 12), X25519)
+    assert policy.choose([Proposal(1, 1, b"", good)]) is not None
+    for bad in ((CBC[2], prf, X25519), (CBC[2], prf, Transform(TransformType.INTEG, 0), X25519)):
+        assert policy.choose([Proposal(1, 1, b"", bad)]) is None
+        assert policy.accepts([Proposal(1, 1, b"", bad)]) is None
+
+
+def test_no_suite_out_of_parts_of_two() -> None:
+    """A peer that offers AES-CBC with SHA-256, and HMAC-SHA-384 for integrity: no suite of ours."""
+    parts = (
+        Transform.with_key_length(TransformType.ENCR, 12, 256),
+        Transform(TransformType.PRF, 5),
+        Transform(TransformType.INTEG, 13),
+        X25519,
+    )
+    policy = IkePolicy(tuple(IkeSuite)).proposals()
+    assert policy.choose([Proposal(1, 1, b"", parts)]) is None
+    with pytest.raises(ValueError, match="suite"):
+        ike_suite_of(Proposal(1, 1, b"", parts))
+
+
+def test_answer_must_be_one_suite_under_its_number() -> None:
+    policy = IkePolicy(
+        (IkeSuite.AES_GCM_16_256_PRF_SHA_256, IkeSuite.AES_GCM_16_128_PRF_SHA_512)
+    ).proposals()
+    sha256, sha512 = Transform(TransformType.PRF, 5), Transform(TransformType.PRF, 7)
+    assert policy.accepts([Proposal(2, 1, b"", (GCM_128, sha512, X25519))]) is not None
+    for bad in (
+        Proposal(1, 1, b"", (GCM_128, sha512, X25519)),
+        Proposal(3, 1, b"", (GCM_128, sha512, X25519)),
+        Proposal(2, 1, b"", (GCM_128, sha256, X25519)),
+        Proposal(1, 1, b"", (GCM_256, sha512, X25519)),
+    ):
+        assert policy.accepts([bad]) is None
+
+
+@pytest.mark.parametrize(
+    ("suites", "groups", "told"),
+    [
+        ((), (Group.X25519,), "suite"),
+        ((IkeSuite.AES_GCM_16_256_PRF_SHA_256,), (), "group"),
+        ((IkeSuite.AES_GCM_16_256_PRF_SHA_256,), (Group.NONE,), "group"),
+    ],
+)
+def test_a_policy_that_cannot_be(
+    suites: tuple[IkeSuite, ...], groups: tuple[Group, ...], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        IkePolicy(suites, groups)
 
 
 def test_choice_prefers_ours_and_takes_the_first_proposal() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from scapy.contrib import ikev2 as dissector
 
 from sw.ike import EndpointConfig, Group, IkePolicy, Limits
+from sw.ike.groups import DH_GROUPS
 from verif.unit.sw.ike.net import FAST, Net
+from verif.unit.sw.ike.test_groups import DATA_OCTETS
 
 
 def messages(net: Net) -> list[dissector.IKEv2]:
@@ -21,7 +25,15 @@ def payloads(message: dissector.IKEv2) -> list:
     return found
 
 
-@pytest.mark.parametrize("group", [Group.X25519, Group.P256])
+def proposals(sa: dissector.IKEv2_SA) -> Iterator[dissector.IKEv2_Proposal]:
+    """Each proposal of an SA payload."""
+    layer = sa.prop
+    while layer is not None and layer.name != "NoPayload":
+        yield layer
+        layer = layer.payload
+
+
+@pytest.mark.parametrize("group", sorted(DH_GROUPS))
 def test_init_as_scapy_reads_it(group: Group) -> None:
     config = EndpointConfig(timing=FAST, ike=IkePolicy(groups=(group,)))
     net = Net(station=config, host=config)
@@ -34,19 +46,22 @@ def test_init_as_scapy_reads_it(group: Group) -> None:
     assert str(response.flags) == "Response"
     for message, count in ((request, 2), (response, 1)):
         assert message.length == len(bytes(message))
-        sa, ke, nonce, source, destination, vendor = payloads(message)
-        proposal = sa.prop
-        assert (proposal.proposal, proposal.proto, proposal.SPIsize) == (1, 1, 0)
-        transforms, layer = [], proposal.trans
-        while layer is not None and layer.name != "NoPayload":
-            transforms.append((layer.transform_type, layer.transform_id))
-            layer = layer.payload
-        assert transforms == [(1, 20)] * count + [(2, 5), (4, int(group))]
-        assert proposal.trans_nb == len(transforms)
+        sa, ke, nonce, source, destination, fragments, vendor = payloads(message)
+        found = list(proposals(sa))
+        assert len(found) == count
+        for number, proposal in enumerate(found, 1):
+            assert (proposal.proposal, proposal.proto, proposal.SPIsize) == (number, 1, 0)
+            transforms, layer = [], proposal.trans
+            while layer is not None and layer.name != "NoPayload":
+                transforms.append((layer.transform_type, layer.transform_id))
+                layer = layer.payload
+            assert transforms == [(1, 20), (2, 5), (4, int(group))]
+            assert proposal.trans_nb == len(transforms)
         assert ke.group == group
-        assert len(ke.ke) == {Group.X25519: 32, Group.P256: 64}[group]
+        assert len(ke.ke) == DATA_OCTETS[group]
         assert len(nonce.nonce) == 32
         assert (source.type, destination.type) == (16388, 16389)
+        assert (fragments.type, fragments.notify) == (16430, b"")
         assert len(source.notify) == len(destination.notify) == 20
         assert len(vendor.vendorID) == 16
 

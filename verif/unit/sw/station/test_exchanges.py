@@ -14,6 +14,7 @@ from sw.config import StationConfig
 from sw.ike.constants import Group
 from sw.ike.events import ChildSaEstablished, IkeSaClosed
 from sw.ike.secret import Secret
+from sw.ike.suites import IkeSuite
 from sw.station.exchanges import StationExchanges, child_policy, endpoint_config
 from sw.station.records import HostRecord
 from sw.station.session import HostSession
@@ -180,6 +181,7 @@ def test_the_configuration_is_what_is_offered(esn: bool, encapsulation: str) -> 
         encapsulation=encapsulation,
         groups=("p256",),
         suites=("aes-gcm-128",),
+        ike_suites=("chacha20-poly1305-prf-sha-384", "aes-gcm-128-prf-sha-256"),
         ike_port=1500,
         natt_port=1501,
         ike_retransmit_s=0.25,
@@ -191,6 +193,10 @@ def test_the_configuration_is_what_is_offered(esn: bool, encapsulation: str) -> 
     assert child.suites == (Suite.ESP_AES_GCM_16_128,)
     endpoint = endpoint_config(config)
     assert endpoint.ike.groups == (Group.P256,)
+    assert endpoint.ike.suites == (
+        IkeSuite.CHACHA20_POLY1305_PRF_SHA_384,
+        IkeSuite.AES_GCM_16_128_PRF_SHA_256,
+    )
     assert (endpoint.ike_port, endpoint.natt_port) == (1500, 1501)
     assert (endpoint.timing.retransmit_first, endpoint.timing.sends) == (0.25, 3)
     assert endpoint.force_encap is (encapsulation == "udp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import replace
 
 import pytest
@@ -14,11 +15,17 @@ from sw.ike import (
     IkePolicy,
     IkeSaClosed,
     IkeSaRekeyed,
+    IkeSuite,
     NotifyType,
     PeerAlive,
+    Secret,
 )
+from sw.ike.exchanges.sa_init import KeySource, keys_of
 from sw.ike.ike_sa import State
+from sw.ike.keymat import derive_ike_keys
 from verif.unit.sw.ike.net import FAST, Net
+
+SPI, NONCE = b"an SPI..", bytes(32)
 
 
 def _goes_on(net: Net) -> None:
@@ -150,10 +157,46 @@ def test_invalid_ke_payload_is_followed() -> None:
     _goes_on(net)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (IkeSuite.AES_GCM_16_128_PRF_SHA_256, IkeSuite.AES_CBC_256_HMAC_SHA_512),
+        (IkeSuite.AES_CBC_192_HMAC_SHA_384, IkeSuite.CHACHA20_POLY1305_PRF_SHA_256),
+    ],
+)
+def test_rfc7296_2_18_to_another_suite(before: IkeSuite, after: IkeSuite) -> None:
+    first = EndpointConfig(timing=FAST, ike=IkePolicy((before,)))
+    net = Net(station=first, host=first)
+    connection = net.up()
+    second = EndpointConfig(timing=FAST, ike=IkePolicy((after,)))
+    for endpoint in (net.station, net.host):
+        endpoint._shared.config = second
+    connection.rekey()
+    net.run()
+    assert connection.current.keys.suite is net.peer_connection().current.keys.suite is after
+    _goes_on(net)
+
+
+def test_rfc7296_2_18_skeyseed_is_made_with_the_old_prf() -> None:
+    """Against the formula, written out once more."""
+    old = derive_ike_keys(
+        IkeSuite.AES_GCM_16_128_PRF_SHA_256, Secret(b"old"), NONCE, NONCE, SPI, SPI
+    )
+    (proposal,) = IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_512,)).proposals().offer(SPI)
+    source = KeySource((b"i" * 32, b"r" * 32), (SPI, b"SPIr SPI"), old)
+    new = keys_of(proposal, Secret(b"g^ir"), source)
+    seed = b"i" * 32 + b"r" * 32
+    skeyseed = hmac.digest(old.sk_d.reveal(), b"g^ir" + seed, "sha256")
+    first = hmac.digest(skeyseed, seed + SPI + b"SPIr SPI" + b"\x01", "sha512")
+    assert new.sk_d.reveal() == first
+
+
 def test_no_common_group_leaves_the_ike_sa() -> None:
     net = Net()
     connection = net.up()
-    net.host._shared.config = EndpointConfig(timing=FAST, ike=IkePolicy(key_bits=(192,)))
+    net.host._shared.config = EndpointConfig(
+        timing=FAST, ike=IkePolicy((IkeSuite.AES_GCM_16_192_PRF_SHA_256,))
+    )
     connection.rekey()
     net.run()
     (failed,) = net.of("station", ExchangeFailed)

@@ -16,13 +16,20 @@ from sw.ike import (
     Datagram,
     DropReason,
     EndpointConfig,
+    ExchangeFailed,
     Group,
     IkePolicy,
     IkeSaClosed,
     IkeSaEstablished,
+    IkeSaRekeyed,
+    IkeSuite,
     Limits,
     NotifyType,
+    PeerAlive,
+    host_child_policy,
+    station_child_policy,
 )
+from sw.ike.groups import DH_GROUPS
 from sw.ike.message import Header, build_clear, parse_body, parse_header
 from sw.ike.payloads import (
     KePayload,
@@ -33,7 +40,7 @@ from sw.ike.payloads import (
     SaPayload,
     VendorIdPayload,
 )
-from verif.unit.sw.ike.net import FAST, HOST, STATION, Net
+from verif.unit.sw.ike.net import FAST, HOST, STATION, Net, host_peer, station_peer
 
 
 def config(**changes: Any) -> EndpointConfig:
@@ -69,16 +76,122 @@ def test_rfc7296_c_1_order_of_payloads() -> None:
             NoncePayload,
             NotifyPayload,
             NotifyPayload,
+            NotifyPayload,
             VendorIdPayload,
         ]
 
 
-@pytest.mark.parametrize("group", [Group.X25519, Group.P256])
-@pytest.mark.parametrize("bits", [128, 192, 256])
-def test_each_group_and_key_length(group: Group, bits: int) -> None:
-    net = Net(host=config(ike=IkePolicy((bits,), (group,))))
-    net.station = Net(station=config(ike=IkePolicy((256, 192, 128)))).station
+@pytest.mark.parametrize("group", sorted(DH_GROUPS))
+@pytest.mark.parametrize("suite", IkeSuite)
+def test_each_suite_with_each_group(suite: IkeSuite, group: Group) -> None:
+    """All that an IKE SA does: connect, rekey a Child SA with the group, rekey itself, close."""
+    net = Net(
+        host=config(ike=IkePolicy((suite,), (group,))),
+        peer_at_host=host_peer(child=replace(host_child_policy(), groups=(group,))),
+    )
+    net.station = Net(station=config(ike=IkePolicy(tuple(IkeSuite), (group,)))).station
+    connection = net.up(station_peer(child=replace(station_child_policy(), groups=(group,))))
+    assert connection.current.keys.suite is suite
+    old = next(iter(connection.child_sas))
+    connection.rekey_child(old)
+    net.run()
+    net.matching()
+    connection.delete_child(old)
+    connection.rekey()
+    net.run()
+    assert len(net.of("station", IkeSaRekeyed)) == len(net.of("host", IkeSaRekeyed)) == 1
+    assert connection.current.keys.suite is suite
+    connection.check_liveness()
+    net.run()
+    assert net.of("station", PeerAlive)
+    assert not net.of("station", ExchangeFailed)
+    connection.close()
+    net.run()
+    assert net.of("host", IkeSaClosed)
+    assert not net.station.counters
+    assert not net.host.counters
+
+
+@pytest.mark.parametrize("suite", IkeSuite)
+def test_each_suite_refuses_what_was_tampered_with(suite: IkeSuite) -> None:
+    """Each octet of a request and of its answer, changed and cut off, and then the good ones."""
+    same = config(ike=IkePolicy((suite,)))
+    net = Net(station=same, host=same)
+    connection = net.up()
+
+    def attack(who: str, good: Datagram) -> list[Datagram]:
+        data = good.data
+        for at in range(len(data)):
+            changed = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+            for bad in (changed, data[:at]):
+                net.deliver(who, good._replace(data=bad))
+        return [good]
+
+    net.filter = attack
+    connection.rekey_child(next(iter(connection.child_sas)))
+    net.run()
+    net.matching()
+    assert net.host.counters[DropReason.BAD_ICV] > 50
+    assert net.station.counters[DropReason.BAD_ICV] > 50
+    assert not net.of("host", IkeSaClosed)
+    assert len(net.of("host", ChildSaEstablished)) == 2
+
+
+def test_parts_of_two_suites_are_never_mixed() -> None:
+    """The host has GCM with SHA-512 and CBC with SHA-256; the station has each the other way."""
+    net = Net(
+        station=config(
+            ike=IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_256, IkeSuite.AES_CBC_256_HMAC_SHA_512))
+        ),
+        host=config(
+            ike=IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_512, IkeSuite.AES_CBC_256_HMAC_SHA_256))
+        ),
+    )
+    net.connect()
+    net.advance(60)
+    (closed,) = net.of("station", IkeSaClosed)
+    assert closed.notify == NotifyType.NO_PROPOSAL_CHOSEN
+
+
+@pytest.mark.parametrize("group", sorted(DH_GROUPS - {Group.X25519}))
+def test_rfc7296_1_2_invalid_ke_payload_names_any_group(group: Group) -> None:
+    net = Net(station=groups(Group.X25519, *sorted(DH_GROUPS - {Group.X25519})), host=groups(group))
     net.up()
+    assert [d.data[18] for _, d in net.wire] == [34] * 4 + [35] * 2
+    assert int.from_bytes(net.wire[1][1].data[-2:], "big") == group
+
+
+@pytest.mark.parametrize("group", sorted(DH_GROUPS))
+def test_rfc6989_invalid_value_of_a_stranger_is_dropped(group: Group) -> None:
+    net = Net(station=groups(group), host=groups(group))
+    net.connect()
+    ((_, request),) = net.gather()
+    header, first = parse_header(request.data)
+    payloads = list(parse_body(request.data, first))
+    good = next(p for p in payloads if isinstance(p, KePayload))
+    at = payloads.index(good)
+    payloads[at] = KePayload(good.group, bytes(len(good.data)))
+    net.deliver("station", request._replace(data=build_clear(header, payloads)))
+    assert not net.gather()
+    assert net.host.counters == {DropReason.UNACCEPTABLE: 1}
+    assert not net.host.connections
+    net.deliver("station", request)
+    net.run()
+    net.matching()
+
+
+def test_rfc7296_2_10_nonce_of_half_the_key_of_the_prf_at_least() -> None:
+    sha512 = config(ike=IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_512,)))
+    net = Net(station=sha512, host=sha512)
+    net.connect()
+    ((_, request),) = net.gather()
+    header, first = parse_header(request.data)
+    payloads = parse_body(request.data, first)
+    for octets, answered in ((31, False), (32, True)):
+        nonce = NoncePayload(bytes(octets))
+        short = [nonce if isinstance(p, NoncePayload) else p for p in payloads]
+        net.deliver("station", request._replace(data=build_clear(header, short)))
+        assert bool(net.gather()) is answered
 
 
 def test_rfc7296_1_2_invalid_ke_payload_is_followed() -> None:
@@ -113,7 +226,10 @@ def test_rfc7296_2_6_1_cookie_and_invalid_ke_together() -> None:
 
 
 def test_no_common_suite_ends_after_some_patience() -> None:
-    net = Net(station=config(ike=IkePolicy((128,))), host=config(ike=IkePolicy((256,))))
+    net = Net(
+        station=config(ike=IkePolicy((IkeSuite.AES_GCM_16_128_PRF_SHA_256,))),
+        host=config(ike=IkePolicy((IkeSuite.AES_GCM_16_256_PRF_SHA_256,))),
+    )
     net.connect()
     net.run()
     # RFC 7296 2.21.1: the error is not authenticated, so the initiator goes on for a while.
@@ -248,7 +364,7 @@ def test_rfc7296_2_5_unknown_critical_payload() -> None:
     harmless = OpaquePayload(222, b"?")
     net.deliver("station", request._replace(data=build_clear(header, [*payloads, harmless])))
     ((_, answer),) = net.gather()
-    assert len(parse_body(answer.data, parse_header(answer.data)[1])) == 6
+    assert len(parse_body(answer.data, parse_header(answer.data)[1])) == 7
 
 
 def test_rfc7296_2_23_hashes() -> None:
@@ -256,7 +372,7 @@ def test_rfc7296_2_23_hashes() -> None:
     net.up()
     data = net.wire[0][1].data
     payloads = parse_body(data, parse_header(data)[1])
-    source, destination = (p for p in payloads if isinstance(p, NotifyPayload))
+    source, destination, _ = (p for p in payloads if isinstance(p, NotifyPayload))
     spis = data[:8] + bytes(8)
     port = (500).to_bytes(2, "big")
     for notify, address in ((source, "192.0.2.1"), (destination, "192.0.2.7")):
