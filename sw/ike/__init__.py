@@ -3,9 +3,10 @@
 Datagrams and the time go in; datagrams, events and a deadline come out. There is no clock, no
 randomness and no socket in here: `rng` is passed in, and `now` is any clock that does not go
 back, in seconds. What is supported: IKE_SA_INIT (X25519, P-256, INVALID_KE_PAYLOAD, COOKIE, NAT
-detection and the move to port 4500), IKE_AUTH with a pre-shared key, CREATE_CHILD_SA for new and
-rekeyed Child SAs (PFS) and for the IKE SA, INFORMATIONAL (delete, liveness, "SA is ready for
-use"); AES-GCM-16 for IKE (RFC 5282) and for ESP, PRF HMAC-SHA-256, ESN, transport mode.
+detection and the move to port 4500), IKE_AUTH with a pre-shared key or certificates (RFC 7427,
+RFC 8420), CREATE_CHILD_SA for new and rekeyed Child SAs (PFS) and for the IKE SA, INFORMATIONAL
+(delete, liveness, "SA is ready for use"); AES-GCM-16 for IKE (RFC 5282) and for ESP, PRF
+HMAC-SHA-256, ESN, transport mode.
 
 The station, as initiator (one endpoint serves any number of hosts)::
 
@@ -51,6 +52,7 @@ Rules of the road:
 """
 
 from sw.ike.address import Address, Datagram
+from sw.ike.certificates import Certificates
 from sw.ike.child_sa import ChildSa
 from sw.ike.config import (
     ChildPolicy,
@@ -89,6 +91,7 @@ from sw.ike.selectors import TrafficSelector
 __all__ = [
     "Address",
     "AddressChanged",
+    "Certificates",
     "ChildPolicy",
     "ChildSa",
     "ChildSaDeleted",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
 
 from spec.suites import SUITES, Cipher, Suite
 from spec.suites import Protocol as SaProtocol
+from sw.ike.certificates import Certificates
 from sw.ike.constants import (
     ESN_NO,
     ESN_YES,
@@ -26,6 +29,7 @@ from sw.ike.payloads import IdPayload
 from sw.ike.proposals import Proposal, ProposalPolicy, Transform
 from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
+from sw.pki.names import canonical
 
 SECURE_PORT = 664
 """RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
@@ -33,10 +37,24 @@ SECURE_PORT = 664
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a peer is (RFC 7296 3.5). Two identities are one if type and octets are."""
+    """Who a peer is (RFC 7296 3.5).
+
+    Two identities are one if type and octets are; distinguished names if they say the same
+    (RFC 5280 7.1).
+    """
 
     id_type: int
-    data: bytes
+    data: bytes = field(compare=False)
+    _same: object = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        same: object = self.data
+        if self.id_type == IdType.DER_ASN1_DN:
+            try:
+                same = canonical(x509.Name.from_bytes(self.data))
+            except ValueError:
+                same = self.data
+        object.__setattr__(self, "_same", same)
 
     @classmethod
     def fqdn(cls, name: str) -> Identity:
@@ -52,6 +70,16 @@ class Identity:
     def ipv4(cls, address: str) -> Identity:
         """ID_IPV4_ADDR."""
         return cls(IdType.IPV4_ADDR, IPv4Address(address).packed)
+
+    @classmethod
+    def ipv6(cls, address: str) -> Identity:
+        """ID_IPV6_ADDR."""
+        return cls(IdType.IPV6_ADDR, IPv6Address(address).packed)
+
+    @classmethod
+    def dn(cls, name: x509.Name) -> Identity:
+        """ID_DER_ASN1_DN: a distinguished name."""
+        return cls(IdType.DER_ASN1_DN, name.public_bytes())
 
     @classmethod
     def key_id(cls, octets: bytes) -> Identity:
@@ -70,6 +98,10 @@ class Identity:
     def __str__(self) -> str:
         if self.id_type == IdType.IPV4_ADDR and len(self.data) == 4:
             return str(IPv4Address(self.data))
+        if self.id_type == IdType.IPV6_ADDR and len(self.data) == 16:
+            return str(IPv6Address(self.data))
+        if self.id_type == IdType.DER_ASN1_DN and not isinstance(self._same, bytes):
+            return x509.Name.from_bytes(self.data).rfc4514_string()
         if self.id_type in (IdType.FQDN, IdType.RFC822_ADDR):
             return self.data.decode("ascii", "backslashreplace")
         return f"type {self.id_type}: {self.data.hex()}"
@@ -203,15 +235,21 @@ def host_child_policy() -> ChildPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer: who it is, who we are to it, the key both share, what Child SAs it may have."""
+    """One peer: who it is, who we are to it, how both prove it, what Child SAs it may have.
+
+    Proof is either the key that both share, or certificates on both sides.
+    """
 
     identity: Identity
     local_identity: Identity
-    psk: Secret
+    psk: Secret | None
     child: ChildPolicy
+    certificates: Certificates | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.psk):
+        if (self.psk is None) is (self.certificates is None):
+            raise ValueError("a peer proves itself by pre-shared key or by certificates")
+        if self.psk is not None and not len(self.psk):
             raise ValueError("the pre-shared key is empty")
 
 

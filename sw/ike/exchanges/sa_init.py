@@ -37,6 +37,7 @@ from sw.ike.payloads import (
 from sw.ike.proposals import Proposal, Transform
 from sw.ike.secret import Secret
 from sw.ike.shared import Shared
+from sw.ike.signatures import hash_notify, hashes_of
 
 if TYPE_CHECKING:
     from sw.ike.address import Address
@@ -85,6 +86,7 @@ def _handshake(
         nat_local=nat[0] or shared.config.force_encap,
         nat_remote=nat[1],
         peer_is_holdfast=VendorIdPayload(VENDOR_ID) in payloads,
+        peer_hashes=hashes_of(payloads),
     )
 
 
@@ -118,6 +120,7 @@ class InitTask(Task):
             KePayload(self._ke.group, self._ke.public),
             NoncePayload(self.nonce),
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
+            *([hash_notify()] if connection.known_peer.certificates is not None else []),
             VendorIdPayload(VENDOR_ID),
         ]
         return payloads
@@ -262,6 +265,7 @@ def respond(
         KePayload(ke.group, ke.public),
         NoncePayload(nonces[1]),
         *_detection(shared, sa.spi_i, sa.spi_r, address),
+        *shared.certificate_requests(),
         VendorIdPayload(VENDOR_ID),
     ]
     response = sa.answer(header, data, payloads)
