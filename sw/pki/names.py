@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -78,7 +79,12 @@ def _under(name: x509.GeneralName, constraint: x509.GeneralName) -> bool:
             return _mail_under(name.value, constraint.value)
         case x509.IPAddress(), x509.IPAddress():
             # A constraint is a network; what is in a certificate is an address.
-            return name.value in constraint.value  # type: ignore[operator]
+            inside, network = name.value, constraint.value
+            return (
+                isinstance(inside, IPv4Address | IPv6Address)
+                and isinstance(network, IPv4Network | IPv6Network)
+                and inside in network
+            )
         case x509.DirectoryName(), x509.DirectoryName():
             inner, outer = canonical(name.value), canonical(constraint.value)
             return inner[: len(outer)] == outer

@@ -96,26 +96,31 @@ class Trust:
     crls: tuple[x509.CertificateRevocationList, ...] | None = None
 
 
-def supported_key(certificate: x509.Certificate) -> PublicKey:
-    """The public key, if it is of a kind and size that is used here."""
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{_of(certificate)} has a key of an unknown kind") from error
+def check_supported(key: object, what: str) -> PublicKey:
+    """The public key, if it is of a kind and size that is used here; raises CertificateError."""
     if isinstance(key, rsa.RSAPublicKey):
         if RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
             return key
         raise CertificateError(
-            f"{_of(certificate)} has an RSA key of {key.key_size} bits; it must have "
-            f"{RSA_BITS_MIN} to {RSA_BITS_MAX}"
+            f"{what} has an RSA key of {key.key_size} bits; it must have {RSA_BITS_MIN} to "
+            f"{RSA_BITS_MAX}"
         )
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     raise CertificateError(
-        f"{_of(certificate)} has a key that is none of RSA, ECDSA P-256, P-384, P-521, Ed25519"
+        f"{what} has a key that is none of RSA, ECDSA P-256, P-384, P-521, Ed25519"
     )
+
+
+def supported_key(certificate: x509.Certificate) -> PublicKey:
+    """The public key of a certificate, as `check_supported` gives it."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{_of(certificate)} has a key of an unknown kind") from error
+    return check_supported(key, _of(certificate))
 
 
 def _signed(
