@@ -221,7 +221,7 @@ def _verify_rsa_of_old(key: rsa.RSAPublicKey, signature: bytes, octets: bytes) -
         except InvalidSignature:
             continue
         return
-    raise InvalidSignature
+    raise SignatureError("the peer's signature is wrong, or made with SHA-1, which is not taken")
 
 
 def _split(data: bytes) -> tuple[Algorithm, bytes]:
