@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sw.ike.constants import CertEncoding, IdType
 from sw.ike.payloads import CertPayload, CertRequestPayload, Payload
 from sw.ike.signatures import PrivateKey, PublicKey
-from sw.pki.names import alternative_names, canonical
+from sw.pki.names import X509_ERRORS, alternative_names, canonical, quiet
 from sw.pki.path import (
     PATH_MAX,
     CertificateError,
@@ -82,12 +82,13 @@ class Certificates:
 
     def peer_key(self, payloads: Sequence[Payload], id_type: int, data: bytes) -> PublicKey:
         """The key with which the peer of this identity has to sign; raises CertificateError."""
-        certificate, *others = received(payloads)
-        check_end_entity(certificate)
-        check_identity(certificate, id_type, data)
         trust = Trust(self.anchors, self.crls())
-        verify_path(certificate, others, trust, self.clock())
-        return supported_key(certificate)
+        with quiet():
+            certificate, *others = received(payloads)
+            check_end_entity(certificate)
+            check_identity(certificate, id_type, data)
+            verify_path(certificate, others, trust, self.clock())
+            return supported_key(certificate)
 
 
 def requests_for(all_certificates: Iterable[Certificates]) -> list[Payload]:
@@ -126,7 +127,7 @@ def received(payloads: Sequence[Payload]) -> list[x509.Certificate]:
         for one in certificates:
             # Read once here, whatever it holds: what is ill-formed is found now.
             _ = (one.extensions, one.subject, one.issuer)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except X509_ERRORS as error:
         raise CertificateError("the peer sent a certificate that is ill-formed") from error
     return certificates
 
@@ -168,7 +169,7 @@ def check_identity(certificate: x509.Certificate, id_type: int, data: bytes) -> 
 def _same_name(subject: x509.Name, data: bytes) -> bool:
     try:
         name = x509.Name.from_bytes(data)
-    except ValueError:
+    except X509_ERRORS:
         return False
     return bool(name.rdns) and canonical(name) == canonical(subject)
 

@@ -29,7 +29,7 @@ from sw.ike.payloads import IdPayload
 from sw.ike.proposals import Proposal, ProposalPolicy, Transform
 from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
-from sw.pki.names import canonical
+from sw.pki.names import X509_ERRORS, canonical, quiet
 
 SECURE_PORT = 664
 """RMCP under IPsec: the host's side of the seed's policy (DSP0136 3.2.3.3)."""
@@ -51,8 +51,9 @@ class Identity:
         same: object = self.data
         if self.id_type == IdType.DER_ASN1_DN:
             try:
-                same = canonical(x509.Name.from_bytes(self.data))
-            except ValueError:
+                with quiet():
+                    same = canonical(x509.Name.from_bytes(self.data))
+            except X509_ERRORS:
                 same = self.data
         object.__setattr__(self, "_same", same)
 
@@ -101,7 +102,8 @@ class Identity:
         if self.id_type == IdType.IPV6_ADDR and len(self.data) == 16:
             return str(IPv6Address(self.data))
         if self.id_type == IdType.DER_ASN1_DN and not isinstance(self._same, bytes):
-            return x509.Name.from_bytes(self.data).rfc4514_string()
+            with quiet():
+                return x509.Name.from_bytes(self.data).rfc4514_string()
         if self.id_type in (IdType.FQDN, IdType.RFC822_ADDR):
             return self.data.decode("ascii", "backslashreplace")
         return f"type {self.id_type}: {self.data.hex()}"

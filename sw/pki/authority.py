@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -30,6 +30,7 @@ from sw.ike.certificates import check_identity
 from sw.ike.config import Identity
 from sw.ike.constants import IdType
 from sw.pki.files import PrivateKey, read_certificates, read_crls, read_private_key
+from sw.pki.names import X509_ERRORS
 from sw.pki.path import CertificateError, check_supported, shown
 
 KEY_KINDS: dict[str, Callable[[], PrivateKey]] = {
@@ -264,12 +265,7 @@ def read_request(path: Path, identity_text: str) -> x509.CertificateSigningReque
         check_supported(csr.public_key(), f"the request {path}")
     except CertificateError as error:
         raise ConfigError(str(error)) from error
-    except (
-        ValueError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
+    except X509_ERRORS as error:
         raise ConfigError(
             f"{path} is no certificate signing request in PEM ({type(error).__name__}); see it "
             f"with openssl req -noout -text -in {path}"

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from sw.config_values import ConfigError
+from sw.pki.names import X509_ERRORS
 from sw.pki.path import CURVES, RSA_BITS_MAX, RSA_BITS_MIN, CertificateError
 from sw.private_file import read_private
 
@@ -79,12 +80,7 @@ def read_certificates(path: Path, what: str, most: int) -> tuple[x509.Certificat
             found = [x509.load_der_x509_certificate(octets)]
         for one in found:
             _ = (one.extensions, one.subject, one.public_key())
-    except (
-        ValueError,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        UnsupportedAlgorithm,
-    ) as error:
+    except X509_ERRORS as error:
         raise ConfigError(
             f"{what} {path} is no certificate in PEM or DER ({type(error).__name__}); see it with "
             f"openssl x509 -noout -text -in {path}"
@@ -104,7 +100,7 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
         for part in octets.split(_PEM)[1:]:
             if part.startswith(b"X509 CRL"):
                 found.append(x509.load_pem_x509_crl(_PEM + part))
-    except ValueError as error:
+    except X509_ERRORS as error:
         raise ConfigError(
             f"{path} is no CRL in PEM or DER; see it with openssl crl -noout -text -in {path}"
         ) from error

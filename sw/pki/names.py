@@ -5,14 +5,35 @@ Source: RFC 5280 4.2.1.10, 7.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+X509_ERRORS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises over octets that are no good certificate, name, request or CRL."""
 CanonicalName = tuple[frozenset[tuple[str, str | bytes]], ...]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """While octets of a stranger's are parsed: no warning of `cryptography` reaches the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def canonical(name: x509.Name) -> CanonicalName:

@@ -18,13 +18,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PSS, PKCS1v15
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from sw.pki.names import NameConstraints, canonical, subject_names
+from sw.pki.names import X509_ERRORS, NameConstraints, canonical, subject_names
 
 PATH_MAX = 8
 """Certificates of a path, end entity and CA included."""
@@ -118,7 +118,7 @@ def supported_key(certificate: x509.Certificate) -> PublicKey:
     """The public key of a certificate, as `check_supported` gives it."""
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except X509_ERRORS as error:
         raise CertificateError(f"{_of(certificate)} has a key of an unknown kind") from error
     return check_supported(key, _of(certificate))
 
@@ -143,7 +143,7 @@ def _signed(
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(parameters, ec.ECDSA):
             key.verify(what.signature, tbs, parameters)
             return True
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (InvalidSignature, *X509_ERRORS):
         return False
     return False
 
@@ -215,7 +215,7 @@ def verify_path(
     search = _Search(others, trust, when)
     try:
         found = search.upwards([certificate])
-    except ValueError as error:
+    except X509_ERRORS as error:
         raise CertificateError("a certificate of the chain is ill-formed") from error
     if found is not None:
         return found
@@ -274,7 +274,7 @@ def _check_path(
 def _check_extensions(certificate: x509.Certificate) -> None:
     try:
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except X509_ERRORS as error:
         raise CertificateError(f"{_of(certificate)} has ill-formed extensions") from error
     for extension in extensions:
         if extension.critical and not isinstance(extension.value, _UNDERSTOOD):
@@ -351,7 +351,7 @@ def _crl_fault(
         # Lists of parts, and lists for other CAs, are marked so by critical extensions.
         if any(extension.critical for extension in crl.extensions):
             return "the list is of a kind that is not understood"
-    except (ValueError, x509.DuplicateExtension) as error:
+    except X509_ERRORS as error:
         return f"the list is ill-formed ({type(error).__name__})"
     return None
 

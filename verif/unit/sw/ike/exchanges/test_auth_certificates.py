@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sw.ike import (
     Certificates,
@@ -28,10 +29,13 @@ from sw.ike.constants import AuthMethod, CertEncoding, PayloadType
 from sw.ike.exchanges import proof as proof_module
 from sw.ike.message import parse_body, parse_header
 from sw.ike.payloads import CertPayload, CertRequestPayload, NotifyPayload, find
+from sw.pki import path as path_module
+from sw.pki.path import CertificateError
 from verif.unit.sw.ike.net import FAST, HOST_ID, STATION_ID, Net, host_peer, station_peer
 from verif.unit.sw.pki import ca
 from verif.unit.sw.pki.ca import CA, DAY, END, WHEN, Made, crl, key_of, make, names
 
+_ONE = ip_address("192.0.2.1")
 ROOT = make("Root", None)
 OTHER_ROOT = make("Other root", None)
 STATION_NAMES = names("station.example.com")
@@ -467,3 +471,42 @@ def test_a_peer_has_one_way_to_prove_itself() -> None:
         replace(station_peer(), psk=None)
     with pytest.raises(ValueError, match="pre-shared key or by certificates"):
         replace(station_peer(), certificates=certificates(STATION))
+
+
+def test_a_certificate_with_any_octet_changed_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also behind the signature, as if the CA itself had made it: nothing but CertificateError."""
+    every = (
+        x509.SubjectAlternativeName([*STATION_NAMES, *HOST_NAMES, x509.IPAddress(_ONE)]),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.IPSEC_IKE]),
+    )
+    made = make("station", ROOT, (*END, *every)).certificate.public_bytes(Encoding.DER)
+    mine, lists = certificates(HOST), (crl(ROOT),)
+    checking = replace(mine, crls=lambda: lists)
+    for signed in (path_module._signed, lambda *_: True):
+        monkeypatch.setattr(path_module, "_signed", signed)
+        refused = 0
+        for at in range(len(made)):
+            for value in (made[at] ^ 1, made[at] ^ 0x80, made[at] ^ 0x06, 0, 0xFF):
+                changed = made[:at] + bytes([value]) + made[at + 1 :]
+                sent = [CertPayload(CertEncoding.X509_SIGNATURE, changed)]
+                try:
+                    checking.peer_key(sent, STATION_ID.id_type, STATION_ID.data)
+                except CertificateError:
+                    refused += 1
+        assert refused > len(made)
+
+
+def test_a_distinguished_name_with_any_octet_changed_is_an_identity() -> None:
+    good = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "host"),
+            x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, b"\0\1", _ASN1Type.BitString),
+        ]
+    ).public_bytes()
+    for at in range(len(good)):
+        for value in range(256):
+            changed = Identity(9, good[:at] + bytes([value]) + good[at + 1 :])
+            assert isinstance(str(changed), str)
+            assert (changed == Identity(9, good)) in (True, False)
