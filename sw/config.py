@@ -8,8 +8,6 @@ written from the fields below by `python -m sw.config`, and a test holds it to t
 from __future__ import annotations
 
 import dataclasses
-import os
-import stat
 import sys
 import tomllib
 import typing
@@ -29,6 +27,7 @@ from sw.ike.config import IkePolicy
 from sw.ike.constants import IKE_PORT, Group
 from sw.ike.secret import Secret
 from sw.ike.suites import IkeSuite
+from sw.private_file import read_private
 
 __all__ = [
     "ADDITIONAL_NAMES",
@@ -134,13 +133,55 @@ def _limit(what: str, then: str) -> Any:
     )
 
 
+def _certificate_file() -> Any:
+    return _key(
+        "",
+        "File with our certificate, and after it those between it and the CA, in PEM. With it, "
+        "private_key_file and ca_file.",
+        kind="optional path",
+    )
+
+
+def _private_key_file() -> Any:
+    return _key(
+        "", "File with the private key of that certificate, mode 0600.", kind="optional path"
+    )
+
+
+def _ca_file() -> Any:
+    return _key(
+        "",
+        "File with the CAs that the peers' certificates may come from, in PEM.",
+        kind="optional path",
+    )
+
+
+def _crl_file() -> Any:
+    return _key(
+        "",
+        "File with the CRL of each CA above a peer; read again when it changes. With it a peer is "
+        "refused whose CA has no CRL in it that is valid now; without it nothing counts as "
+        "revoked.",
+        kind="optional path",
+    )
+
+
+def _rsa_padding() -> Any:
+    return _key(
+        "pss",
+        "How an RSA key of ours signs: `pkcs1` for peers that know no PSS.",
+        choices=("pss", "pkcs1"),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationConfig:
     """Table `[station]`."""
 
     identity: str = _key(
         REQUIRED,
-        "Who the station is in IKE: a host name, `name@domain`, or an IPv4 address.",
+        "Who the station is in IKE: a host name, `name@domain`, an IP address, or a distinguished "
+        "name as `CN=host,O=Example`.",
         kind="identity",
     )
     address: str = _key(
@@ -154,6 +195,11 @@ class StationConfig:
         "Key that seals the secrets in the store; made by the first run, mode 0600.",
         kind="path",
     )
+    certificate_file: str = _certificate_file()
+    private_key_file: str = _private_key_file()
+    ca_file: str = _ca_file()
+    crl_file: str = _crl_file()
+    rsa_padding: str = _rsa_padding()
     control_socket: str = _key(
         "/run/holdfast/station.sock",
         "Unix socket by which the commands reach the running station.",
@@ -235,7 +281,7 @@ class StationConfig:
 
 PSK_DOC = (
     f"File with the pre-shared key, mode 0600, at least {PSK_MIN_OCTETS} octets; white space at "
-    "its ends does not count."
+    "its ends does not count. Without it, the station and we prove ourselves by certificate."
 )
 ROLE_DOC = (
     "What the station may do: an `administrator` may send boot options as well. With "
@@ -249,7 +295,7 @@ class ServedStation:
     """Table `[[agent.other_stations]]`: a station beside the first, with SAs of its own."""
 
     identity: str = _key(REQUIRED, "Who the station is in IKE.", kind="identity")
-    psk_file: str = _key(REQUIRED, PSK_DOC, kind="path")
+    psk_file: str = _key("", PSK_DOC, kind="optional path")
     context: int = _key(
         REQUIRED,
         "Context of the NIC that is the station's own; the first station has 0. Not to be given to "
@@ -266,11 +312,17 @@ class AgentConfig:
 
     identity: str = _key(
         REQUIRED,
-        "Who the host is in IKE: a host name, `name@domain`, or an IPv4 address.",
+        "Who the host is in IKE: a host name, `name@domain`, an IP address, or a distinguished "
+        "name as `CN=host,O=Example`.",
         kind="identity",
     )
     station_identity: str = _key(REQUIRED, "Who the station is in IKE.", kind="identity")
-    psk_file: str = _key(REQUIRED, PSK_DOC, kind="path")
+    psk_file: str = _key("", PSK_DOC, kind="optional path")
+    certificate_file: str = _certificate_file()
+    private_key_file: str = _private_key_file()
+    ca_file: str = _ca_file()
+    crl_file: str = _crl_file()
+    rsa_padding: str = _rsa_padding()
     address: str = _key(REQUIRED, "The host's IPv4 address, that the NIC answers for.", kind="ipv4")
     mac: str = _key(REQUIRED, "The host's MAC address, as `02:00:00:00:00:01`.", kind="mac")
     nic_socket: str = _key("", "Register socket of a virtual board.", kind="optional path")
@@ -394,6 +446,7 @@ def load_station(path: str | Path) -> StationConfig:
             f"{path}: station.rmcp_port is {PORT_SNMP_TRAP}, where the NICs send their alerts; "
             "choose another"
         )
+    _check_certificates(config, "station", path)
     return config
 
 
@@ -410,13 +463,34 @@ def load_agent(path: str | Path) -> AgentConfig:
             f"{path}: agent.heartbeat_window_s is {config.heartbeat_window_s:g}; it must be longer "
             f"than agent.heartbeat_s ({config.heartbeat_s:g}), at best several times as long"
         )
+    _check_certificates(config, "agent", path)
     _check_stations(config, path)
     return config
+
+
+def _check_certificates(config: StationConfig | AgentConfig, table: str, path: str | Path) -> None:
+    """Certificate, key and CA come together, or not at all."""
+    three = ("certificate_file", "private_key_file", "ca_file")
+    given = [name for name in (*three, "crl_file") if getattr(config, name)]
+    missing = [name for name in three if not getattr(config, name)]
+    if given and missing:
+        raise ConfigError(
+            f"{path}: {table}.{given[0]} is given, but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not; certificates need {', '.join(three)}"
+        )
 
 
 def _check_stations(config: AgentConfig, path: str | Path) -> None:
     identities = [parse_identity(station.identity) for station in config.stations]
     contexts = [station.context for station in config.stations]
+    if not config.certificate_file:
+        for number, station in enumerate(config.stations):
+            if not station.psk_file:
+                where = f"agent.other_stations[{number}]" if number else "agent"
+                raise ConfigError(
+                    f"{path}: {where}: say how {station.identity} proves itself: give psk_file, or "
+                    "agent.certificate_file, agent.private_key_file and agent.ca_file"
+                )
     for number, station in enumerate(config.other_stations, start=1):
         where = f"{path}: agent.other_stations[{number}]"
         if identities[number] in identities[:number]:
@@ -472,36 +546,8 @@ def ike_policy(config: StationConfig | AgentConfig) -> IkePolicy:
 
 
 def read_psk(path: str | Path) -> Secret:
-    """The pre-shared key in a file; raises ConfigError.
-
-    SEC: STATION.PSK_FILE_MODE. A file that others than its owner may use is refused before it is
-    read; the mode is that of the very file that is read.
-    """
-    path = Path(path)
-    try:
-        # What is no file must not hold us up: a FIFO would.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            mode = os.fstat(fd).st_mode
-            if not stat.S_ISREG(mode):
-                raise ConfigError(f"the pre-shared key {path} is no file; name one")
-            if mode & 0o077:
-                raise ConfigError(
-                    f"others than its owner may use the pre-shared key {path} (mode "
-                    f"{stat.S_IMODE(mode):04o}); type: chmod 0600 {path}"
-                )
-            octets = os.read(fd, PSK_FILE_MAX_OCTETS + 1)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the pre-shared key {path}: {error.strerror or error}"
-        ) from error
-    if len(octets) > PSK_FILE_MAX_OCTETS:
-        raise ConfigError(
-            f"the pre-shared key {path} is longer than {PSK_FILE_MAX_OCTETS} octets; is it "
-            "another file?"
-        )
+    """The pre-shared key in a private file (`sw.private_file`); raises ConfigError."""
+    octets = read_private(Path(path), "the pre-shared key", PSK_FILE_MAX_OCTETS)
     octets = octets.strip()
     if len(octets) < PSK_MIN_OCTETS:
         raise ConfigError(

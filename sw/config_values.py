@@ -23,7 +23,7 @@ MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 _KINDS = {
     "ipv4": "the IPv4 address of one machine",
     "mac": "the MAC address of one machine",
-    "identity": "a host name, name@domain or IPv4 address",
+    "identity": "a host name, name@domain, IP address or distinguished name",
     "path": "a path",
     "optional path": "a path",
 }

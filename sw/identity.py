@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from cryptography import x509
 
 from sw.ike.config import Identity
 
@@ -11,17 +13,36 @@ OCTETS_MAX = 255
 
 
 def parse_identity(text: str) -> Identity:
-    """An IPv4 address, `name@domain`, or a host name, as the identity of its kind.
+    """An IP address, `name@domain`, a distinguished name (RFC 4514), or a host name, as the
+    identity of its kind.
 
     Raises ValueError for what is not ASCII, empty, or longer than any domain name.
 
     Source: RFC 7296 3.5.
     """
-    if not re.fullmatch(rf"[!-~]{{1,{OCTETS_MAX}}}", text):
+    allowed = "[ -~]" if "=" in text else "[!-~]"
+    if not re.fullmatch(rf"{allowed}{{1,{OCTETS_MAX}}}", text):
         raise ValueError(
-            f"{text[:80]!r} is no identity: give a host name, name@domain or IPv4 address"
+            f"{text[:80]!r} is no identity: give a host name, name@domain, IP address or "
+            "distinguished name"
         )
     try:
-        return Identity.ipv4(str(IPv4Address(text)))
-    except AddressValueError:
-        return Identity.rfc822(text) if "@" in text else Identity.fqdn(text)
+        address = ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return _of_address(address)
+    if "=" in text:
+        try:
+            return Identity.dn(x509.Name.from_rfc4514_string(text))
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"{text[:80]!r} is no distinguished name: give one as CN=host,O=Example"
+            ) from None
+    return Identity.rfc822(text) if "@" in text else Identity.fqdn(text)
+
+
+def _of_address(address: IPv4Address | IPv6Address) -> Identity:
+    if isinstance(address, IPv4Address):
+        return Identity.ipv4(str(address))
+    return Identity.ipv6(str(address))

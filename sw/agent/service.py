@@ -29,6 +29,7 @@ from sw.config import (
     ike_policy,
     read_psk,
 )
+from sw.credentials import load_certificates
 from sw.identity import parse_identity
 from sw.ike.config import EndpointConfig, Peer, Timing, host_child_policy
 from sw.ike.endpoint import IkeEndpoint
@@ -66,12 +67,14 @@ def station_peers(config: AgentConfig) -> list[Peer]:
         suites=wanted_suites(config),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
     )
+    certificates = load_certificates(config)
     return [
         Peer(
             identity=parse_identity(station.identity),
             local_identity=parse_identity(config.identity),
-            psk=read_psk(station.psk_file),
+            psk=read_psk(station.psk_file) if station.psk_file else None,
             child=child,
+            certificates=None if station.psk_file else certificates,
         )
         for station in config.stations
     ]
@@ -180,9 +183,12 @@ class Agent:
             case IkeSaEstablished(connection=connection, peer_id=peer_id, address=address):
                 self._of_connection[connection] = self._stations[peer_id]
                 LOG.info("IKE SA with %s at %s", peer_id, address.host)
-            case IkeSaClosed(connection=connection, reason=reason):
+            case IkeSaClosed(connection=connection, reason=reason, why=why):
                 self._of_connection.pop(connection, None)
-                LOG.info("IKE SA closed: %s", reason.value)
+                if why:
+                    LOG.warning("IKE SA closed: %s: %s", reason.value, why)
+                else:
+                    LOG.info("IKE SA closed: %s", reason.value)
             case ExchangeFailed(exchange=exchange, reason=failure):
                 LOG.info("exchange %s failed: %s", exchange.value, failure.value)
             case _:

@@ -24,6 +24,16 @@ from sw.cli.commands import (
 )
 from sw.cli.host_commands import agent_run, nic_show
 from sw.cli.output import EXIT_HELP, CommandError, Exit, Output, drop, open_streams
+from sw.cli.pki_commands import (
+    pki_csr,
+    pki_csr_arguments,
+    pki_init,
+    pki_init_arguments,
+    pki_issue,
+    pki_issue_arguments,
+    pki_revoke,
+    pki_revoke_arguments,
+)
 from sw.config import LOG_LEVELS
 from sw.nic import NicError
 
@@ -119,8 +129,12 @@ def _parser() -> _Parser:
     adding.add_argument("host", metavar="HOST", type=_host, help="its name")
     adding.add_argument("--address", required=True, help="its IPv4 address")
     adding.add_argument("--identity", help="who it is in IKE (default: its name)")
-    adding.add_argument(
-        "--psk-file", required=True, metavar="FILE", help="its pre-shared key, mode 0600"
+    proof = adding.add_mutually_exclusive_group(required=True)
+    proof.add_argument("--psk-file", metavar="FILE", help="its pre-shared key, mode 0600")
+    proof.add_argument(
+        "--certificate",
+        action="store_true",
+        help="it has a certificate of a CA of station.ca_file",
     )
     add(host, "list", "all hosts", configured, host_list)
     for name, text, run in (
@@ -157,6 +171,21 @@ def _parser() -> _Parser:
 
     agent = sub("agent", "the program on the host's OS")
     add(agent, "run", "answer IKE and load SAs into the NIC, until stopped", configured, agent_run)
+
+    pki = sub("pki", "a CA of your own, and certificates for station and hosts")
+    arguments_of = {
+        "init": pki_init_arguments,
+        "csr": pki_csr_arguments,
+        "issue": pki_issue_arguments,
+        "revoke": pki_revoke_arguments,
+    }
+    for action, text, run in (
+        ("init", "make a CA in a new folder", pki_init),
+        ("csr", "make a request for a certificate, and its key", pki_csr),
+        ("issue", "issue a certificate, to a request or with a new key", pki_issue),
+        ("revoke", "revoke a certificate, and write the CRL anew", pki_revoke),
+    ):
+        arguments_of[action](add(pki, action, text, common, run))
 
     nic = sub("nic", "the NIC of this machine")
     showing = add(nic, "show", "identity, capabilities, banks, host, counters", common, nic_show)

@@ -14,11 +14,12 @@ from sw.cli.running import stop_signals
 from sw.config import ConfigError, StationConfig, load_station, read_psk
 from sw.config_values import parse_address
 from sw.identity import parse_identity
+from sw.ike.secret import Secret
 from sw.ipsec import IpsecError
 from sw.station.control import ControlError, ControlServer, ErrorKind, ask, power, zeroise
 from sw.station.database import NoSuchHostError, StoreBusyError, StoreError, StoreLock
 from sw.station.describe import describe_record
-from sw.station.service import Station
+from sw.station.service import Station, require_certificates
 from sw.station.store import Store, open_store
 
 LOCK_WAIT_S = 5.0
@@ -130,13 +131,20 @@ def host_add(arguments: argparse.Namespace, output: Output) -> None:
         parse_identity(identity)
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    psk = read_psk(arguments.psk_file)
+    if arguments.certificate:
+        require_certificates(config, arguments.host)
+    psk = Secret(b"") if arguments.certificate else read_psk(arguments.psk_file)
+    proof: Json = (
+        {"certificate": True}
+        if arguments.certificate
+        else {"psk_file": str(Path(arguments.psk_file).resolve())}
+    )
     request: Json = {
         "op": "add",
         "host": arguments.host,
         "address": str(address),
         "identity": identity,
-        "psk_file": str(Path(arguments.psk_file).resolve()),
+        **proof,
     }
     result = _ask(config, request, output)
     if result is None:

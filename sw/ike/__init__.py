@@ -3,10 +3,10 @@
 Datagrams and the time go in; datagrams, events and a deadline come out. There is no clock, no
 randomness and no socket in here: `rng` is passed in, and `now` is any clock that does not go
 back, in seconds. What is supported: IKE_SA_INIT (INVALID_KE_PAYLOAD, COOKIE, NAT detection and the
-move to port 4500), IKE_INTERMEDIATE with ML-KEM, IKE_AUTH with a pre-shared key, CREATE_CHILD_SA
-for new and rekeyed Child SAs (PFS) and for the IKE SA, INFORMATIONAL (delete, liveness, "SA is
-ready for use"), fragments; the suites of `sw.ike.suites` for IKE and the groups of `sw.ike.groups`
-everywhere; AES-GCM-16 for ESP, ESN, transport mode.
+move to port 4500), IKE_INTERMEDIATE with ML-KEM, IKE_AUTH with a pre-shared key or certificates
+(RFC 7427, RFC 8420), CREATE_CHILD_SA for new and rekeyed Child SAs (PFS) and for the IKE SA,
+INFORMATIONAL (delete, liveness, "SA is ready for use"), fragments; suites of `sw.ike.suites` for
+IKE and the groups of `sw.ike.groups` everywhere; AES-GCM-16 for ESP, ESN, transport mode.
 
 The station, as initiator (one endpoint serves any number of hosts)::
 
@@ -52,6 +52,7 @@ Rules of the road:
 """
 
 from sw.ike.address import Address, Datagram
+from sw.ike.certificates import Certificates
 from sw.ike.child_sa import ChildSa
 from sw.ike.config import (
     ChildPolicy,
@@ -91,6 +92,7 @@ from sw.ike.suites import IkeSuite
 __all__ = [
     "Address",
     "AddressChanged",
+    "Certificates",
     "ChildPolicy",
     "ChildSa",
     "ChildSaDeleted",

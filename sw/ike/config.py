@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
 
 from spec.suites import SUITES, Cipher, Suite
 from spec.suites import Protocol as SaProtocol
+from sw.ike.certificates import Certificates
 from sw.ike.constants import (
     ESN_NO,
     ESN_YES,
@@ -26,6 +29,7 @@ from sw.ike.proposals import Proposal, ProposalPolicy, SuitePolicies, Transform
 from sw.ike.secret import Secret
 from sw.ike.selectors import UDP, TrafficSelector
 from sw.ike.suites import IKE_SUITES, IkeSuite
+from sw.pki.names import X509_ERRORS, canonical, quiet
 
 DATAGRAM_OVERHEAD = 40 + 8 + 4
 """Octets of an IP packet before the IKE message: IPv6, UDP, non-ESP marker."""
@@ -37,10 +41,25 @@ SECURE_PORT = 664
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a peer is (RFC 7296 3.5). Two identities are one if type and octets are."""
+    """Who a peer is (RFC 7296 3.5).
+
+    Two identities are one if type and octets are; distinguished names if they say the same
+    (RFC 5280 7.1).
+    """
 
     id_type: int
-    data: bytes
+    data: bytes = field(compare=False)
+    _same: object = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        same: object = self.data
+        if self.id_type == IdType.DER_ASN1_DN:
+            try:
+                with quiet():
+                    same = canonical(x509.Name.from_bytes(self.data))
+            except X509_ERRORS:
+                same = self.data
+        object.__setattr__(self, "_same", same)
 
     @classmethod
     def fqdn(cls, name: str) -> Identity:
@@ -56,6 +75,16 @@ class Identity:
     def ipv4(cls, address: str) -> Identity:
         """ID_IPV4_ADDR."""
         return cls(IdType.IPV4_ADDR, IPv4Address(address).packed)
+
+    @classmethod
+    def ipv6(cls, address: str) -> Identity:
+        """ID_IPV6_ADDR."""
+        return cls(IdType.IPV6_ADDR, IPv6Address(address).packed)
+
+    @classmethod
+    def dn(cls, name: x509.Name) -> Identity:
+        """ID_DER_ASN1_DN: a distinguished name."""
+        return cls(IdType.DER_ASN1_DN, name.public_bytes())
 
     @classmethod
     def key_id(cls, octets: bytes) -> Identity:
@@ -74,6 +103,11 @@ class Identity:
     def __str__(self) -> str:
         if self.id_type == IdType.IPV4_ADDR and len(self.data) == 4:
             return str(IPv4Address(self.data))
+        if self.id_type == IdType.IPV6_ADDR and len(self.data) == 16:
+            return str(IPv6Address(self.data))
+        if self.id_type == IdType.DER_ASN1_DN and not isinstance(self._same, bytes):
+            with quiet():
+                return x509.Name.from_bytes(self.data).rfc4514_string()
         if self.id_type in (IdType.FQDN, IdType.RFC822_ADDR):
             return self.data.decode("ascii", "backslashreplace")
         return f"type {self.id_type}: {self.data.hex()}"
@@ -272,15 +306,21 @@ def host_child_policy() -> ChildPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer: who it is, who we are to it, the key both share, what Child SAs it may have."""
+    """One peer: who it is, who we are to it, how both prove it, what Child SAs it may have.
+
+    Proof is either the key that both share, or certificates on both sides.
+    """
 
     identity: Identity
     local_identity: Identity
-    psk: Secret
+    psk: Secret | None
     child: ChildPolicy
+    certificates: Certificates | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.psk):
+        if (self.psk is None) is (self.certificates is None):
+            raise ValueError("a peer proves itself by pre-shared key or by certificates")
+        if self.psk is not None and not len(self.psk):
             raise ValueError("the pre-shared key is empty")
 
 

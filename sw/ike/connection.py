@@ -49,6 +49,8 @@ class Connection:
         self.sas = [sa]
         self.children: dict[int, ChildSa] = {}
         self.closed = False
+        self.why = ""
+        """What did not fit, once authentication has failed."""
         self._closing = False
         self._peer = peer
         self._initiator = sa.initiator
@@ -541,9 +543,10 @@ class Connection:
         children = tuple(spi for spi, one in self.children.items() if one.announced)
         for spi in list(self.children):
             self.forget_child(spi)
+        why = self.why if reason is CloseReason.AUTHENTICATION else ""
         # A stranger that never authenticated itself is worth an event only if it tried to.
         if self._peer is not None or reason is CloseReason.AUTHENTICATION:
-            self.shared.emit(IkeSaClosed(self.id, reason, children, notify))
+            self.shared.emit(IkeSaClosed(self.id, reason, children, notify, why))
         self._vanish()
         self.shared.touch(self)
 

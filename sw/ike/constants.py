@@ -142,6 +142,32 @@ AUTH_SHARED_KEY = 2
 """Authentication method "Shared Key Message Integrity Code" (RFC 7296 3.8)."""
 
 
+class AuthMethod(IntEnum):
+    """The other authentication methods (RFC 7296 3.8, RFC 4754, RFC 7427)."""
+
+    RSA = 1
+    ECDSA_P256 = 9
+    ECDSA_P384 = 10
+    ECDSA_P521 = 11
+    DIGITAL_SIGNATURE = 14
+
+
+class SignatureHash(IntEnum):
+    """Hash algorithms of SIGNATURE_HASH_ALGORITHMS (RFC 7427 7, RFC 8420 2); SHA-1 is left out."""
+
+    SHA2_256 = 2
+    SHA2_384 = 3
+    SHA2_512 = 4
+    IDENTITY = 5
+
+
+class CertEncoding(IntEnum):
+    """What a CERT or CERTREQ payload holds (RFC 7296 3.6, RFC 7670). Others are passed over."""
+
+    X509_SIGNATURE = 4
+    RAW_PUBLIC_KEY = 15
+
+
 class IdType(IntEnum):
     """RFC 7296 3.5. Others can be received, and match no configured identity."""
 
@@ -149,6 +175,7 @@ class IdType(IntEnum):
     FQDN = 2
     RFC822_ADDR = 3
     IPV6_ADDR = 5
+    DER_ASN1_DN = 9
     KEY_ID = 11
 
 
@@ -187,6 +214,8 @@ class NotifyType(IntEnum):
     REKEY_SA = 16393
     IKEV2_FRAGMENTATION_SUPPORTED = 16430
     """RFC 7383 2.3."""
+    SIGNATURE_HASH_ALGORITHMS = 16431
+    """RFC 7427 4."""
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
     """RFC 9242 3.1."""
     SA_READY = 40960 + 664

@@ -22,7 +22,7 @@ class CloseReason(Enum):
     TIMEOUT = "timeout"
     """A request was not answered, however often it was sent."""
     AUTHENTICATION = "authentication"
-    """Identity or pre-shared key do not fit, seen from either side."""
+    """Identity, pre-shared key or certificate do not fit, seen from either side."""
     REFUSED = "refused"
     """The peer answered IKE_SA_INIT with an error."""
     PROTOCOL = "protocol"
@@ -177,6 +177,8 @@ class IkeSaClosed:
     children: tuple[int, ...]
     """Our inbound SPIs."""
     notify: int | None = None
+    why: str = ""
+    """Of a failed authentication: what does not fit, in plain words."""
 
 
 Event = (

@@ -116,6 +116,8 @@ class Handshake:
     nat_local: bool
     nat_remote: bool
     peer_is_holdfast: bool
+    peer_hashes: frozenset[int] | None = None
+    """With which hashes the peer checks signatures; None: it knows nothing of RFC 7427."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The payloads of RFC 7296 3.3 to 3.13: values that build themselves, and the parser of a chain.
 
 The parser takes octets and returns values or raises `IkeError`; it never reads past a length.
-Payloads that IKEv2 defines and we make no use of (certificates, configuration, EAP) are carried
+Payloads that IKEv2 defines and we make no use of (configuration, EAP) are carried
 as `OpaquePayload`; so are unknown ones, unless their critical bit is set (RFC 7296 2.5).
 """
 
@@ -97,6 +97,40 @@ class AuthPayload:
     def body(self) -> bytes:
         """Octets behind the generic header."""
         return bytes([self.method, 0, 0, 0]) + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class CertPayload:
+    """Certificate (3.6)."""
+
+    encoding: int
+    data: bytes
+
+    @property
+    def type(self) -> int:
+        """Payload type."""
+        return PayloadType.CERT
+
+    def body(self) -> bytes:
+        """Octets behind the generic header."""
+        return bytes([self.encoding]) + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class CertRequestPayload:
+    """Certificate request (3.7): SHA-1 digests of the CAs' public keys, end to end."""
+
+    encoding: int
+    data: bytes
+
+    @property
+    def type(self) -> int:
+        """Payload type."""
+        return PayloadType.CERTREQ
+
+    def body(self) -> bytes:
+        """Octets behind the generic header."""
+        return bytes([self.encoding]) + self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +294,8 @@ Payload = (
     | KePayload
     | IdPayload
     | AuthPayload
+    | CertPayload
+    | CertRequestPayload
     | NoncePayload
     | NotifyPayload
     | DeletePayload
@@ -285,6 +321,16 @@ def _parse_ke(body: bytes) -> KePayload:
 def _parse_id(body: bytes, *, initiator: bool) -> IdPayload:
     _need(body, 4, "identification")
     return IdPayload(initiator, body[0], body[4:])
+
+
+def _parse_cert(body: bytes) -> CertPayload:
+    _need(body, 1, "certificate")
+    return CertPayload(body[0], body[1:])
+
+
+def _parse_certreq(body: bytes) -> CertRequestPayload:
+    _need(body, 1, "certificate request")
+    return CertRequestPayload(body[0], body[1:])
 
 
 def _parse_auth(body: bytes) -> AuthPayload:
@@ -328,6 +374,8 @@ _PARSERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.KE: _parse_ke,
     PayloadType.ID_I: lambda body: _parse_id(body, initiator=True),
     PayloadType.ID_R: lambda body: _parse_id(body, initiator=False),
+    PayloadType.CERT: _parse_cert,
+    PayloadType.CERTREQ: _parse_certreq,
     PayloadType.AUTH: _parse_auth,
     PayloadType.NONCE: _parse_nonce,
     PayloadType.NOTIFY: _parse_notify,

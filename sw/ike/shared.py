@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sw.ike.address import Address, Datagram
+from sw.ike.certificates import requests_for
 from sw.ike.config import EndpointConfig, Identity, Peer
 from sw.ike.constants import ESP_SPI_MIN, ESP_SPI_OCTETS, IKE_SPI_OCTETS, NON_ESP_MARKER
 from sw.ike.crypto import Rng
 from sw.ike.errors import DropReason
 from sw.ike.events import Event
 from sw.ike.message import NO_SPI
+from sw.ike.payloads import Payload
+from sw.ike.signatures import hash_notify
 
 if TYPE_CHECKING:
     from sw.ike.connection import Connection
@@ -76,6 +79,14 @@ class Shared:
     def touch(self, connection: Connection) -> None:
         """Have a connection looked at before the next datagram is given out."""
         self.touched[connection.id] = connection
+
+    def certificate_requests(self) -> list[Payload]:
+        """As responder: the signature hashes we check, and CERTREQ for the CAs of all peers that
+        prove themselves by certificate; nothing if none does (RFC 7427 4, RFC 7296 3.7).
+        """
+        peers = [peer.certificates for peer in self.peers.values()]
+        requests = requests_for(one for one in peers if one is not None)
+        return [hash_notify(), *requests] if requests else []
 
     def new_ike_spi(self) -> bytes:
         """An IKE SPI of ours: not zero, not in use. `RuntimeError` if `rng` is stuck."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from spec.rmcp import POWER_DATA
 from sw.config import ConfigError, read_psk
+from sw.ike.secret import Secret
 from sw.rmcp import PowerCommand, PowerCycle, PowerData, PowerDown, PowerUp, Reset
 from sw.station.database import NoSuchHostError, StoreError
 from sw.station.describe import Json, spi_text
@@ -240,7 +241,8 @@ class ControlServer:
                 names = [str(request["host"])] if request.get("host") else station.names()
                 return [station.alerts(name) for name in names]
             case "add":
-                psk = read_psk(str(request["psk_file"]))
+                by_certificate = request.get("certificate") is True
+                psk = Secret(b"") if by_certificate else read_psk(str(request["psk_file"]))
                 return station.add_host(
                     str(request["host"]),
                     IPv4Address(str(request["address"])),

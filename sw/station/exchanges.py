@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from sw.config import GROUP_NAMES, SUITE_NAMES, StationConfig, ike_policy
+from sw.credentials import load_certificates
 from sw.identity import parse_identity
 from sw.ike.address import Address
 from sw.ike.config import ChildPolicy, EndpointConfig, Peer, Timing, station_child_policy
@@ -61,7 +62,7 @@ class StationExchanges:
     Parameters
     ----------
     config : StationConfig
-        Table `[station]`.
+        Table `[station]`. Raises ConfigError if its certificates cannot be used.
     endpoint : IkeEndpoint
         The protocol.
     sessions : dict
@@ -91,6 +92,7 @@ class StationExchanges:
         self._time = time
         self._local = IPv4Address(config.address)
         self._child = child_policy(config)
+        self._certificates = load_certificates(config)
         self._current: dict[int, int] = {}
         """Connection by host id."""
         self._owners: dict[int, int] = {}
@@ -111,8 +113,9 @@ class StationExchanges:
             peer = Peer(
                 identity=parse_identity(host.identity),
                 local_identity=parse_identity(self._config.identity),
-                psk=host.psk,
+                psk=None if host.by_certificate else host.psk,
                 child=self._child,
+                certificates=self._certificates if host.by_certificate else None,
             )
             address = Address(
                 str(host.address), self._config.ike_port, str(self._local), self._config.ike_port
@@ -169,7 +172,8 @@ class StationExchanges:
                 session.child_deleted(spi_in, now)
             case ExchangeFailed(exchange=exchange, reason=reason) if exchange in MAKES_CHILD:
                 session.exchange_failed(f"{exchange.value}: {reason.value}", now)
-            case IkeSaClosed(reason=reason):
-                session.exchange_failed(f"IKE SA closed: {reason.value}", now)
+            case IkeSaClosed(reason=reason, why=why):
+                words = f"{reason.value}: {why}" if why else reason.value
+                session.exchange_failed(f"IKE SA closed: {words}", now)
             case _:
                 pass

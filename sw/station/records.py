@@ -82,7 +82,7 @@ class HostRecord:
     name, address, identity
         For people, for IP and for IKE.
     psk : Secret
-        Pre-shared key.
+        Pre-shared key; empty for a host that proves itself by certificate.
     rmcp_reserved : int
         RMCP numbers below this ordinal may have been used.
     power_numbers : dict of int to int
@@ -105,6 +105,11 @@ class HostRecord:
     refresh_last: float | None = None
     refresh_count: int = 0
     last_state: int | None = None
+
+    @property
+    def by_certificate(self) -> bool:
+        """Whether host and station prove themselves by certificate, not by pre-shared key."""
+        return not len(self.psk)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from spec.headers import ESP_SPI_MIN
-from sw.config import StationConfig
+from sw.config import ConfigError, StationConfig
 from sw.identity import parse_identity
 from sw.ike.endpoint import IkeEndpoint
 from sw.ike.events import Event
@@ -48,6 +48,15 @@ def tuning(config: StationConfig, *, exchanges: bool) -> Tuning:
         rmcp=RetryPolicy(first_s=config.rmcp_retransmit_s, attempts=config.rmcp_sends),
         exchanges=exchanges,
     )
+
+
+def require_certificates(config: StationConfig, host: str) -> None:
+    """Raises ConfigError if a host is to prove itself by certificate, and none is configured."""
+    if not config.certificate_file:
+        raise ConfigError(
+            f"host {host} proves itself by certificate, but the configuration names none; give "
+            "station.certificate_file, station.private_key_file and station.ca_file"
+        )
 
 
 class _NoExchanges:
@@ -97,7 +106,8 @@ class Station:
     async def start(self) -> None:
         """Open store and sockets, and begin.
 
-        Raises StoreError, and sw.ipsec.DataPlaneError.
+        Raises StoreError, sw.ipsec.DataPlaneError, and ConfigError for certificates that are not
+        there or cannot be used.
         """
         config = self.config
         self._loop = asyncio.get_running_loop()
@@ -144,6 +154,9 @@ class Station:
             )
         for name in [self._only] if self._only is not None else self.store.host_names():
             self._begin(name)
+        for session in self.sessions.values():
+            if self._with_ike and session.host.by_certificate:
+                require_certificates(config, session.host.name)
         self._wake()
 
     def _begin(self, name: str) -> None:
@@ -279,8 +292,10 @@ class Station:
         return describe_alerts(self.session(name))
 
     def add_host(self, name: str, address: IPv4Address, identity: str, psk: Secret) -> Json:
-        """Take a host in, and begin to look after it."""
+        """Take a host in, and begin to look after it; an empty key: it has a certificate."""
         parse_identity(identity)
+        if not len(psk):
+            require_certificates(self.config, name)
         self.store.add_host(name, address, identity, psk)
         self._begin(name)
         self._wake()

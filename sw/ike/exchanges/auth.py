@@ -1,18 +1,26 @@
-"""IKE_AUTH with a pre-shared key, and the first Child SA. Source: RFC 7296 1.2, 2.15, 2.21.2."""
+"""IKE_AUTH, and the first Child SA. Source: RFC 7296 1.2, 2.15, 2.21.2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sw.ike.certificates import requests_for
 from sw.ike.config import Identity
-from sw.ike.constants import AUTH_SHARED_KEY, ExchangeType, NotifyType
-from sw.ike.errors import DropReason, IkeError
+from sw.ike.constants import ExchangeType, NotifyType
 from sw.ike.events import CloseReason, ExchangeFailed, ExchangeKind, FailureReason
 from sw.ike.exchanges import child
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.keymat import auth_matches, auth_shared_key, signed_octets
+from sw.ike.exchanges.proof import (
+    STRANGER_KEY_OCTETS,
+    ProofError,
+    check_proof,
+    handshake_of,
+    make_proof,
+    named,
+    refuse_stranger,
+)
 from sw.ike.payloads import (
     AuthPayload,
     NotifyPayload,
@@ -28,15 +36,7 @@ from sw.ike.secret import Secret
 
 if TYPE_CHECKING:
     from sw.ike.connection import Connection
-    from sw.ike.ike_sa import Handshake, IkeSa
-
-_STRANGER_KEY_OCTETS = 32
-
-
-def _handshake(sa: IkeSa) -> Handshake:
-    if sa.handshake is None:
-        raise IkeError(DropReason.NO_ROW, "no IKE_SA_INIT went before")
-    return sa.handshake
+    from sw.ike.ike_sa import IkeSa
 
 
 class AuthTask(Task):
@@ -46,24 +46,32 @@ class AuthTask(Task):
     exchange = ExchangeType.IKE_AUTH
     reports = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unable = False
+        """We could not prove ourselves, and said so: nothing can come of this candidate."""
+
     def build(self, connection: Connection, sa: IkeSa) -> list[Payload]:
-        """Order as in RFC 7296 appendix C.2."""
-        peer, handshake = connection.known_peer, _handshake(sa)
+        """Order as in RFC 7296 appendix C.2.
+
+        If there is no proof that this peer could check, it is told so in the place of one, so that
+        it need not wait for what will not come.
+        """
+        peer = connection.known_peer
         id_i = peer.local_identity.payload(initiator=True)
-        payloads: list[Payload] = [id_i]
+        try:
+            certificates, auth = make_proof(peer, sa, id_i)
+        except ProofError as error:
+            self._unable = True
+            connection.why = str(error)
+            return [id_i, NotifyPayload(NotifyType.AUTHENTICATION_FAILED)]
+        payloads: list[Payload] = [id_i, *certificates]
         if connection.is_only_one():
             payloads.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
+        if peer.certificates is not None:
+            payloads += requests_for([peer.certificates])
         payloads.append(peer.identity.payload(initiator=False))
-        signed = signed_octets(
-            sa.keys.prf,
-            handshake.request,
-            handshake.nonce_r,
-            sa.keys.sk_pi,
-            id_i.body(),
-            sa.int_auth,
-        )
-        auth = auth_shared_key(sa.keys.prf, peer.psk, signed)
-        payloads.append(AuthPayload(AUTH_SHARED_KEY, auth))
+        payloads.append(auth)
         self.reserved = connection.shared.new_child_spi()
         if self.reserved is not None:
             payloads += child.offer(peer.child, self.reserved)
@@ -80,36 +88,27 @@ class AuthTask(Task):
         if auth is None and error is not None:
             self.release(connection)
             denied = error.notify == NotifyType.AUTHENTICATION_FAILED
+            if denied and not self._unable:
+                connection.why = f"{named(peer.identity)} does not take our proof"
             reason = CloseReason.AUTHENTICATION if denied else CloseReason.REFUSED
             connection.candidate_failed(sa, reason, now, error.notify)
             return
-        if auth is None or id_r is None or not self._genuine(connection, sa, auth, id_r.body()):
+        try:
+            if self._unable:
+                raise ProofError(connection.why)
+            if auth is None or id_r is None:
+                raise ProofError(f"{named(peer.identity)} sends no proof")
+            check_proof(peer, sa, id_r, auth, payloads)
+        except ProofError as failure:
             self.release(connection)
+            connection.why = str(failure)
             connection.impostor(sa, now)
             return
-        if Identity.from_payload(id_r) != peer.identity:
-            self.release(connection)
-            connection.impostor(sa, now)
-            return
-        handshake = _handshake(sa)
+        handshake = handshake_of(sa)
         connection.promote(sa)
         if self.reserved is not None:
             nonces = (handshake.nonce_i, handshake.nonce_r)
             self._take_child(connection, sa, payloads, nonces, error)
-
-    @staticmethod
-    def _genuine(connection: Connection, sa: IkeSa, auth: AuthPayload, id_body: bytes) -> bool:
-        handshake = _handshake(sa)
-        signed = signed_octets(
-            sa.keys.prf,
-            handshake.response,
-            handshake.nonce_i,
-            sa.keys.sk_pr,
-            id_body,
-            sa.int_auth,
-        )
-        expected = auth_shared_key(sa.keys.prf, connection.known_peer.psk, signed)
-        return auth.method == AUTH_SHARED_KEY and auth_matches(expected, auth.data)
 
     def _take_child(
         self,
@@ -144,44 +143,43 @@ def respond(
 ) -> tuple[list[Payload], CloseReason | None]:
     """Answer: the payloads, and why the half-open IKE SA ends, if it does.
 
-    An unknown identity costs the same work and gets the same answer as a wrong key.
+    Whatever does not fit gets the same answer; `connection.why` has it in words. An unknown
+    identity costs the same work as a wrong pre-shared key.
     """
-    shared, handshake = connection.shared, _handshake(sa)
+    shared, handshake = connection.shared, handshake_of(sa)
     refused: list[Payload] = [NotifyPayload(NotifyType.AUTHENTICATION_FAILED)]
     id_i, id_r = find_id(payloads, initiator=True), find_id(payloads, initiator=False)
     auth = find(payloads, AuthPayload)
     if id_i is None or auth is None:
+        connection.why = "the peer sends no proof"
         return refused, CloseReason.AUTHENTICATION
     wants_child = find(payloads, SaPayload) is not None
     if wants_child:
         require_ts(payloads, initiator=True)
         require_ts(payloads, initiator=False)
     peer = shared.peers.get(Identity.from_payload(id_i))
-    psk = peer.psk if peer is not None else Secret(shared.rng(_STRANGER_KEY_OCTETS))
-    keys = sa.keys
-    prf = keys.prf
-    signed = signed_octets(
-        prf, handshake.request, handshake.nonce_r, keys.sk_pi, id_i.body(), sa.int_auth
-    )
-    expected = auth_shared_key(prf, psk, signed)
-    genuine = auth_matches(expected, auth.data) and auth.method == AUTH_SHARED_KEY
-    if peer is None or not genuine:
-        return refused, CloseReason.AUTHENTICATION
-    if id_r is not None and Identity.from_payload(id_r) != peer.local_identity:
+    try:
+        if peer is None:
+            refuse_stranger(Secret(shared.rng(STRANGER_KEY_OCTETS)), sa, id_i, auth)
+        check_proof(peer, sa, id_i, auth, payloads)
+        if id_r is not None and Identity.from_payload(id_r) != peer.local_identity:
+            raise ProofError(
+                f"{named(peer.identity)} asks for {named(Identity.from_payload(id_r))}, which is "
+                "not us"
+            )
+        mine = peer.local_identity.payload(initiator=False)
+        certificates, proof = make_proof(peer, sa, mine)
+    except ProofError as error:
+        connection.why = str(error)
         return refused, CloseReason.AUTHENTICATION
     connection.authenticated(peer)
     if find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None:
         connection.replace_older()
-    mine = peer.local_identity.payload(initiator=False)
-    signed = signed_octets(
-        prf, handshake.response, handshake.nonce_i, keys.sk_pr, mine.body(), sa.int_auth
-    )
-    proof = auth_shared_key(prf, psk, signed)
-    response: list[Payload] = [mine, AuthPayload(AUTH_SHARED_KEY, proof)]
+    response: list[Payload] = [mine, *certificates, proof]
     if wants_child:
         nonces = (handshake.nonce_i, handshake.nonce_r)
         try:
-            agreed, _ = child.answer(connection, peer.child, payloads, keys, nonces)
+            agreed, _ = child.answer(connection, peer.child, payloads, sa.keys, nonces)
         except child.ChildRefusedError as refusal:
             agreed = [refusal.payload]
         response += agreed

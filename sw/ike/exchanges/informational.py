@@ -187,6 +187,7 @@ def respond(
             _peer_ready(connection, payload)
     if find_notify(payloads, NotifyType.AUTHENTICATION_FAILED) is not None:
         ends = CloseReason.AUTHENTICATION
+        connection.why = "the peer does not take our own proof"
     return ([DeletePayload(Protocol.ESP, tuple(ours))] if ours else []), ends
 
 

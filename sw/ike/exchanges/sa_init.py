@@ -39,6 +39,7 @@ from sw.ike.payloads import (
 from sw.ike.proposals import Proposal, Transform
 from sw.ike.secret import Secret
 from sw.ike.shared import Shared
+from sw.ike.signatures import hash_notify, hashes_of
 from sw.ike.suites import IKE_SUITES
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _handshake(
         nat_local=nat[0] or shared.config.force_encap,
         nat_remote=nat[1],
         peer_is_holdfast=VendorIdPayload(VENDOR_ID) in payloads,
+        peer_hashes=hashes_of(payloads),
     )
 
 
@@ -157,6 +159,7 @@ class InitTask(Task):
             *_detection(self._shared, sa.spi_i, NO_SPI, sa.address),
             _FRAGMENTS,
             *([_INTERMEDIATE] if self._policy.offers_additional else []),
+            *([hash_notify()] if connection.known_peer.certificates is not None else []),
             VendorIdPayload(VENDOR_ID),
         ]
         return payloads
@@ -314,6 +317,7 @@ def respond(
         *_detection(shared, sa.spi_i, sa.spi_r, address),
         *([_FRAGMENTS] if sa.message_octets else []),
         *([_INTERMEDIATE] if sa.additional is not Group.NONE else []),
+        *shared.certificate_requests(),
         VendorIdPayload(VENDOR_ID),
     ]
     (response,) = sa.answer(header, data, payloads)

@@ -255,7 +255,9 @@ WRONG_TEXTS = [
     ("station", "store", ["", ".", "/", "..", "a/..", "a\\u0000b"]),
     ("station", "key_file", ["", "."]),
     ("station", "control_socket", ["", "/"]),
-    ("agent", "psk_file", ["", "/"]),
+    ("agent", "psk_file", ["/"]),
+    ("station", "identity", ["x=", "CN=", "=y"]),
+    ("station", "rsa_padding", ["", "none"]),
     ("agent", "nic_socket", ["/", "a\\u0000b"]),
     ("station", "encapsulation", ["", "RAW", "tcp"]),
     ("station", "log_level", ["", "loud"]),
@@ -276,6 +278,35 @@ def test_a_fault_is_told_shortly_however_big_the_value(load) -> None:
         assert len(str(caught.value)) < 1000
     with pytest.raises(ConfigError, match=r"station\.esn"):
         load("station", document("station") + "\nesn" + ".a" * 3000 + " = 1")
+
+
+CERTIFICATE = {
+    "certificate_file": '"/c"',
+    "private_key_file": '"/k"',
+    "ca_file": '"/a"',
+}
+
+
+@pytest.mark.parametrize("table", ["station", "agent"])
+def test_certificate_key_and_ca_come_together(load, table: str) -> None:
+    loaded = load(table, document(table, **CERTIFICATE))
+    assert (loaded.certificate_file, loaded.rsa_padding) == ("/c", "pss")
+    for missing in CERTIFICATE:
+        some = {key: text for key, text in CERTIFICATE.items() if key != missing}
+        with pytest.raises(ConfigError, match=rf"toml: {table}\..* is given, but {missing} is not"):
+            load(table, document(table, **some))
+    with pytest.raises(ConfigError, match="but certificate_file and private_key_file and ca_file"):
+        load(table, document(table, crl_file='"/r"'))
+
+
+def test_each_station_has_a_way_to_prove_itself(load) -> None:
+    with pytest.raises(ConfigError, match=r"agent: say how station\.example .*psk_file"):
+        load("agent", document("agent", psk_file=""))
+    assert load("agent", document("agent", psk_file="", **CERTIFICATE)).psk_file == ""
+    other = '\n[[agent.other_stations]]\nidentity = "b.example"\ncontext = 1\n'
+    with pytest.raises(ConfigError, match=r"other_stations\[1\]: say how b\.example"):
+        load("agent", document("agent") + other)
+    assert load("agent", document("agent", **CERTIFICATE) + other).stations[1].psk_file == ""
 
 
 def test_the_way_to_the_nic_is_one(load) -> None:

@@ -451,6 +451,7 @@ def test_what_ike_takes_from_the_configuration(psk) -> None:
     (peer,) = station_peers(config)
     assert peer.child.suites == wanted_suites(config)
     assert peer.child.groups == (Group.P256,)
+    assert peer.psk is not None
     assert peer.psk.reveal() == PSK
 
 

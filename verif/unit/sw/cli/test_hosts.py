@@ -53,6 +53,19 @@ def test_a_host_is_added_listed_shown_and_removed(holdfast: Place) -> None:
     assert holdfast("host", "list").out == "no host is in the store\n"
 
 
+def test_a_host_by_certificate(holdfast: Place) -> None:
+    words = ("host", "add", "host", "--address", "192.0.2.10", "--certificate")
+    reply = holdfast(*words)
+    assert reply.code == Exit.USAGE
+    assert "host host proves itself by certificate" in reply.err
+    assert "station.certificate_file" in reply.err
+    text = holdfast.config.read_text(encoding="utf-8")
+    keys = 'certificate_file = "c"\nprivate_key_file = "k"\nca_file = "a"\n'
+    holdfast.config.write_text(text.replace("[station]", f"[station]\n{keys}"), encoding="utf-8")
+    assert holdfast(*words).code == Exit.OK
+    assert "not allowed with argument" in holdfast.add("b", "--certificate").err
+
+
 def test_words_for_people_on_success(holdfast: Place) -> None:
     assert holdfast.add("host", "--identity", "a@b").out == (
         "host host at 192.0.2.10 is in the store\n"

@@ -50,6 +50,10 @@ def test_the_commands_are_those_promised() -> None:
         "power cycle",
         "agent run",
         "nic show",
+        "pki init",
+        "pki csr",
+        "pki issue",
+        "pki revoke",
     }
 
 
@@ -163,7 +167,9 @@ def test_every_kind_of_control_error_has_a_code() -> None:
         command_error(RuntimeError())
 
 
-@pytest.mark.parametrize("leaf", [words for words in LEAVES if words[0] != "nic"], ids=" ".join)
+@pytest.mark.parametrize(
+    "leaf", [words for words in LEAVES if words[0] not in ("nic", "pki")], ids=" ".join
+)
 def test_a_configuration_that_cannot_be_used(
     holdfast: Place, tmp_path: Path, capsys, leaf: tuple[str, ...]
 ) -> None:

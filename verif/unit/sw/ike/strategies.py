@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from sw.ike.payloads import (
     AuthPayload,
+    CertPayload,
+    CertRequestPayload,
     DeletePayload,
     IdPayload,
     KePayload,
@@ -72,7 +74,14 @@ payloads = st.one_of(
     deletes(),
     st.builds(VendorIdPayload, OCTETS),
     st.builds(TsPayload, st.booleans(), selector_tuples),
-    st.builds(OpaquePayload, st.sampled_from([37, 38, 47, 48]), OCTETS, st.booleans()),
-    st.builds(OpaquePayload, st.integers(49, 255), OCTETS, st.just(False)),
+    st.builds(CertPayload, OCTET, OCTETS),
+    st.builds(CertRequestPayload, OCTET, OCTETS),
+    st.builds(OpaquePayload, st.sampled_from([47, 48]), OCTETS, st.booleans()),
+    st.builds(
+        OpaquePayload,
+        st.one_of(st.integers(49, 52), st.integers(54, 255)),
+        OCTETS,
+        st.just(False),
+    ),
 )
 chains = st.lists(payloads, max_size=6).map(tuple)
