@@ -8,7 +8,7 @@ from pathlib import Path
 from sw.config import AgentConfig, StationConfig
 from sw.config_values import ConfigError
 from sw.identity import parse_identity
-from sw.ike.certificates import ANCHORS_MAX, Certificates, check_identity
+from sw.ike.certificates import ANCHORS_MAX, Certificates, check_chain, check_identity
 from sw.pki.files import CrlFile, read_certificates, read_private_key
 from sw.pki.path import PATH_MAX, CertificateError, check_end_entity
 
@@ -31,6 +31,7 @@ def load_certificates(config: StationConfig | AgentConfig) -> Certificates | Non
         )
     identity = parse_identity(config.identity)
     try:
+        check_chain(chain)
         check_end_entity(chain[0])
         check_identity(chain[0], identity.id_type, identity.data)
     except CertificateError as error:

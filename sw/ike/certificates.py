@@ -32,7 +32,9 @@ from sw.pki.path import (
 )
 
 CERTIFICATE_OCTETS_MAX = 16384
-"""One certificate of a peer's. What a datagram holds bounds them all."""
+"""One certificate of a peer's. `sw.ike.fragments.REASSEMBLED_MAX` bounds them all."""
+CHAIN_OCTETS_MAX = 24576
+"""Certificates of ours: what a peer of our kind puts together again, beside the rest of IKE_AUTH."""
 ANCHORS_MAX = 64
 """CAs that a request names, 20 octets each."""
 
@@ -70,15 +72,16 @@ class Certificates:
             raise ValueError("certificates need a chain of ours, and a CA for the peer's")
         if not 1 <= len(self.chain) <= PATH_MAX or len(self.anchors) > ANCHORS_MAX:
             raise ValueError(f"at most {PATH_MAX} certificates, and {ANCHORS_MAX} CAs")
+        try:
+            check_chain(self.chain)
+        except CertificateError as error:
+            raise ValueError(str(error)) from error
         if self.key.public_key() != self.chain[0].public_key():
             raise ValueError("the private key is not that of the certificate")
 
     def payloads(self) -> list[Payload]:
         """CERT payloads, our own first (RFC 7296 3.6)."""
-        return [
-            CertPayload(CertEncoding.X509_SIGNATURE, one.public_bytes(Encoding.DER))
-            for one in self.chain
-        ]
+        return [CertPayload(CertEncoding.X509_SIGNATURE, one) for one in _der(self.chain)]
 
     def peer_key(self, payloads: Sequence[Payload], id_type: int, data: bytes) -> PublicKey:
         """The key with which the peer of this identity has to sign; raises CertificateError."""
@@ -89,6 +92,20 @@ class Certificates:
             check_identity(certificate, id_type, data)
             verify_path(certificate, others, trust, self.clock())
             return supported_key(certificate)
+
+
+def _der(chain: Sequence[x509.Certificate]) -> list[bytes]:
+    return [one.public_bytes(Encoding.DER) for one in chain]
+
+
+def check_chain(chain: Sequence[x509.Certificate]) -> None:
+    """Raises CertificateError if our own certificates are longer than any peer need take."""
+    lengths = [len(one) for one in _der(chain)]
+    if max(lengths) > CERTIFICATE_OCTETS_MAX or sum(lengths) > CHAIN_OCTETS_MAX:
+        raise CertificateError(
+            f"the certificates have {sum(lengths)} octets, one of them {max(lengths)}; peers take "
+            f"{CHAIN_OCTETS_MAX} in all, {CERTIFICATE_OCTETS_MAX} of one"
+        )
 
 
 def requests_for(all_certificates: Iterable[Certificates]) -> list[Payload]:
