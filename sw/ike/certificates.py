@@ -34,7 +34,7 @@ from sw.pki.path import (
 CERTIFICATE_OCTETS_MAX = 16384
 """One certificate of a peer's. `sw.ike.fragments.REASSEMBLED_MAX` bounds them all."""
 CHAIN_OCTETS_MAX = 24576
-"""Certificates of ours: what a peer of our kind puts together again, beside the rest of IKE_AUTH."""
+"""Certificates of ours: with the rest of IKE_AUTH, what a peer of our kind puts together again."""
 ANCHORS_MAX = 64
 """CAs that a request names, 20 octets each."""
 

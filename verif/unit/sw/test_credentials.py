@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sw.agent.service import station_peers
 from sw.config import AgentConfig, ConfigError, StationConfig
@@ -19,6 +21,7 @@ from sw.ike.config import Peer
 from sw.ike.secret import Secret
 from sw.pki import authority
 from sw.station.service import Station
+from verif.unit.sw.pki.ca import CA, make
 from verif.unit.sw.station.lan import HOST_IP
 from verif.unit.sw.station.scene import World, play_scene
 
@@ -111,6 +114,15 @@ def test_what_cannot_be_used_is_told_at_the_start(
     paths = {key: str(pki.folder / name) for key, name in change.items()}
     with pytest.raises(ConfigError, match=words):
         load_certificates(replace(CONFIG, **pki.keys("station", **paths)))
+
+
+def test_certificates_that_no_peer_would_take_are_told_at_the_start(pki: Pki) -> None:
+    file = pki.folder / "station.crt"
+    extension = x509.SubjectKeyIdentifier(bytes(4000))
+    long = make("Sub", None, (*CA, extension)).certificate.public_bytes(Encoding.PEM)
+    file.write_bytes(file.read_bytes() + 7 * long)
+    with pytest.raises(ConfigError, match=r"station\.crt .* octets, .* peers take 24576 in all"):
+        load_certificates(replace(CONFIG, **pki.keys("station")))
 
 
 # --- station and agent ----------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sw.ike import (
     ChildSaEstablished,
@@ -29,7 +28,7 @@ from sw.ike import (
 from sw.ike.exchanges.intermediate import IntermediateTask
 from sw.ike.groups import KEM_GROUPS, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
-from sw.ike.keymat import IkeKeys, derive_ike_keys
+from sw.ike.keymat import derive_ike_keys
 from sw.ike.message import Header, build_clear, build_sealed, parse_body, parse_header
 from sw.ike.payloads import (
     KePayload,
@@ -42,6 +41,7 @@ from sw.ike.payloads import (
     require,
 )
 from sw.ike.proposals import build_proposals
+from verif.unit.sw.ike.by_hand import SIDES, KeySpy, exchanges, signed_by
 from verif.unit.sw.ike.net import FAST, PSK, Net, rng_of
 
 ML_KEM_768 = (Group.ML_KEM_768,)
@@ -67,12 +67,6 @@ def pair(
     """Two sides that want the same."""
     same = config(*additional, suites=suites, limits=limits)
     return Net(station=same, host=same, seed=seed)
-
-
-def exchanges(net: Net) -> list[int]:
-    """Exchange types on the wire, each run of fragments once."""
-    kinds = [(who, d.data[18]) for who, d in net.wire]
-    return [kind[1] for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
 
 
 # --- the exchange -------------------------------------------------------------------------------
@@ -141,89 +135,26 @@ def test_draft_mlkem_lengths_on_the_wire() -> None:
         assert (len(request), len(response)) == (around + key, around + ciphertext)
 
 
-class Spy:
-    """Keeps the octets of all keys that are installed, once each."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.keys: list[dict[str, bytes]] = []
-        install = IkeSa.install_keys
-
-        def spied(sa: IkeSa, keys: IkeKeys) -> None:
-            names = ("sk_d", "sk_ei", "sk_er", "sk_pi", "sk_pr")
-            found = {name: getattr(keys, name).reveal() for name in names}
-            if found not in self.keys:
-                self.keys.append(found)
-            install(sa, keys)
-
-        patch.setattr(IkeSa, "install_keys", spied)
-
-
-def _plain(data: bytes, sk_e: bytes, at: int) -> bytes:
-    """Decrypt by hand what is protected from `at` on."""
-    nonce = sk_e[32:] + data[at : at + 8]
-    plain = AESGCM(sk_e[:32]).decrypt(nonce, data[at + 8 :], data[:at])
-    return plain[: -1 - plain[-1]]
-
-
-def _message(datagrams: list[bytes], sk_e: bytes) -> tuple[bytes, int, bytes]:
-    """Header, first payload inside and octets inside, of a message in one piece or in more."""
-    if datagrams[0][16] == 46:
-        (data,) = datagrams
-        return data[:28], data[28], _plain(data, sk_e, 32)
-    inner = b"".join(_plain(data, sk_e, 36) for data in datagrams)
-    return datagrams[0][:28], datagrams[0][28], inner
-
-
 @pytest.mark.parametrize("limits", [Limits(), WHOLE])
 def test_rfc9242_3_3_2_and_rfc9370_2_2_2_on_paper(
     limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys and AUTH, computed by hand from what was on the wire, for both sides."""
-    spy = Spy(monkeypatch)
+    """AUTH, computed by hand from what was on the wire, for both sides."""
+    spy = KeySpy(monkeypatch)
     net = pair(Group.ML_KEM_768, limits=limits)
     net.up()
-    before, after = spy.keys
 
     def prf(key: bytes, data: bytes) -> bytes:
         return hmac.digest(key, data, "sha256")
 
-    def on_wire(who: str, exchange: int) -> list[bytes]:
-        return [d.data for w, d in net.wire if w == who and d.data[18] == exchange]
-
-    (init_i,), (init_r,) = on_wire("station", 34), on_wire("host", 34)
-    nonce_i, nonce_r = (
-        require(parse_body(data, parse_header(data)[1]), NoncePayload).data
-        for data in (init_i, init_r)
-    )
-    chains = []
-    for who, sk_e, sk_p in (("station", "sk_ei", "sk_pi"), ("host", "sk_er", "sk_pr")):
-        head, first, inner = _message(on_wire(who, 43), before[sk_e])
-        length = 28 + 4 + len(inner)
-        clear = head[:16] + bytes([46]) + head[17:24] + length.to_bytes(4, "big")
-        clear += bytes([first, 0]) + (4 + len(inner)).to_bytes(2, "big")
-        chains.append(prf(before[sk_p], clear + inner))
-    int_auth = chains[0] + chains[1] + (2).to_bytes(4, "big")
-    for who, sk_e, sk_p, message, nonce in (
-        ("station", "sk_ei", "sk_pi", init_i, nonce_r),
-        ("host", "sk_er", "sk_pr", init_r, nonce_i),
-    ):
-        head, first, inner = _message(on_wire(who, 35), after[sk_e])
-        assert int.from_bytes(head[20:24], "big") == 2
-        # IDi or IDr is the first payload, AUTH the one of type 39.
-        found: dict[int, bytes] = {}
-        kind = first
-        while kind:
-            following, length = inner[0], int.from_bytes(inner[2:4], "big")
-            found.setdefault(kind, inner[4:length])
-            kind, inner = following, inner[length:]
-        identity = found[35 if who == "station" else 36]
-        signed = message + nonce + prf(after[sk_p], identity) + int_auth
-        assert found[39] == bytes([2, 0, 0, 0]) + prf(prf(PSK, b"Key Pad for IKEv2"), signed)
+    for who in SIDES:
+        signed, inside = signed_by(who, net, spy, prf)
+        assert inside[39][0] == bytes([2, 0, 0, 0]) + prf(prf(PSK, b"Key Pad for IKEv2"), signed)
 
 
 def test_rfc9370_2_2_2_keys_come_of_both_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
     """SKEYSEED(1) = prf(SK_d(0), SK(1) | Ni | Nr), with the secret that the KEM gave."""
-    spy = Spy(monkeypatch)
+    spy = KeySpy(monkeypatch)
     secrets: list[bytes] = []
     task = IntermediateTask.process
 
