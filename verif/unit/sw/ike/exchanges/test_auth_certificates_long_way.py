@@ -67,7 +67,8 @@ def padding_of(octets: int) -> x509.SubjectKeyIdentifier:
 @cache
 def long_chain(who: str, between: int, octets: int) -> tuple[Made, ...]:
     """A certificate and so many CAs between it and the root, each longer by so many octets."""
-    issuer, path = ROOT, []
+    issuer = ROOT
+    path: list[Made] = []
     for number in range(between):
         issuer = make(f"Sub {number} of {who}", issuer, (*CA, padding_of(octets)))
         path.insert(0, issuer)
@@ -91,25 +92,23 @@ def certificates(chain: tuple[Made, ...], **more: Any) -> Certificates:
 
 
 def net_of(
+    chains: dict[str, tuple[Made, ...]] | None = None,
     *,
-    station: tuple[Made, ...] | None = None,
-    host: tuple[Made, ...] | None = None,
     additional: tuple[Group, ...] = (Group.ML_KEM_768,),
     suite: IkeSuite = IkeSuite.AES_GCM_16_256_PRF_SHA_256,
     limits: Limits | None = None,
     patient: bool = False,
     seed: int = 1,
 ) -> tuple[Net, Peer]:
-    """A network, and the host as the station sees it."""
+    """A network, and the host as the station sees it. Whose chain is not given has a short one."""
+    chains = {who: short_chain(who) for who in SIDES} | (chains or {})
     same = EndpointConfig(
         timing=replace(FAST, sends=15, half_open=300.0) if patient else FAST,
         ike=IkePolicy((suite,), additional=additional),
         limits=limits or Limits(),
     )
-    at_host = replace(host_peer(), psk=None, certificates=certificates(host or short_chain("host")))
-    at_station = replace(
-        station_peer(), psk=None, certificates=certificates(station or short_chain("station"))
-    )
+    at_host = replace(host_peer(), psk=None, certificates=certificates(chains["host"]))
+    at_station = replace(station_peer(), psk=None, certificates=certificates(chains["station"]))
     return Net(station=same, host=same, peer_at_host=at_host, seed=seed), at_station
 
 
@@ -132,9 +131,7 @@ def refused(net: Net, station_says: str, host_says: str) -> None:
 @pytest.mark.parametrize("kem", [Group.ML_KEM_768, Group.ML_KEM_1024])
 @pytest.mark.parametrize("kind", [*ca.KEYS])
 def test_each_kind_of_key_behind_each_kem(kind: str, kem: Group) -> None:
-    net, peer = net_of(
-        station=short_chain("station", kind), host=short_chain("host", kind), additional=(kem,)
-    )
+    net, peer = net_of({who: short_chain(who, kind) for who in SIDES}, additional=(kem,))
     connection = net.up(peer)
     assert exchanges(net) == [34, 34, 43, 43, 35, 35]
     assert max(len(datagram.data) for _, datagram in net.wire) <= LONGEST
@@ -168,7 +165,7 @@ def test_rfc9242_3_3_2_what_is_signed(
     """By hand from the wire, for both sides; the signature is checked by `cryptography` alone."""
     spy = KeySpy(monkeypatch)
     chains = {who: short_chain(who, kind) for who in SIDES}
-    net, peer = net_of(**chains, suite=suite, limits=limits)
+    net, peer = net_of(chains, suite=suite, limits=limits)
     net.up(peer)
     for who in SIDES:
         digest = GCM_256[suite]
@@ -183,15 +180,22 @@ def _hmac(digest: str, key: bytes, data: bytes) -> bytes:
     return hmac.digest(key, data, digest)
 
 
+DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "rsa": hashes.SHA256(),
+    "p256": hashes.SHA256(),
+    "p384": hashes.SHA384(),
+    "p521": hashes.SHA512(),
+}
+
+
 def _check(kind: str, key: Any, signature: bytes, octets: bytes) -> None:
     if kind == "ed25519":
         key.verify(signature, octets)
     elif kind == "rsa":
-        how = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-        key.verify(signature, octets, how, hashes.SHA256())
+        how = padding.PSS(padding.MGF1(DIGESTS[kind]), 32)
+        key.verify(signature, octets, how, DIGESTS[kind])
     else:
-        digest = {"p256": hashes.SHA256, "p384": hashes.SHA384, "p521": hashes.SHA512}[kind]
-        key.verify(signature, octets, ec.ECDSA(digest()))
+        key.verify(signature, octets, ec.ECDSA(DIGESTS[kind]))
 
 
 @pytest.mark.parametrize("whose", ["station", "host"])
@@ -224,12 +228,11 @@ def test_rfc9242_3_3_2_who_broke_the_first_exchange_cannot_touch_the_second(whos
 
 
 def test_bad_certificates_behind_a_kem() -> None:
-    old = short_chain("station", until=WHEN - DAY)
-    net, peer = net_of(station=old)
+    net, peer = net_of({"station": short_chain("station", until=WHEN - DAY)})
     net.connect(peer)
     net.run()
     refused(net, "does not take our proof", "has expired")
-    net, peer = net_of(host=short_chain("host", until=WHEN - DAY))
+    net, peer = net_of({"host": short_chain("host", until=WHEN - DAY)})
     net.connect(peer)
     net.run()
     refused(net, "has expired", "does not take our own proof")
@@ -253,7 +256,7 @@ def octets_of(chain: tuple[Made, ...]) -> int:
 @pytest.mark.parametrize("whose", [*LONG])
 def test_rfc7383_big_chains_go_in_fragments(whose: str, additional: Group) -> None:
     chains = LONG[whose]()
-    net, peer = net_of(**chains, additional=(additional,))
+    net, peer = net_of(chains, additional=(additional,))
     net.up(peer)
     for who in SIDES:
         sent = on_wire(net, who, 35)
@@ -275,10 +278,10 @@ def test_the_longest_chain_is_as_long_as_one_may_be() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_lost_doubled_and_out_of_order(seed: int) -> None:
+def test_lost_doubled_and_out_of_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     chains = LONG["both"]()
-    net, peer = net_of(**chains, patient=True, seed=seed)
+    net, peer = net_of(chains, patient=True, seed=seed)
     net.filter = lambda _who, datagram: [datagram] * rng.choices((0, 1, 2), (1, 20, 4))[0]
     gather = net.gather
 
@@ -287,7 +290,7 @@ def test_lost_doubled_and_out_of_order(seed: int) -> None:
         rng.shuffle(moving)
         return moving
 
-    net.gather = shuffled  # type: ignore[method-assign]
+    monkeypatch.setattr(net, "gather", shuffled)
     net.connect(peer)
     net.advance(200)
     net.filter = lambda _who, datagram: [datagram]
@@ -296,7 +299,7 @@ def test_lost_doubled_and_out_of_order(seed: int) -> None:
 
 
 def test_forged_fragments_among_those_of_a_chain() -> None:
-    net, peer = net_of(**LONG["both"]())
+    net, peer = net_of(LONG["both"]())
 
     def attack(who: str, good: Datagram) -> list[Datagram]:
         data = good.data
@@ -318,7 +321,7 @@ def test_forged_fragments_among_those_of_a_chain() -> None:
 
 def test_in_one_piece_to_a_peer_without_fragments() -> None:
     chains = LONG["both"]()
-    net, peer = net_of(**chains, additional=(Group.NONE,))
+    net, peer = net_of(chains, additional=(Group.NONE,))
     notify = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
     net.connect(peer)
     for _ in range(2):

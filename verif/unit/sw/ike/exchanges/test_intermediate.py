@@ -12,6 +12,7 @@ import pytest
 from sw.ike import (
     ChildSaEstablished,
     CloseReason,
+    Connection,
     Datagram,
     DropReason,
     EndpointConfig,
@@ -160,7 +161,7 @@ def test_rfc9370_2_2_2_keys_come_of_both_exchanges(monkeypatch: pytest.MonkeyPat
 
     def process(
         self: IntermediateTask,
-        connection: object,
+        connection: Connection,
         sa: IkeSa,
         payloads: Sequence[Payload],
         now: float,
@@ -169,7 +170,7 @@ def test_rfc9370_2_2_2_keys_come_of_both_exchanges(monkeypatch: pytest.MonkeyPat
         assert ke is not None
         assert self._ke is not None
         secrets.append(self._ke.shared(ke.data).reveal())
-        task(self, connection, sa, payloads, now)  # type: ignore[arg-type]
+        task(self, connection, sa, payloads, now)
 
     monkeypatch.setattr(IntermediateTask, "process", process)
     net = pair(Group.ML_KEM_768)
