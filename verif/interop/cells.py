@@ -29,6 +29,7 @@ from sw.ike import (
     station_child_policy,
 )
 from sw.ike.certificates import Certificates
+from verif.interop.credentials import OUR_NAME, THEIR_NAME
 from verif.interop.guest import GUEST, OURS, Guest
 from verif.interop.ours import SECURE_PORT, OurChild, Ours, until
 from verif.interop.strongswan import StrongSwan, TheirSa, kernel_keys
@@ -36,7 +37,6 @@ from verif.interop.strongswan import StrongSwan, TheirSa, kernel_keys
 __all__ = ["CELLS", "Cell", "Deal", "Role", "Setup", "World", "cell", "gone", "up"]
 
 PSK = b"correct horse battery staple"
-OUR_NAME, THEIR_NAME = "ours.example.com", "theirs.example.com"
 PORT = 40664
 """From where datagrams under the SAs are sent."""
 FAST = Timing(retransmit_first=1.0, retransmit_factor=1.5, sends=6, half_open=5.0)

@@ -28,12 +28,15 @@ from sw.ipsec import (
     RawEspTransport,
     SequenceReservation,
     UdpDatagram,
+    UdpTransport,
 )
 from verif.interop.guest import GUEST, OURS
 
 __all__ = ["Ours", "OurChild", "SECURE_PORT", "until"]
 
 SECURE_PORT = 664
+STRANGERS = 40500
+"""Ports from where strangers send."""
 WAIT_SECONDS = 20.0
 E = TypeVar("E")
 
@@ -91,12 +94,15 @@ class Ours:
     def __init__(self, config: EndpointConfig, peers: Iterable[Peer] = ()) -> None:
         self.config = config
         self.endpoint = IkeEndpoint(rng=secrets.token_bytes, config=config)
-        for peer in peers:
+        self._peers = tuple(peers)
+        for peer in self._peers:
             self.endpoint.add_peer(peer)
         self.events: list[Event] = []
         self.children: dict[int, OurChild] = {}
         self.received: deque[tuple[int, UdpDatagram]] = deque()
         """SPI and datagram of each answer."""
+        self.first_payloads: list[int] = []
+        """First payload of each IKE message that came (RFC 7296 3.1)."""
         self._held: list[tuple[Any, ...]] | None = None
         self._take = self.endpoint.receive_datagram
         self.endpoint.receive_datagram = self._gate
@@ -125,6 +131,20 @@ class Ours:
         connection = self.endpoint.connect(peer, Address(GUEST, port, OURS, port))
         self.shell.pump()
         return connection
+
+    async def strangers(self, count: int) -> None:
+        """Have so many others send a first message, and never a second."""
+        for number in range(count):
+            endpoint = IkeEndpoint(rng=secrets.token_bytes, config=self.config)
+            (peer,) = self._peers
+            endpoint.connect(peer, Address(GUEST, self.config.ike_port, OURS, STRANGERS + number))
+            transport = await UdpTransport.open(
+                IPv4Address(OURS), lambda *_: None, port=STRANGERS + number
+            )
+            for data, address in endpoint.datagrams_to_send(0.0):
+                transport.send(data, (address.host, address.port))
+            await asyncio.sleep(0)
+            transport.close()
 
     @property
     def connections(self) -> list[Connection]:
@@ -162,6 +182,10 @@ class Ours:
         return len(self._held or ())
 
     def _gate(self, *words: Any) -> None:
+        data, address = words[:2]
+        header = data[4:] if address.local_port == self.config.natt_port else data
+        if len(header) > 16:
+            self.first_payloads.append(header[16])
         if self._held is None:
             self._take(*words)
         else:

@@ -32,6 +32,8 @@ SETTINGS = f"""charon-systemd {{
   retransmit_timeout = 1.0
   retransmit_tries = 3
   half_open_timeout = 5
+  cookie_threshold = 3
+  block_threshold = 0
   delete_rekeyed = yes
   delete_rekeyed_delay = 0
   plugins {{ vici {{ socket = tcp://{GUEST}:{VICI_PORT} }} }}
@@ -176,6 +178,14 @@ class StrongSwan:
         for one in counted.values():
             totals |= {name: int(value) for name, value in one.items()}
         return totals
+
+    def freeze(self) -> None:
+        """Have it do nothing, as if it hung."""
+        self._guest.run(f"kill -STOP {self._pid}")
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        self._guest.run(f"kill -CONT {self._pid}")
 
     async def initiate(self, *, child: str = "interop", timeout_s: float = 20.0) -> str:
         """Have it negotiate; returns "" or, where it fails, its own words."""
