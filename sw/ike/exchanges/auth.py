@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sw.ike.certificates import requests_for
-from sw.ike.config import Identity
+from sw.ike.config import ChildPolicy, Identity
 from sw.ike.constants import ExchangeType, NotifyType
 from sw.ike.events import CloseReason, ExchangeFailed, ExchangeKind, FailureReason
 from sw.ike.exchanges import child
@@ -48,6 +48,7 @@ class AuthTask(Task):
 
     def __init__(self) -> None:
         super().__init__()
+        self._offered: ChildPolicy | None = None
         self._unable = False
         """We could not prove ourselves, and said so: nothing can come of this candidate."""
 
@@ -74,7 +75,10 @@ class AuthTask(Task):
         payloads.append(auth)
         self.reserved = connection.shared.new_child_spi()
         if self.reserved is not None:
-            payloads += child.offer(peer.child, self.reserved)
+            handshake = handshake_of(sa)
+            nat = handshake.nat_local or handshake.nat_remote
+            self._offered = child.policy_to_offer(peer.child, sa.address, nat=nat)
+            payloads += child.offer(self._offered, self.reserved)
         return payloads
 
     def process(
@@ -118,8 +122,8 @@ class AuthTask(Task):
         nonces: tuple[bytes, bytes],
         error: NotifyPayload | None,
     ) -> None:
-        spi_in = self.reserved
-        if spi_in is None:
+        spi_in, policy = self.reserved, self._offered
+        if spi_in is None or policy is None:
             return
         if error is not None or find(payloads, SaPayload) is None:
             self.release(connection)
@@ -127,7 +131,6 @@ class AuthTask(Task):
             reason = FailureReason.REFUSED
         else:
             self.reserved = None
-            policy = connection.known_peer.child
             if child.accept(connection, policy, spi_in, payloads, sa.keys, nonces):
                 return
             connection.start(DeleteChildTask(spi_in, reports=False))

@@ -6,9 +6,10 @@ Source: RFC 7296 1.3.1, 1.3.3, 2.8, 2.9, 2.17, 2.25.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sw.ike.address import Address
 from sw.ike.child_sa import ChildSa, spi_octets
 from sw.ike.config import ChildPolicy, suite_of
 from sw.ike.constants import (
@@ -86,6 +87,26 @@ def offer(
         payloads.append(KePayload(ke.group, ke.public))
     payloads += [TsPayload(True, policy.local_ts), TsPayload(False, policy.remote_ts)]
     return payloads
+
+
+def policy_to_offer(policy: ChildPolicy, address: Address, *, nat: bool) -> ChildPolicy:
+    """The policy that goes into an offer to the peer at `address`.
+
+    In transport mode through a NAT each selector names one address: ours as we know it, the peer's
+    as we reach it. Peers refuse all others. Source: RFC 7296 2.23.1.
+    """
+    if not (policy.transport and nat and address.local_host):
+        return policy
+    return replace(
+        policy,
+        local_ts=_at(policy.local_ts, address.local_host),
+        remote_ts=_at(policy.remote_ts, address.host),
+    )
+
+
+def _at(selectors: tuple[TrafficSelector, ...], host: str) -> tuple[TrafficSelector, ...]:
+    """The selectors, narrowed to one address; as they are if they do not hold it."""
+    return narrow(selectors, (TrafficSelector.host(host),)) or selectors
 
 
 def _peer_spi(proposal: Proposal) -> int | None:
@@ -309,6 +330,7 @@ class CreateChildTask(Task):
         self.kind = ExchangeKind.CREATE_CHILD if spi is None else ExchangeKind.REKEY_CHILD
         self.collision: Collision | None = None
         self._policy = policy
+        self._offered = policy
         self._group: Group | None = policy.groups[0] if policy.groups else None
         self._nonce = b""
         self._ke: KeyExchange | None = None
@@ -333,7 +355,8 @@ class CreateChildTask(Task):
             return None
         self._nonce = shared.rng(NONCE_OCTETS)
         self._ke = make_key_exchange(self._group, shared.rng) if self._group else None
-        payloads += offer(self._policy, self.reserved, nonce=self._nonce, ke=self._ke)
+        self._offered = policy_to_offer(self._policy, sa.address, nat=connection.encap_udp)
+        payloads += offer(self._offered, self.reserved, nonce=self._nonce, ke=self._ke)
         return payloads
 
     def process(
@@ -353,7 +376,7 @@ class CreateChildTask(Task):
         )
         accepted = accept(
             connection,
-            self._policy,
+            self._offered,
             spi_in,
             payloads,
             sa.keys,

@@ -19,10 +19,12 @@ from sw.ike import (
     IkeEndpoint,
     Limits,
     NotifyType,
+    TrafficSelector,
     host_child_policy,
     station_child_policy,
 )
-from verif.unit.sw.ike.net import FAST, Net, host_peer, rng_of, station_peer
+from sw.ike.selectors import UDP
+from verif.unit.sw.ike.net import FAST, HOST, STATION, Net, host_peer, rng_of, station_peer
 
 
 def only(mapping: Mapping[int, object]) -> int:
@@ -271,3 +273,26 @@ def test_keys_are_never_shown() -> None:
     for secret in (mine.key_in, mine.key_out, mine.salt_in, mine.salt_out):
         assert secret.reveal().hex() not in repr(mine)
         assert repr(secret.reveal()) not in repr(mine)
+
+
+def test_rfc7296_2_23_1_transport_mode_through_a_nat_names_one_address() -> None:
+    net = Net()
+    net.nat = ("198.51.100.9", {})
+    connection = net.up()
+    connection.create_child()
+    net.run()
+    connection.rekey_child(next(iter(connection.child_sas)))
+    net.run()
+    made = net.of("station", ChildSaEstablished)
+    assert len(made) == 3
+    for one in made:
+        assert one.ts_local == (TrafficSelector.host(STATION, UDP),)
+        assert one.ts_remote == (TrafficSelector.host(HOST, UDP, 664),)
+
+
+def test_rfc7296_2_23_1_without_a_nat_the_policy_is_offered_as_it_is() -> None:
+    net = Net()
+    net.up()
+    (made,) = net.of("station", ChildSaEstablished)
+    assert made.ts_local == (TrafficSelector.wildcard(UDP),)
+    assert made.ts_remote == (TrafficSelector.wildcard(UDP, 664),)
