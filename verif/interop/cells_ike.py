@@ -136,6 +136,12 @@ async def invalid_ke(world: World, role: str) -> None:
         await deal.close()
 
 
+_plain(
+    "ML-KEM-768 wished for, which they do not know",
+    policy=IkePolicy(additional=(Group.ML_KEM_768, Group.NONE)),
+)
+
+
 # Certificates.
 
 

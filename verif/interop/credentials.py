@@ -8,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sw.ike.certificates import Certificates
 from verif.interop.strongswan import StrongSwan
-from verif.unit.sw.pki.ca import CA, END, Made, crl, key_of, make, names
+from verif.unit.sw.pki.ca import END, Made, crl, key_of, make, names
 
 __all__ = ["OUR_NAME", "THEIR_NAME", "Credentials", "authority"]
 
 OUR_NAME, THEIR_NAME = "ours.example.com", "theirs.example.com"
 DAY = timedelta(days=1)
-
 
 
 @cache
@@ -34,9 +32,7 @@ def _certificate(kind: str, name: str, ca: Made, *, expired: bool, big: bool) ->
     until = now - timedelta(hours=1) if expired else now + DAY
     others = [f"name-{number:03}.of.a.long.list.example.com" for number in range(100 * big)]
     extensions = (*END, names(name, *others))
-    return make(
-        name, ca, extensions, key=key_of(kind, len(name)), since=now - 2 * DAY, until=until
-    )
+    return make(name, ca, extensions, key=key_of(kind, len(name)), since=now - 2 * DAY, until=until)
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,8 @@ class Credentials:
             pss=self.pss,
         )
 
-    @cache  # noqa: B019
     def _theirs(self) -> Made:
-        ca = authority(self.their_ca)
-        return _certificate(self.kind, THEIR_NAME, ca, expired=self.their_expired, big=self.big)
+        return _made(self)
 
     def theirs(self) -> Callable[[StrongSwan], dict[str, Any]]:
         """For their end: what loads them, and gives what their `local` section needs."""
@@ -105,3 +99,15 @@ class Credentials:
             return words
 
         return load
+
+
+@cache
+def _made(credentials: Credentials) -> Made:
+    """Their certificate: one and the same each time, so that a CRL may name it."""
+    return _certificate(
+        credentials.kind,
+        THEIR_NAME,
+        authority(credentials.their_ca),
+        expired=credentials.their_expired,
+        big=credentials.big,
+    )

@@ -96,7 +96,7 @@ class Guest:
     @staticmethod
     def _make_wire() -> None:
         for words in (
-            f"ip link set lo up",
+            "ip link set lo up",
             f"ip tuntap add dev {TAP} mode tap",
             f"ip addr add {OURS}/24 dev {TAP}",
             f"ip link set {TAP} up",
@@ -153,9 +153,7 @@ class Guest:
 
     def last_words(self) -> str:
         """What the console showed last."""
-        return "\n".join(
-            (self._scratch / "console").read_text(errors="replace").splitlines()[-15:]
-        )
+        return "\n".join((self._scratch / "console").read_text(errors="replace").splitlines()[-15:])
 
     def stop(self) -> None:
         """End it."""

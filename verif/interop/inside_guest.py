@@ -11,6 +11,8 @@ import socketserver
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 ECHO_PORT = 664
@@ -26,7 +28,7 @@ def run(argv: list[str], timeout: float) -> dict[str, Any]:
 
 def start(argv: list[str], env: dict[str, str], log: str) -> dict[str, Any]:
     """Starts a daemon; its words go to the file `log`."""
-    with open(log, "ab") as file:  # noqa: PTH123
+    with Path(log).open("ab") as file:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, **env}
         )
@@ -49,12 +51,16 @@ def ask(to: list[Any], port: int, data: str, timeout: float) -> dict[str, Any]:
 
 def write(path: str, text: str) -> dict[str, Any]:
     """Writes a file."""
-    with open(path, "w") as file:  # noqa: PTH123
-        file.write(text)
+    Path(path).write_text(text)
     return {}
 
 
-REQUESTS = {"write": write, "run": run, "start": start, "ask": ask}
+REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "write": write,
+    "run": run,
+    "start": start,
+    "ask": ask,
+}
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -95,4 +101,4 @@ def echo(family: int) -> None:
 if __name__ == "__main__":
     for one in (socket.AF_INET, socket.AF_INET6):
         threading.Thread(target=echo, args=(one,), daemon=True).start()
-    Server(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+    Server(("", int(sys.argv[1])), Handler).serve_forever()

@@ -32,7 +32,7 @@ from sw.ipsec import (
 )
 from verif.interop.guest import GUEST, OURS
 
-__all__ = ["Ours", "OurChild", "SECURE_PORT", "until"]
+__all__ = ["SECURE_PORT", "OurChild", "Ours", "until"]
 
 SECURE_PORT = 664
 STRANGERS = 40500
@@ -181,15 +181,14 @@ class Ours:
         """How many datagrams wait."""
         return len(self._held or ())
 
-    def _gate(self, *words: Any) -> None:
-        data, address = words[:2]
-        header = data[4:] if address.local_port == self.config.natt_port else data
+    def _gate(self, data: bytes, addr: Address, now: float) -> None:
+        header = data[4:] if addr.local_port == self.config.natt_port else data
         if len(header) > 16:
             self.first_payloads.append(header[16])
         if self._held is None:
-            self._take(*words)
+            self._take(data, addr, now)
         else:
-            self._held.append(words)
+            self._held.append((data, addr, now))
 
     def _event(self, event: Event) -> None:
         self.events.append(event)

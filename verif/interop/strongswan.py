@@ -13,7 +13,7 @@ from vici.exception import CommandException
 
 from verif.interop.guest import GUEST, Guest, GuestError
 
-__all__ = ["TheirChild", "TheirSa", "StrongSwan"]
+__all__ = ["StrongSwan", "TheirChild", "TheirSa"]
 
 VICI_PORT = 4502
 CONFIG = "/run/strongswan.conf"
