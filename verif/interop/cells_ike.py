@@ -257,36 +257,63 @@ for _what, _rekey in REKEYS.items():
                 await deal.close()
 
 
+COLLISIONS = 16
+"""Collisions after which both outcomes have come, but for once in 32,768 times."""
+
+
+async def _both_ways(collide: Callable[[], Awaitable[bool]]) -> None:
+    """The nonces decide whose new SA stays: once it has to be ours, and once theirs."""
+    outcomes: set[bool] = set()
+    for _ in range(COLLISIONS):
+        outcomes.add(await collide())
+        if len(outcomes) == 2:
+            return
+    raise AssertionError(f"in {COLLISIONS} collisions ours stayed: {outcomes}")
+
+
+async def _at_once(deal: Deal, ours: Callable[[], None], **theirs: str) -> None:
+    """Requests of both sides cross on the wire."""
+    deal.ours.hold()
+    await deal.strongswan.rekey(**theirs)
+    await until(lambda: deal.ours.held, "strongSwan's request")
+    ours()
+    deal.ours.shell.pump()
+    await until(lambda: deal.ours.held >= 2, "strongSwan's answer")
+    deal.ours.release()
+
+
 @_roles("Child SA rekeyed by both at once")
 async def rekey_child_collision(world: World, role: str) -> None:
     """RFC 7296 2.8.1: of two new Child SAs the one with the lowest nonce goes."""
     async with up(world, Setup(role)) as deal:
-        old = deal.child().told.spi_in
-        deal.ours.hold()
-        await deal.strongswan.rekey(child="interop")
-        await until(lambda: deal.ours.held, "strongSwan's request")
-        deal.connection.rekey_child(old)
-        deal.ours.shell.pump()
-        await until(lambda: deal.ours.held >= 2, "strongSwan's answer")
-        deal.ours.release()
 
-        def ours_decided() -> bool:
-            new = [one for one in deal.ours.of(ChildSaEstablished) if one.rekeyed_spi == old]
-            return any(one.initiator for one in new) or bool(deal.ours.of(ExchangeFailed))
+        async def collide() -> bool:
+            (old,) = deal.ours.children
+            failures = len(deal.ours.of(ExchangeFailed))
+            await _at_once(deal, lambda: deal.connection.rekey_child(old), child="interop")
 
-        await until(ours_decided, "an end of our rekey")
-        failed = deal.ours.of(ExchangeFailed)
-        if failed:
-            assert [one.reason for one in failed] == [FailureReason.REDUNDANT]
-        elif old in deal.connection.child_sas:
-            # Ours is the one that stays: whoever made it deletes the old one.
-            deal.connection.delete_child(old)
-            deal.ours.shell.pump()
-        await until(lambda: old not in deal.ours.children, "an end of the old Child SA")
-        await deal.agree()
-        (alive,) = deal.ours.children.values()
-        assert alive.told.rekeyed_spi == old
-        assert alive.told.initiator is not bool(failed)
+            def made_by_us() -> bool:
+                made = deal.ours.of(ChildSaEstablished)
+                return any(one.rekeyed_spi == old and one.initiator for one in made)
+
+            await until(
+                lambda: made_by_us() or len(deal.ours.of(ExchangeFailed)) > failures,
+                "an end of our rekey",
+            )
+            stays = made_by_us()
+            if stays:
+                # Whoever made the new one deletes the old one.
+                deal.connection.delete_child(old)
+                deal.ours.shell.pump()
+            else:
+                assert deal.ours.of(ExchangeFailed)[-1].reason is FailureReason.REDUNDANT
+            await until(lambda: old not in deal.ours.children, "an end of the old Child SA")
+            await deal.agree()
+            (alive,) = deal.ours.children.values()
+            assert (alive.told.rekeyed_spi, alive.told.initiator) == (old, stays)
+            return stays
+
+        await _both_ways(collide)
         await deal.close()
 
 
@@ -294,18 +321,19 @@ async def rekey_child_collision(world: World, role: str) -> None:
 async def rekey_ike_collision(world: World, role: str) -> None:
     """RFC 7296 2.8.2: of two new IKE SAs the one with the lowest nonce goes."""
     async with up(world, Setup(role)) as deal:
-        before = deal.their_sa().spi_i
-        deal.ours.hold()
-        await deal.strongswan.rekey(ike="interop")
-        await until(lambda: deal.ours.held, "strongSwan's request")
-        deal.connection.rekey()
-        deal.ours.shell.pump()
-        await until(lambda: deal.ours.held >= 2, "strongSwan's answer")
-        deal.ours.release()
-        await deal.ours.event(IkeSaRekeyed)
-        await deal.agree()
-        assert deal.their_sa().spi_i != before
-        await deal.talk()
+
+        async def collide() -> bool:
+            before, rekeys = deal.their_sa().spi_i, len(deal.ours.of(IkeSaRekeyed))
+            await _at_once(deal, deal.connection.rekey, ike="interop")
+            told = await deal.ours.event(IkeSaRekeyed, rekeys + 1)
+            await deal.agree()
+            sa = deal.their_sa()
+            assert sa.spi_i != before
+            assert sa.initiator is not told.initiator
+            await deal.talk()
+            return told.initiator
+
+        await _both_ways(collide)
         await deal.close()
 
 

@@ -41,7 +41,9 @@ WAIT_SECONDS = 20.0
 E = TypeVar("E")
 
 
-async def until(holds: Callable[[], Any], what: str, *, wait_s: float = WAIT_SECONDS) -> Any:
+async def until(
+    holds: Callable[[], Any], what: str | Callable[[], str], *, wait_s: float = WAIT_SECONDS
+) -> Any:
     """Wait for something to be true, and return it; AssertionError with `what` if it never is."""
     end = asyncio.get_running_loop().time() + wait_s
     while True:
@@ -49,7 +51,7 @@ async def until(holds: Callable[[], Any], what: str, *, wait_s: float = WAIT_SEC
         if value:
             return value
         if asyncio.get_running_loop().time() > end:
-            raise AssertionError(f"never came: {what}")
+            raise AssertionError(f"never came: {what if isinstance(what, str) else what()}")
         await asyncio.sleep(0.02)
 
 
@@ -157,12 +159,12 @@ class Ours:
 
     async def event(self, kind: type[E], count: int = 1, *, wait_s: float = WAIT_SECONDS) -> E:
         """Wait for the `count`-th event of a kind."""
-        await until(
-            lambda: len(self.of(kind)) >= count,
-            f"{kind.__name__} number {count}; there were {self.events}; drops: "
-            f"{dict(self.endpoint.counters)}",
-            wait_s=wait_s,
-        )
+
+        def missing() -> str:
+            drops = {reason.value: n for reason, n in self.endpoint.counters.items() if n}
+            return f"{kind.__name__} number {count}; there were {self.events}; drops: {drops}"
+
+        await until(lambda: len(self.of(kind)) >= count, missing, wait_s=wait_s)
         return self.of(kind)[count - 1]
 
     def hold(self) -> None:
