@@ -112,15 +112,21 @@ class Setup:
     connection: dict[str, Any] = field(default_factory=dict)
     child: dict[str, Any] = field(default_factory=dict)
     our_name: str = OUR_NAME
+    configured: tuple[EndpointConfig, Peer] | None = None
+    """Our end as a file of configuration has it, in the place of what stands above."""
 
     def config(self) -> EndpointConfig:
         """Our endpoint's."""
+        if self.configured is not None:
+            return self.configured[0]
         return EndpointConfig(
             ike=self.policy, timing=self.timing, limits=self.limits, force_encap=self.encap
         )
 
     def peer(self) -> Peer:
         """The peer, as we know it: we are station where we begin, else the host's agent."""
+        if self.configured is not None:
+            return self.configured[1]
         child = station_child_policy() if self.role == Role.OURS else host_child_policy()
         return Peer(
             identity=Identity.fqdn(THEIR_NAME),

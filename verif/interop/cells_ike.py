@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sw.ike import (
@@ -25,6 +28,7 @@ from sw.ike import (
     PeerAlive,
 )
 from verif.interop.cells import FAST, Deal, Role, Setup, World, cell, ends, gone, suite_policy, up
+from verif.interop.configured import our_end, their_end
 from verif.interop.credentials import Credentials
 from verif.interop.ours import until
 
@@ -172,6 +176,23 @@ async def fragments(world: World, role: str) -> None:
         assert "received fragment #3 of" in log
         assert deal.ours.first_payloads.count(FRAGMENT_PAYLOAD) >= 3
         await deal.close()
+
+
+@_roles("as configured: certificates of holdfast pki, their default proposals")
+async def as_configured(world: World, role: str) -> None:
+    """Our end by its file of configuration, theirs with nothing chosen."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-interop-") as name:
+        folder = Path(name)
+        configured = await asyncio.to_thread(our_end, folder, as_station=role == Role.OURS)
+        setup = Setup(
+            role,
+            configured=configured,
+            theirs=their_end(folder),
+            ike="default",
+            esp="default",
+        )
+        async with up(world, setup) as deal:
+            await deal.close()
 
 
 # NAT and cookies.

@@ -6,6 +6,7 @@ is.
 """
 
 import json
+import os
 import shlex
 import shutil
 import socket
@@ -22,7 +23,7 @@ OURS, GUEST = "192.0.2.1", "192.0.2.7"
 OURS6, GUEST6 = "2001:db8::1", "2001:db8::7"
 TAP = "interop0"
 PORT = 4503
-MEMORY = "256M"
+MEMORY_OCTETS = 256 << 20
 BOOT_SECONDS = 60.0
 MODULES = (
     *("overlay", "ipv6", "af_key", "xfrm_user", "esp4", "ah4", "esp6", "ah6"),
@@ -132,10 +133,17 @@ class Guest:
             self._process = subprocess.Popen(
                 [
                     str(self._root / "usr" / "bin" / "linux.uml"),
-                    *(f"mem={MEMORY}", "rootfstype=hostfs", "rootflags=/", "rw", f"init={init}"),
+                    *(
+                        f"mem={MEMORY_OCTETS >> 20}M",
+                        "rootfstype=hostfs",
+                        "rootflags=/",
+                        "rw",
+                        f"init={init}",
+                    ),
                     *("con=null", "con0=null,fd:1", "quiet", f"uml_dir={self._scratch}"),
                     f"vec0:transport=tap,ifname={TAP},depth=128",
                 ],
+                env={**os.environ, "TMPDIR": str(self._memory_folder())},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -150,6 +158,13 @@ class Guest:
                 time.sleep(0.05)
         self._wire.settimeout(120)
         self._lines = self._wire.makefile("rwb")
+
+    def _memory_folder(self) -> Path:
+        """Where the guest's memory lies: in memory, where a container has enough of it."""
+        shared = Path("/dev/shm")
+        if shared.is_dir() and shutil.disk_usage(shared).free > 2 * MEMORY_OCTETS:
+            return shared
+        return self._scratch
 
     def last_words(self) -> str:
         """What the console showed last."""
@@ -205,8 +220,3 @@ class Guest:
     def xfrm_states(self) -> str:
         """Every SA that the kernel holds, with keys."""
         return self.run("ip xfrm state")
-
-
-def scratch_removed(scratch: Path) -> None:
-    """Remove what a guest left."""
-    shutil.rmtree(scratch, ignore_errors=True)
