@@ -107,6 +107,8 @@ class Setup:
     theirs: Callable[[StrongSwan], dict[str, Any]] | None = None
     """Loads their credentials, and gives more words for their `local` section."""
     encap: bool = False
+    lossy: bool = False
+    """Each datagram of IKE is lost once."""
     timing: Timing = FAST
     limits: Limits = field(default_factory=Limits)
     connection: dict[str, Any] = field(default_factory=dict)
@@ -259,6 +261,7 @@ async def ends(world: World, setup: Setup) -> AsyncIterator[Ours]:
     await asyncio.to_thread(world.strongswan.reset)
     await asyncio.to_thread(setup.load, world.strongswan)
     async with Ours(setup.config(), [setup.peer()]) as ours:
+        ours.lossy = setup.lossy
         yield ours
 
 

@@ -146,6 +146,17 @@ _plain(
 )
 
 
+@_roles("each datagram lost once", quick=False)
+async def lossy(world: World, role: str) -> None:
+    """RFC 7296 2.1: both sides send again, bit for bit, and answer again."""
+    async with up(world, Setup(role, lossy=True)) as deal:
+        await _rekey_ike(deal, Role.OURS)
+        await _rekey_child(deal, Role.THEIRS)
+        # Whoever has answered a Delete is gone, and strongSwan does not answer it again.
+        deal.ours.lossy = False
+        await deal.close()
+
+
 # Certificates.
 
 
@@ -355,6 +366,23 @@ async def rekey_ike_collision(world: World, role: str) -> None:
             return told.initiator
 
         await _both_ways(collide)
+        await deal.close()
+
+
+@_roles("we rekey the Child SA while they rekey the IKE SA", quick=False)
+async def rekeys_crossing(world: World, role: str) -> None:
+    """RFC 7296 2.25.2: TEMPORARY_FAILURE, and in the end both ends agree."""
+    async with up(world, Setup(role)) as deal:
+        (old,) = deal.ours.children
+        await _at_once(deal, lambda: deal.connection.rekey_child(old), ike="interop")
+        told = await deal.ours.event(ChildSaEstablished, 2)
+        assert told.rekeyed_spi == old
+        assert "TEMP_FAIL" in deal.strongswan.log()
+        deal.connection.delete_child(old)
+        deal.ours.shell.pump()
+        await deal.ours.event(ChildSaDeleted)
+        await deal.agree()
+        await deal.talk()
         await deal.close()
 
 

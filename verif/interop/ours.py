@@ -14,6 +14,7 @@ from sw.ike import (
     ChildSaDeleted,
     ChildSaEstablished,
     Connection,
+    Datagram,
     EndpointConfig,
     Event,
     IkeEndpoint,
@@ -105,6 +106,11 @@ class Ours:
         """SPI and datagram of each answer."""
         self.first_payloads: list[int] = []
         """First payload of each IKE message that came (RFC 7296 3.1)."""
+        self.lossy = False
+        """Lose each datagram once, in both directions."""
+        self._lost: set[bytes] = set()
+        self._give = self.endpoint.datagrams_to_send
+        self.endpoint.datagrams_to_send = self._lose
         self._held: list[tuple[Any, ...]] | None = None
         self._take = self.endpoint.receive_datagram
         self.endpoint.receive_datagram = self._gate
@@ -187,10 +193,21 @@ class Ours:
         header = data[4:] if addr.local_port == self.config.natt_port else data
         if len(header) > 16:
             self.first_payloads.append(header[16])
+        if self._loses(data):
+            return
         if self._held is None:
             self._take(data, addr, now)
         else:
             self._held.append((data, addr, now))
+
+    def _lose(self, now: float) -> list[Datagram]:
+        return [one for one in self._give(now) if not self._loses(one.data)]
+
+    def _loses(self, data: bytes) -> bool:
+        if not self.lossy or data in self._lost:
+            return False
+        self._lost.add(data)
+        return True
 
     def _event(self, event: Event) -> None:
         self.events.append(event)
