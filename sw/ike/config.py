@@ -134,8 +134,8 @@ def _suite_transforms(suite: IkeSuite) -> dict[int, tuple[Transform, ...]]:
 class IkePolicy:
     """What an IKE SA may be protected with, preferred first.
 
-    `additional` is the key exchange by KEM that follows the one of `groups`; NONE stands for going
-    without (RFC 9370). It is for IKE_SA_INIT: a rekey makes its keys from those that it went into.
+    `additional` is the key exchange by KEM that follows the one of `groups`, in IKE_SA_INIT and in
+    each rekey; NONE stands for going without (RFC 9370).
     Raises `ValueError` for an empty choice, what is no Diffie-Hellman group, or no KEM.
     """
 
@@ -168,9 +168,9 @@ class IkePolicy:
         """
         choices: list[tuple[Group, ...]] = []
         kems = tuple(group for group in self.additional if group is not Group.NONE)
-        if kems and additional and not rekey:
+        if kems and additional:
             choices.append(kems)
-        if Group.NONE in self.additional or rekey:
+        if Group.NONE in self.additional:
             choices.insert(0 if self.additional[0] is Group.NONE else 1, (Group.NONE,))
         pairs = [(suite, groups) for groups in choices for suite in self.suites]
         return SuitePolicies(
@@ -336,6 +336,8 @@ class Timing:
     retransmit_longest: float = 30.0
     sends: int = 12
     """How often a request is sent in all before the peer is taken for dead."""
+    follow_up: float = 30.0
+    """How long a responder waits for IKE_FOLLOWUP_KE (RFC 9370 2.2.4)."""
     half_open: float = 30.0
     """How long a responder waits for IKE_AUTH."""
     linger: float = 30.0

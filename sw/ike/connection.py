@@ -25,7 +25,7 @@ from sw.ike.events import (
     IkeSaEstablished,
     IkeSaRekeyed,
 )
-from sw.ike.exchanges import auth, child, informational, intermediate, rekey_ike
+from sw.ike.exchanges import auth, child, follow_up, informational, intermediate, rekey_ike
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import InitTask
 from sw.ike.ike_sa import NEVER, IkeSa, Row, State, row_for
@@ -341,8 +341,11 @@ class Connection:
             if informational.is_early(self, payloads):
                 raise IkeError(DropReason.EARLY, "names a Child SA that is not known yet")
             return informational.respond(self, payloads)
-        under_way = sa.outstanding.task if sa.outstanding is not None else None
+        if row is Row.FOLLOW_UP_REQUEST:
+            return follow_up.respond(self, sa, payloads, now), None
+        under_way = sa.under_way
         if row is Row.CREATE_CHILD_REQUEST and not self._closing:
+            follow_up.forget(self, sa)
             if rekey_ike.is_rekey(payloads):
                 return rekey_ike.respond(self, sa, payloads, now), None
             if not isinstance(under_way, rekey_ike.RekeyIkeTask):
@@ -465,6 +468,7 @@ class Connection:
     def adopt(self, new: IkeSa, old: IkeSa, now: float, *, initiator: bool) -> None:
         """Go on under another IKE SA; the Child SAs come along (RFC 7296 2.8, 2.18)."""
         self.current = new
+        follow_up.drop(old)
         new.tasks.extend(old.tasks)
         old.tasks.clear()
         self.outlive(old, now)
@@ -490,6 +494,7 @@ class Connection:
             self.finish(reason)
             return
         self._closing = True
+        follow_up.forget(self, self.current)
         for task in list(self.current.tasks):
             task.fail(self, FailureReason.CLOSED)
         self.current.tasks.clear()
@@ -500,12 +505,13 @@ class Connection:
         """The peer ended this IKE SA, and has its answer."""
         out, sa.outstanding = sa.outstanding, None
         task = out.task if out is not None else None
-        if isinstance(task, rekey_ike.RekeyIkeTask) and task.collision is not None:
+        if isinstance(task, rekey_ike.RekeyIkeTask) and task.successor is not None:
             task.release(self)
-            self.adopt(task.collision.sa, sa, now, initiator=False)
+            self.adopt(task.successor, sa, now, initiator=False)
         elif isinstance(task, informational.DeleteIkeTask):
             reason = task.reason or reason
         elif task is not None and sa is not self.current:
+            task.release(self)
             self.requeue(task, sa)
         elif task is not None:
             task.fail(self, FailureReason.CLOSED)
@@ -517,6 +523,7 @@ class Connection:
 
     def remove(self, sa: IkeSa) -> None:
         """Forget an IKE SA and its keys."""
+        follow_up.drop(sa)
         for task in (*sa.tasks, *((sa.outstanding.task,) if sa.outstanding else ())):
             task.release(self)
         sa.outstanding = None
@@ -535,6 +542,7 @@ class Connection:
         tasks = list(self._waiting)
         for sa in self.sas:
             tasks += [*sa.tasks, *((sa.outstanding.task,) if sa.outstanding else ())]
+            tasks += follow_up.drop(sa)
         for task in tasks:
             task.fail(self, FailureReason.CLOSED)
         self._waiting.clear()
@@ -580,6 +588,8 @@ class Connection:
         for sa in list(self.sas):
             if sa not in self.sas:
                 continue
+            if sa.pending is not None and sa.pending.expires <= now:
+                follow_up.forget(self, sa)
             out = sa.outstanding
             if sa.expires <= now:
                 self._expired(sa)
@@ -613,6 +623,8 @@ class Connection:
         out, sa.outstanding = sa.outstanding, None
         self.remove(sa)
         replaced = (informational.DeleteIkeTask, rekey_ike.RekeyIkeTask)
+        if out is not None:
+            out.task.release(self)
         if out is not None and not self.closed and not isinstance(out.task, replaced):
             self.requeue(out.task, sa)
 

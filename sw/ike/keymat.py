@@ -49,10 +49,18 @@ def skeyseed_initial(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: Secret) -
 
 
 def skeyseed_rekey(
-    prf: Prf, sk_d_old: Secret, shared: Secret, nonce_i: bytes, nonce_r: bytes
+    prf: Prf,
+    sk_d_old: Secret,
+    shared: Secret,
+    nonce_i: bytes,
+    nonce_r: bytes,
+    additional: Secret | None = None,
 ) -> Secret:
-    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr). Source: RFC 7296 2.18."""
-    return Secret(prf(sk_d_old.reveal(), shared.reveal() + nonce_i + nonce_r))
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr [| SK(1)]). Source: RFC 7296 2.18, RFC 9370
+    2.2.4.
+    """
+    more = additional.reveal() if additional is not None else b""
+    return Secret(prf(sk_d_old.reveal(), shared.reveal() + nonce_i + nonce_r + more))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
