@@ -20,12 +20,13 @@ from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import (
     AddressChanged,
     CloseReason,
+    ExchangeKind,
     FailureReason,
     IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
 )
-from sw.ike.exchanges import auth, child, follow_up, informational, intermediate, rekey_ike
+from sw.ike.exchanges import auth, create_child, follow_up, informational, intermediate, rekey_ike
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import InitTask
 from sw.ike.ike_sa import NEVER, IkeSa, Row, State, row_for
@@ -98,7 +99,7 @@ class Connection:
 
     def create_child(self, policy: ChildPolicy | None = None) -> None:
         """Ask for one more Child SA. ChildSaEstablished or ExchangeFailed follows."""
-        self.start(child.CreateChildTask(policy or self.child_policy))
+        self.start(create_child.CreateChildTask(policy or self.child_policy))
 
     def rekey_child(self, spi: int, policy: ChildPolicy | None = None) -> None:
         """Ask for a Child SA that is to replace one, named by our inbound SPI.
@@ -106,7 +107,7 @@ class Connection:
         The old one stays until `delete_child`, on success and on failure.
         ChildSaEstablished with `rekeyed_spi`, or ExchangeFailed, follows.
         """
-        self.start(child.CreateChildTask(policy or self.child_policy, spi))
+        self.start(create_child.CreateChildTask(policy or self.child_policy, spi))
 
     def delete_child(self, spi: int) -> None:
         """Delete a Child SA, named by our inbound SPI. ChildSaDeleted follows."""
@@ -349,7 +350,7 @@ class Connection:
             if rekey_ike.is_rekey(payloads):
                 return rekey_ike.respond(self, sa, payloads, now), None
             if not isinstance(under_way, rekey_ike.RekeyIkeTask):
-                return child.respond(self, sa, payloads), None
+                return create_child.respond(self, sa, payloads, now), None
         return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)], None
 
     # What the exchanges bring about.
@@ -466,10 +467,16 @@ class Connection:
         sa.tasks.append(informational.DeleteIkeTask(CloseReason.AUTHENTICATION))
 
     def adopt(self, new: IkeSa, old: IkeSa, now: float, *, initiator: bool) -> None:
-        """Go on under another IKE SA; the Child SAs come along (RFC 7296 2.8, 2.18)."""
-        self.current = new
-        follow_up.drop(old)
-        new.tasks.extend(old.tasks)
+        """Go on under another IKE SA; the Child SAs come along (RFC 7296 2.8, 2.18).
+
+        If the peer has replaced the new one itself already, under the one after it.
+        """
+        if new.state is State.ESTABLISHED:
+            self.current = new
+        gave_way = follow_up.drop(old)
+        tasks = self.current.tasks
+        tasks.extend(task for task in gave_way if task.kind is not ExchangeKind.REKEY_IKE)
+        tasks.extend(old.tasks)
         old.tasks.clear()
         self.outlive(old, now)
         self.shared.emit(IkeSaRekeyed(self.id, initiator))

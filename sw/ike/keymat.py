@@ -152,14 +152,16 @@ def derive_child_keys(
     nonce_i: bytes,
     nonce_r: bytes,
     shared: Secret | None,
+    additional: Secret | None = None,
     *,
     suite: Suite,
 ) -> ChildKeys:
-    """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr), initiator to responder first.
+    """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr [| SK(1)]), initiator to responder first.
 
-    Source: RFC 7296 2.17; RFC 4106 8.1 (each key is followed by its salt).
+    Source: RFC 7296 2.17, RFC 9370 2.2.4; RFC 4106 8.1 (each key is followed by its salt).
     """
     seed = (shared.reveal() if shared is not None else b"") + nonce_i + nonce_r
+    seed += additional.reveal() if additional is not None else b""
     key_octets = SUITES[suite].key_octets
     one_way = key_octets + SUITES[suite].salt_octets
     octets = prf_plus(prf, sk_d.reveal(), seed, 2 * one_way)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sw.ike.constants import Group, NotifyType
 from sw.ike.errors import IkeError, malformed
+from sw.ike.events import FailureReason
 from sw.ike.exchanges.base import Task
 from sw.ike.groups import answer_key_exchange
 from sw.ike.payloads import KePayload, NotifyPayload, Payload, find_notify, require
@@ -47,6 +48,9 @@ class Pending:
     expires: float
     complete: Callable[[Secret, float], None] = field(repr=False)
     release: Callable[[], None] = field(repr=False)
+    spi: int | None = None
+    """The Child SA that is rekeyed, by our inbound SPI; None for an IKE SA, or where none is."""
+    rekeys_ike: bool = False
     instead_of: Task | None = None
     """Ours that gave way to it, to be tried again if nothing comes of this one."""
 
@@ -92,4 +96,6 @@ def respond(
     except IkeError:
         pending.release()
         raise
+    if pending.spi is not None and pending.instead_of is not None:
+        pending.instead_of.fail(connection, FailureReason.REDUNDANT)
     return [KePayload(ke.group, public)]

@@ -108,8 +108,9 @@ class RekeyIkeTask(Task):
         if self.is_following_up and self._ke is not None:
             return [KePayload(self._ke.group, self._ke.public), link_notify(self._link)]
         shared = connection.shared
+        pending = sa.pending if sa.pending is not None and sa.pending.rekeys_ike else None
         # The peer has begun before us, and not followed up yet.
-        self.collision = Collision(None, sa.pending.nonces) if sa.pending is not None else None
+        self.collision = Collision(None, pending.nonces) if pending is not None else None
         self._spi = shared.new_ike_spi()
         connection.route(self._spi)
         self._nonce = shared.rng(NONCE_OCTETS)
@@ -208,7 +209,7 @@ class RekeyIkeTask(Task):
         self.release(connection)
         if successor is not None:
             connection.adopt(successor, sa, now, initiator=False)
-        elif sa.pending is not None:
+        elif sa.pending is not None and sa.pending.rekeys_ike:
             sa.pending.instead_of = self
         else:
             self.wait(connection, sa, NotifyType.TEMPORARY_FAILURE, now)
@@ -298,6 +299,7 @@ def respond(
         expires=now + shared.config.timing.follow_up,
         complete=partial(_replace, connection, sa, agreed, spis),
         release=partial(connection.unroute, spis[1]),
+        rekeys_ike=True,
     )
     if isinstance(under_way, RekeyIkeTask):
         under_way.collision = Collision(None, agreed.nonces)

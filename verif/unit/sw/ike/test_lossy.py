@@ -16,8 +16,10 @@ from sw.ike import (
     IkeSaClosed,
     PeerAlive,
     Timing,
+    host_child_policy,
+    station_child_policy,
 )
-from verif.unit.sw.ike.net import Net
+from verif.unit.sw.ike.net import Net, host_peer, station_peer
 
 TIMING = Timing(retransmit_first=1.0, retransmit_factor=1.3, retransmit_longest=3.0, sends=60)
 PATIENT = EndpointConfig(timing=TIMING)
@@ -36,11 +38,14 @@ class Lossy(Net):
     """Loses a third of the datagrams, doubles a fifth, keeps a quarter back."""
 
     def __init__(self, seed: int, *additional: tuple[Group, ...]) -> None:
-        station, host = (
-            replace(PATIENT, ike=IkePolicy(additional=wanted))
-            for wanted in additional or ((NONE,), (NONE,))
+        at_station, at_host = additional or ((NONE,), (NONE,))
+        super().__init__(
+            station=replace(PATIENT, ike=IkePolicy(additional=at_station)),
+            host=replace(PATIENT, ike=IkePolicy(additional=at_host)),
+            peer_at_host=host_peer(child=replace(host_child_policy(), additional=at_host)),
+            seed=seed,
         )
-        super().__init__(station=station, host=host, seed=seed)
+        self.peer = station_peer(child=replace(station_child_policy(), additional=at_station))
         self._random = random.Random(seed)
         self._late: list[tuple[str, Datagram]] = []
         self.calm = False
@@ -68,7 +73,7 @@ class Lossy(Net):
 @pytest.mark.parametrize("seed", range(25))
 def test_everything_happens_exactly_once(seed: int, additional: tuple[tuple[Group, ...]]) -> None:
     net = Lossy(seed, *additional)
-    connection = net.connect()
+    connection = net.connect(net.peer)
     net.advance(100)
     assert connection.established
     net.matching()
@@ -101,7 +106,7 @@ def test_both_sides_do_everything_at_once(seed: int, additional: tuple[tuple[Gro
     """Random calls on both ends, in bad weather; when it clears, both hold the same."""
     net = Lossy(seed, *additional)
     draw = random.Random(seed + 10_000)
-    connection = net.connect()
+    connection = net.connect(net.peer)
     net.advance(150)
     assert connection.established
     host = next(one for one in net.host.connections.values() if one.established)
