@@ -108,7 +108,7 @@ class RekeyIkeTask(Task):
         if self.is_following_up and self._ke is not None:
             return [KePayload(self._ke.group, self._ke.public), link_notify(self._link)]
         shared = connection.shared
-        pending = sa.pending if sa.pending is not None and sa.pending.rekeys_ike else None
+        pending = _pending(sa)
         # The peer has begun before us, and not followed up yet.
         self.collision = Collision(None, pending.nonces) if pending is not None else None
         self._spi = shared.new_ike_spi()
@@ -166,7 +166,8 @@ class RekeyIkeTask(Task):
         else:
             if self.successor is not None:
                 connection.outlive(self.successor, now)
-            drop(sa)
+            if _pending(sa) is not None:
+                drop(sa)
             self._agreed = agreed
             self._link = link.data
             self._ke = make_key_exchange(additional, connection.shared.rng)
@@ -205,12 +206,12 @@ class RekeyIkeTask(Task):
 
     def _give_way(self, connection: Connection, sa: IkeSa, now: float) -> None:
         """The peer's new IKE SA takes over; if it comes to nothing, we try again."""
-        successor = self.successor
+        successor, pending = self.successor, _pending(sa)
         self.release(connection)
         if successor is not None:
             connection.adopt(successor, sa, now, initiator=False)
-        elif sa.pending is not None and sa.pending.rekeys_ike:
-            sa.pending.instead_of = self
+        elif pending is not None:
+            pending.instead_of = self
         else:
             self.wait(connection, sa, NotifyType.TEMPORARY_FAILURE, now)
 
@@ -231,6 +232,11 @@ class RekeyIkeTask(Task):
                     connection.requeue(self, sa)
                     return
         self.fail(connection, FailureReason.REFUSED, error.notify)
+
+
+def _pending(sa: IkeSa) -> Pending | None:
+    """The peer's rekey of the IKE SA, if it has still to be followed up."""
+    return sa.pending if sa.pending is not None and sa.pending.rekeys_ike else None
 
 
 def _successor(
