@@ -306,6 +306,11 @@ def test_rfc9370_2_2_4_a_rekey_meets_one_that_is_being_followed_up(kind: str) ->
     held = net.gather()
     net.deliver("host", late)
     ((_, refusal),) = net.gather()
+    sa = host.current
+    payloads = open_sealed(
+        refusal.data, parse_header(refusal.data)[1], sa.keys.opener(initiator=False)
+    )
+    assert payloads == (NotifyPayload(NotifyType.TEMPORARY_FAILURE),)
     net.deliver("station", refusal)
     for who, datagram in held:
         net.deliver(who, datagram)
