@@ -66,6 +66,7 @@ def station_peers(config: AgentConfig) -> list[Peer]:
         host_child_policy(),
         suites=wanted_suites(config),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
+        additional=ike_policy(config).additional,
     )
     certificates = load_certificates(config)
     return [

@@ -130,12 +130,29 @@ def _suite_transforms(suite: IkeSuite) -> dict[int, tuple[Transform, ...]]:
     }
 
 
+def _additional_choices(wanted: tuple[Group, ...]) -> list[tuple[Group, ...]]:
+    """A proposal for all KEMs, and another one without, preferred first.
+
+    Who does not know that transform type passes over the whole proposal (RFC 9370 2.2.1).
+    """
+    kems = tuple(group for group in wanted if group is not Group.NONE)
+    choices: list[tuple[Group, ...]] = [kems] if kems else []
+    if Group.NONE in wanted:
+        choices.insert(0 if wanted[0] is Group.NONE else 1, (Group.NONE,))
+    return choices
+
+
+def _check_additional(additional: tuple[Group, ...]) -> None:
+    if not additional or not (KEM_GROUPS | {Group.NONE}).issuperset(additional):
+        raise ValueError(f"additional key exchanges are KEMs or NONE, not {additional}")
+
+
 @dataclass(frozen=True, slots=True)
 class IkePolicy:
     """What an IKE SA may be protected with, preferred first.
 
-    `additional` is the key exchange by KEM that follows the one of `groups`; NONE stands for going
-    without (RFC 9370). It is for IKE_SA_INIT: a rekey makes its keys from those that it went into.
+    `additional` is the key exchange by KEM that follows the one of `groups`, in IKE_SA_INIT and in
+    each rekey; NONE stands for going without (RFC 9370).
     Raises `ValueError` for an empty choice, what is no Diffie-Hellman group, or no KEM.
     """
 
@@ -147,8 +164,7 @@ class IkePolicy:
     additional: tuple[Group, ...] = (Group.NONE,)
 
     def __post_init__(self) -> None:
-        if not self.additional or not (KEM_GROUPS | {Group.NONE}).issuperset(self.additional):
-            raise ValueError(f"additional key exchanges are KEMs or NONE, not {self.additional}")
+        _check_additional(self.additional)
         if not self.suites:
             raise ValueError("an IKE SA needs a suite")
         if not self.groups or not DH_GROUPS.issuperset(self.groups):
@@ -162,16 +178,11 @@ class IkePolicy:
     def proposals(self, *, rekey: bool = False, additional: bool = True) -> SuitePolicies:
         """Policy for proposals; those of a rekey carry the new SPI (RFC 7296 3.3.1).
 
-        With `additional` False there is none but without an additional key exchange. Who does
-        not know that transform type passes over the whole proposal (RFC 9370 2.2.1): each suite
+        With `additional` False there is none but without an additional key exchange. Each suite
         has one with it and, where allowed, another without.
         """
-        choices: list[tuple[Group, ...]] = []
-        kems = tuple(group for group in self.additional if group is not Group.NONE)
-        if kems and additional and not rekey:
-            choices.append(kems)
-        if Group.NONE in self.additional or rekey:
-            choices.insert(0 if self.additional[0] is Group.NONE else 1, (Group.NONE,))
+        wanted = self.additional if additional else (Group.NONE,) * (Group.NONE in self.additional)
+        choices = _additional_choices(wanted)
         pairs = [(suite, groups) for groups in choices for suite in self.suites]
         return SuitePolicies(
             tuple(
@@ -228,6 +239,8 @@ class ChildPolicy:
         Of ESP with AES-GCM; no others are negotiated.
     groups : tuple of Group
         For perfect forward secrecy, in CREATE_CHILD_SA (RFC 7296 1.3.1).
+    additional : tuple of Group
+        KEMs that follow the group in CREATE_CHILD_SA; NONE stands for going without (RFC 9370).
     require_pfs : bool
         Refuse a CREATE_CHILD_SA exchange without a group.
     esn : tuple of bool
@@ -240,6 +253,7 @@ class ChildPolicy:
     remote_ts: tuple[TrafficSelector, ...]
     suites: tuple[Suite, ...] = (Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_GCM_16_128)
     groups: tuple[Group, ...] = (Group.X25519, Group.P256)
+    additional: tuple[Group, ...] = (Group.NONE,)
     require_pfs: bool = True
     esn: tuple[bool, ...] = (True, False)
     transport: bool = True
@@ -251,29 +265,47 @@ class ChildPolicy:
             facts = SUITES[suite]
             if facts.protocol is not SaProtocol.ESP or facts.cipher is not Cipher.GCM:
                 raise ValueError(f"suite {suite.name} cannot be negotiated, only ESP with AES-GCM")
-        if self.require_pfs and not self.groups:
+        _check_additional(self.additional)
+        if (self.require_pfs or self.additional != (Group.NONE,)) and not self.groups:
             raise ValueError("perfect forward secrecy needs a group")
 
-    def proposals(self, *, in_auth: bool) -> ProposalPolicy:
+    def proposals(self, *, in_auth: bool) -> SuitePolicies:
         """Policy for proposals; in IKE_AUTH there is no group to choose (RFC 7296 1.2)."""
+        choices = _additional_choices((Group.NONE,) if in_auth else self.additional)
+        return SuitePolicies(
+            tuple(
+                self._proposal(additional, number, in_auth=in_auth)
+                for number, additional in enumerate(choices, 1)
+            )
+        )
+
+    def _proposal(
+        self, additional: tuple[Group, ...], number: int, *, in_auth: bool
+    ) -> ProposalPolicy:
         choices: dict[int, tuple[Transform, ...]] = {
             TransformType.ENCR: tuple(_encr(suite) for suite in self.suites),
             TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
             TransformType.ESN: tuple(
                 Transform(TransformType.ESN, ESN_YES if esn else ESN_NO) for esn in self.esn
             ),
+            TransformType.ADDKE1: tuple(
+                Transform(TransformType.ADDKE1, group) for group in additional
+            ),
         }
         optional: set[int] = {TransformType.INTEG}
+        without = additional == (Group.NONE,)
+        if without:
+            optional.add(TransformType.ADDKE1)
         no_group = Transform(TransformType.DH, Group.NONE)
         if in_auth:
             choices[TransformType.DH] = (no_group,)
             optional.add(TransformType.DH)
-        elif self.require_pfs:
+        elif self.require_pfs or not without:
             choices[TransformType.DH] = _groups(self.groups)
         else:
             choices[TransformType.DH] = (*_groups(self.groups), no_group)
             optional.add(TransformType.DH)
-        return ProposalPolicy(Protocol.ESP, ESP_SPI_OCTETS, choices, frozenset(optional))
+        return ProposalPolicy(Protocol.ESP, ESP_SPI_OCTETS, choices, frozenset(optional), number)
 
 
 def _encr(suite: Suite) -> Transform:
@@ -336,6 +368,8 @@ class Timing:
     retransmit_longest: float = 30.0
     sends: int = 12
     """How often a request is sent in all before the peer is taken for dead."""
+    follow_up: float = 30.0
+    """How long a responder waits for IKE_FOLLOWUP_KE (RFC 9370 2.2.4)."""
     half_open: float = 30.0
     """How long a responder waits for IKE_AUTH."""
     linger: float = 30.0

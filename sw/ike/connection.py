@@ -20,12 +20,13 @@ from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import (
     AddressChanged,
     CloseReason,
+    ExchangeKind,
     FailureReason,
     IkeSaClosed,
     IkeSaEstablished,
     IkeSaRekeyed,
 )
-from sw.ike.exchanges import auth, child, informational, intermediate, rekey_ike
+from sw.ike.exchanges import auth, create_child, follow_up, informational, intermediate, rekey_ike
 from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.sa_init import InitTask
 from sw.ike.ike_sa import NEVER, IkeSa, Row, State, row_for
@@ -98,7 +99,7 @@ class Connection:
 
     def create_child(self, policy: ChildPolicy | None = None) -> None:
         """Ask for one more Child SA. ChildSaEstablished or ExchangeFailed follows."""
-        self.start(child.CreateChildTask(policy or self.child_policy))
+        self.start(create_child.CreateChildTask(policy or self.child_policy))
 
     def rekey_child(self, spi: int, policy: ChildPolicy | None = None) -> None:
         """Ask for a Child SA that is to replace one, named by our inbound SPI.
@@ -106,7 +107,7 @@ class Connection:
         The old one stays until `delete_child`, on success and on failure.
         ChildSaEstablished with `rekeyed_spi`, or ExchangeFailed, follows.
         """
-        self.start(child.CreateChildTask(policy or self.child_policy, spi))
+        self.start(create_child.CreateChildTask(policy or self.child_policy, spi))
 
     def delete_child(self, spi: int) -> None:
         """Delete a Child SA, named by our inbound SPI. ChildSaDeleted follows."""
@@ -341,12 +342,15 @@ class Connection:
             if informational.is_early(self, payloads):
                 raise IkeError(DropReason.EARLY, "names a Child SA that is not known yet")
             return informational.respond(self, payloads)
-        under_way = sa.outstanding.task if sa.outstanding is not None else None
+        if row is Row.FOLLOW_UP_REQUEST:
+            return follow_up.respond(self, sa, payloads, now), None
+        under_way = sa.under_way
         if row is Row.CREATE_CHILD_REQUEST and not self._closing:
+            follow_up.forget(self, sa)
             if rekey_ike.is_rekey(payloads):
                 return rekey_ike.respond(self, sa, payloads, now), None
             if not isinstance(under_way, rekey_ike.RekeyIkeTask):
-                return child.respond(self, sa, payloads), None
+                return create_child.respond(self, sa, payloads, now), None
         return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)], None
 
     # What the exchanges bring about.
@@ -463,9 +467,16 @@ class Connection:
         sa.tasks.append(informational.DeleteIkeTask(CloseReason.AUTHENTICATION))
 
     def adopt(self, new: IkeSa, old: IkeSa, now: float, *, initiator: bool) -> None:
-        """Go on under another IKE SA; the Child SAs come along (RFC 7296 2.8, 2.18)."""
-        self.current = new
-        new.tasks.extend(old.tasks)
+        """Go on under another IKE SA; the Child SAs come along (RFC 7296 2.8, 2.18).
+
+        If the peer has replaced the new one itself already, under the one after it.
+        """
+        if new.state is State.ESTABLISHED:
+            self.current = new
+        gave_way = follow_up.drop(old)
+        tasks = self.current.tasks
+        tasks.extend(task for task in gave_way if task.kind is not ExchangeKind.REKEY_IKE)
+        tasks.extend(old.tasks)
         old.tasks.clear()
         self.outlive(old, now)
         self.shared.emit(IkeSaRekeyed(self.id, initiator))
@@ -490,6 +501,7 @@ class Connection:
             self.finish(reason)
             return
         self._closing = True
+        follow_up.forget(self, self.current)
         for task in list(self.current.tasks):
             task.fail(self, FailureReason.CLOSED)
         self.current.tasks.clear()
@@ -500,12 +512,13 @@ class Connection:
         """The peer ended this IKE SA, and has its answer."""
         out, sa.outstanding = sa.outstanding, None
         task = out.task if out is not None else None
-        if isinstance(task, rekey_ike.RekeyIkeTask) and task.collision is not None:
+        if isinstance(task, rekey_ike.RekeyIkeTask) and task.successor is not None:
             task.release(self)
-            self.adopt(task.collision.sa, sa, now, initiator=False)
+            self.adopt(task.successor, sa, now, initiator=False)
         elif isinstance(task, informational.DeleteIkeTask):
             reason = task.reason or reason
         elif task is not None and sa is not self.current:
+            task.release(self)
             self.requeue(task, sa)
         elif task is not None:
             task.fail(self, FailureReason.CLOSED)
@@ -517,6 +530,7 @@ class Connection:
 
     def remove(self, sa: IkeSa) -> None:
         """Forget an IKE SA and its keys."""
+        follow_up.drop(sa)
         for task in (*sa.tasks, *((sa.outstanding.task,) if sa.outstanding else ())):
             task.release(self)
         sa.outstanding = None
@@ -535,6 +549,7 @@ class Connection:
         tasks = list(self._waiting)
         for sa in self.sas:
             tasks += [*sa.tasks, *((sa.outstanding.task,) if sa.outstanding else ())]
+            tasks += follow_up.drop(sa)
         for task in tasks:
             task.fail(self, FailureReason.CLOSED)
         self._waiting.clear()
@@ -580,6 +595,8 @@ class Connection:
         for sa in list(self.sas):
             if sa not in self.sas:
                 continue
+            if sa.pending is not None and sa.pending.expires <= now:
+                follow_up.forget(self, sa)
             out = sa.outstanding
             if sa.expires <= now:
                 self._expired(sa)
@@ -613,6 +630,8 @@ class Connection:
         out, sa.outstanding = sa.outstanding, None
         self.remove(sa)
         replaced = (informational.DeleteIkeTask, rekey_ike.RekeyIkeTask)
+        if out is not None:
+            out.task.release(self)
         if out is not None and not self.closed and not isinstance(out.task, replaced):
             self.requeue(out.task, sa)
 

@@ -33,6 +33,8 @@ class ExchangeType(IntEnum):
     INFORMATIONAL = 37
     IKE_INTERMEDIATE = 43
     """RFC 9242."""
+    IKE_FOLLOWUP_KE = 44
+    """RFC 9370 2.2.4."""
 
 
 class Flag(IntFlag):
@@ -206,6 +208,8 @@ class NotifyType(IntEnum):
     INVALID_SELECTORS = 39
     TEMPORARY_FAILURE = 43
     CHILD_SA_NOT_FOUND = 44
+    STATE_NOT_FOUND = 47
+    """RFC 9370 2.2.4: there is nothing to follow up."""
     INITIAL_CONTACT = 16384
     NAT_DETECTION_SOURCE_IP = 16388
     NAT_DETECTION_DESTINATION_IP = 16389
@@ -218,6 +222,8 @@ class NotifyType(IntEnum):
     """RFC 7427 4."""
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
     """RFC 9242 3.1."""
+    ADDITIONAL_KEY_EXCHANGE = 16441
+    """RFC 9370 2.2.4: links IKE_FOLLOWUP_KE to what it follows up."""
     SA_READY = 40960 + 664
     """Holdfast, private use: "SA is ready for use". Protocol ESP, SPI the sender's inbound SPI."""
 

@@ -37,6 +37,7 @@ from sw.ike.payloads import GENERIC_HEADER_OCTETS, Payload, SkfPayload, build_pa
 
 if TYPE_CHECKING:
     from sw.ike.exchanges.base import Task
+    from sw.ike.exchanges.follow_up import Pending
 
 NEVER = float("inf")
 
@@ -66,6 +67,7 @@ class Row(Enum):
     AUTH_REQUEST = auto()
     INTERMEDIATE_REQUEST = auto()
     CREATE_CHILD_REQUEST = auto()
+    FOLLOW_UP_REQUEST = auto()
     BUSY = auto()
     """Answer TEMPORARY_FAILURE (RFC 7296 2.25)."""
     INFORMATIONAL_REQUEST = auto()
@@ -78,10 +80,13 @@ REQUEST_ROWS: dict[tuple[State, int], Row] = {
     (State.HALF_OPEN, _E.IKE_INTERMEDIATE): Row.INTERMEDIATE_REQUEST,
     (State.HALF_OPEN, _E.IKE_AUTH): Row.AUTH_REQUEST,
     (State.ESTABLISHED, _E.CREATE_CHILD_SA): Row.CREATE_CHILD_REQUEST,
+    (State.ESTABLISHED, _E.IKE_FOLLOWUP_KE): Row.FOLLOW_UP_REQUEST,
     (State.ESTABLISHED, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
     (State.REKEYED, _E.CREATE_CHILD_SA): Row.BUSY,
+    (State.REKEYED, _E.IKE_FOLLOWUP_KE): Row.FOLLOW_UP_REQUEST,
     (State.REKEYED, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
     (State.DELETING, _E.CREATE_CHILD_SA): Row.BUSY,
+    (State.DELETING, _E.IKE_FOLLOWUP_KE): Row.FOLLOW_UP_REQUEST,
     (State.DELETING, _E.INFORMATIONAL): Row.INFORMATIONAL_REQUEST,
 }
 RESPONSE_ROWS: dict[tuple[State, int], Row] = {
@@ -89,6 +94,7 @@ RESPONSE_ROWS: dict[tuple[State, int], Row] = {
     (State.AUTH_SENT, _E.IKE_INTERMEDIATE): Row.TASK_RESPONSE,
     (State.AUTH_SENT, _E.IKE_AUTH): Row.TASK_RESPONSE,
     (State.ESTABLISHED, _E.CREATE_CHILD_SA): Row.TASK_RESPONSE,
+    (State.ESTABLISHED, _E.IKE_FOLLOWUP_KE): Row.TASK_RESPONSE,
     (State.ESTABLISHED, _E.INFORMATIONAL): Row.TASK_RESPONSE,
     (State.REKEYED, _E.CREATE_CHILD_SA): Row.TASK_RESPONSE,
     (State.REKEYED, _E.INFORMATIONAL): Row.TASK_RESPONSE,
@@ -177,6 +183,8 @@ class IkeSa:
         self.handshake: Handshake | None = None
         self.outstanding: Outstanding | None = None
         self.answered: Answered | None = None
+        self.pending: Pending | None = None
+        """What the peer has begun here and has still to follow up."""
         self.tasks: deque[Task] = deque()
         self.expires = NEVER
         """When a half-open, rekeyed or lingering SA is removed."""
@@ -201,6 +209,14 @@ class IkeSa:
     def local_spi(self) -> bytes:
         """The SPI by which the peer's messages find us."""
         return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def under_way(self) -> Task | None:
+        """Our exchange that is not over yet: one that is to be followed up is not either."""
+        if self.outstanding is not None:
+            return self.outstanding.task
+        follow_ups = (t for t in self.tasks if t.exchange == ExchangeType.IKE_FOLLOWUP_KE)
+        return next(follow_ups, None)
 
     @property
     def keys(self) -> IkeKeys:
@@ -397,6 +413,8 @@ class IkeSa:
     def deadline(self) -> float:
         """When something of this SA falls due."""
         times = [self.expires]
+        if self.pending is not None:
+            times.append(self.pending.expires)
         if self.outstanding is not None:
             times.append(self.outstanding.deadline)
         elif self.state is State.ESTABLISHED:

@@ -49,10 +49,18 @@ def skeyseed_initial(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: Secret) -
 
 
 def skeyseed_rekey(
-    prf: Prf, sk_d_old: Secret, shared: Secret, nonce_i: bytes, nonce_r: bytes
+    prf: Prf,
+    sk_d_old: Secret,
+    shared: Secret,
+    nonce_i: bytes,
+    nonce_r: bytes,
+    additional: Secret | None = None,
 ) -> Secret:
-    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr). Source: RFC 7296 2.18."""
-    return Secret(prf(sk_d_old.reveal(), shared.reveal() + nonce_i + nonce_r))
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr [| SK(1)]). Source: RFC 7296 2.18, RFC 9370
+    2.2.4.
+    """
+    more = additional.reveal() if additional is not None else b""
+    return Secret(prf(sk_d_old.reveal(), shared.reveal() + nonce_i + nonce_r + more))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,14 +152,16 @@ def derive_child_keys(
     nonce_i: bytes,
     nonce_r: bytes,
     shared: Secret | None,
+    additional: Secret | None = None,
     *,
     suite: Suite,
 ) -> ChildKeys:
-    """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr), initiator to responder first.
+    """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr [| SK(1)]), initiator to responder first.
 
-    Source: RFC 7296 2.17; RFC 4106 8.1 (each key is followed by its salt).
+    Source: RFC 7296 2.17, RFC 9370 2.2.4; RFC 4106 8.1 (each key is followed by its salt).
     """
     seed = (shared.reveal() if shared is not None else b"") + nonce_i + nonce_r
+    seed += additional.reveal() if additional is not None else b""
     key_octets = SUITES[suite].key_octets
     one_way = key_octets + SUITES[suite].salt_octets
     octets = prf_plus(prf, sk_d.reveal(), seed, 2 * one_way)

@@ -52,6 +52,7 @@ def child_policy(config: StationConfig) -> ChildPolicy:
         station_child_policy(),
         suites=tuple(SUITE_NAMES[name] for name in config.suites),
         groups=tuple(GROUP_NAMES[name] for name in config.groups),
+        additional=ike_policy(config).additional,
         esn=(True, False) if config.esn else (False,),
     )
 

@@ -131,7 +131,9 @@ class AuthTask(Task):
             reason = FailureReason.REFUSED
         else:
             self.reserved = None
-            if child.accept(connection, policy, spi_in, payloads, sa.keys, nonces):
+            agreed = child.check(connection, policy, spi_in, payloads, sa.keys, nonces)
+            if agreed is not None:
+                child.establish(connection, agreed, initiator=True)
                 return
             connection.start(DeleteChildTask(spi_in, reports=False))
             reason, notify = FailureReason.UNACCEPTABLE, None
@@ -182,8 +184,9 @@ def respond(
     if wants_child:
         nonces = (handshake.nonce_i, handshake.nonce_r)
         try:
-            agreed, _ = child.answer(connection, peer.child, payloads, sa.keys, nonces)
+            more, agreed = child.answer(connection, peer.child, payloads, sa.keys, nonces)
+            child.establish(connection, agreed, initiator=False)
         except child.ChildRefusedError as refusal:
-            agreed = [refusal.payload]
-        response += agreed
+            more = [refusal.payload]
+        response += more
     return response, None

@@ -1,6 +1,6 @@
-"""Child SAs: offer, answer and check, in IKE_AUTH and CREATE_CHILD_SA alike, and the task.
+"""Child SAs: offer, answer and check, in IKE_AUTH and CREATE_CHILD_SA alike.
 
-Source: RFC 7296 1.3.1, 1.3.3, 2.8, 2.9, 2.17, 2.25.1.
+Source: RFC 7296 1.3.1, 2.9, 2.17; RFC 9370 2.2.4.
 """
 
 from __future__ import annotations
@@ -16,18 +16,14 @@ from sw.ike.constants import (
     ESN_YES,
     ESP_SPI_MIN,
     NONCE_OCTETS,
-    ExchangeType,
     Group,
     NotifyType,
-    Protocol,
     TransformType,
 )
-from sw.ike.errors import DropReason, IkeError
-from sw.ike.events import ChildSaEstablished, ExchangeKind, FailureReason
-from sw.ike.exchanges.base import Task
-from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.exchanges.sa_init import group_transform
-from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
+from sw.ike.errors import IkeError
+from sw.ike.events import ChildSaEstablished
+from sw.ike.exchanges.sa_init import additional_of, group_transform
+from sw.ike.groups import KeyExchange, answer_key_exchange
 from sw.ike.keymat import IkeKeys, derive_child_keys
 from sw.ike.payloads import (
     KePayload,
@@ -37,7 +33,6 @@ from sw.ike.payloads import (
     SaPayload,
     TsPayload,
     find,
-    find_error,
     find_notify,
     require,
     require_ts,
@@ -48,7 +43,6 @@ from sw.ike.selectors import TrafficSelector, is_narrowing, narrow
 
 if TYPE_CHECKING:
     from sw.ike.connection import Connection
-    from sw.ike.ike_sa import IkeSa
 
 
 class ChildRefusedError(Exception):
@@ -64,9 +58,26 @@ class Secrets:
     """What the keys of a Child SA come from. `shared` is None without PFS."""
 
     ike: IkeKeys
-    nonce_i: bytes
-    nonce_r: bytes
+    nonces: tuple[bytes, bytes]
     shared: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed:
+    """A Child SA that both sides have agreed on; `chosen` has the peer's SPI."""
+
+    spi_in: int
+    chosen: Proposal
+    local: tuple[TrafficSelector, ...]
+    remote: tuple[TrafficSelector, ...]
+    secrets: Secrets
+    policy: ChildPolicy
+    rekeyed_spi: int | None
+
+    @property
+    def additional(self) -> Group:
+        """The key exchange that has to follow first; NONE if the SA can be made at once."""
+        return additional_of(self.chosen)
 
 
 def offer(
@@ -79,8 +90,7 @@ def offer(
     payloads: list[Payload] = []
     if policy.transport:
         payloads.append(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
-    proposal = policy.proposals(in_auth=not nonce).offer(spi_octets(spi_in))
-    payloads.append(SaPayload((proposal,)))
+    payloads.append(SaPayload(policy.proposals(in_auth=not nonce).offer(spi_octets(spi_in))))
     if nonce:
         payloads.append(NoncePayload(nonce))
     if ke is not None:
@@ -114,42 +124,42 @@ def _peer_spi(proposal: Proposal) -> int | None:
     return spi if spi >= ESP_SPI_MIN else None
 
 
-def _establish(
+def establish(
     connection: Connection,
-    spi_in: int,
-    chosen: Proposal,
-    selectors: tuple[tuple[TrafficSelector, ...], tuple[TrafficSelector, ...]],
-    secrets: Secrets,
-    policy: ChildPolicy,
-    rekeyed_spi: int | None,
+    agreed: Agreed,
+    additional: Secret | None = None,
     *,
     initiator: bool,
     announce: bool = True,
 ) -> None:
-    """Derive the keys, remember the Child SA, hand both to the caller."""
-    suite = suite_of(chosen, policy.suites)
-    esn_transform = chosen.get(TransformType.ESN)
+    """Derive the keys, remember the Child SA, hand both to the caller.
+
+    `additional` is what the key exchange that had to follow gave.
+    """
+    suite = suite_of(agreed.chosen, agreed.policy.suites)
+    esn_transform = agreed.chosen.get(TransformType.ESN)
     child = ChildSa(
-        spi_in=spi_in,
-        spi_out=int.from_bytes(chosen.spi, "big"),
+        spi_in=agreed.spi_in,
+        spi_out=int.from_bytes(agreed.chosen.spi, "big"),
         suite=suite,
         esn=esn_transform is not None and esn_transform.ident == ESN_YES,
-        transport=policy.transport,
-        ts_local=selectors[0],
-        ts_remote=selectors[1],
-        rekeyed_spi=rekeyed_spi,
+        transport=agreed.policy.transport,
+        ts_local=agreed.local,
+        ts_remote=agreed.remote,
+        rekeyed_spi=agreed.rekeyed_spi,
         announced=announce,
         deleting=not announce,
     )
-    connection.children[spi_in] = child
+    connection.children[child.spi_in] = child
     if not announce:
         return
+    secrets = agreed.secrets
     keys = derive_child_keys(
         secrets.ike.prf,
         secrets.ike.sk_d,
-        secrets.nonce_i,
-        secrets.nonce_r,
+        *secrets.nonces,
         secrets.shared,
+        additional,
         suite=suite,
     )
     sent, received = (keys.key_i, keys.salt_i), (keys.key_r, keys.salt_r)
@@ -158,7 +168,7 @@ def _establish(
     connection.shared.emit(
         ChildSaEstablished(
             connection=connection.id,
-            spi_in=spi_in,
+            spi_in=child.spi_in,
             spi_out=child.spi_out,
             suite=suite,
             key_in=received[0],
@@ -170,7 +180,7 @@ def _establish(
             transport=child.transport,
             ts_local=child.ts_local,
             ts_remote=child.ts_remote,
-            rekeyed_spi=rekeyed_spi,
+            rekeyed_spi=child.rekeyed_spi,
             initiator=initiator,
             address=connection.current.address,
         )
@@ -184,8 +194,8 @@ def answer(
     keys: IkeKeys,
     nonces: tuple[bytes, bytes] | None = None,
     rekeyed_spi: int | None = None,
-) -> tuple[list[Payload], int]:
-    """Answer a peer's offer: the payloads of the response, and our inbound SPI.
+) -> tuple[list[Payload], Agreed]:
+    """Answer a peer's offer: the payloads of the response, and what is to be established.
 
     `nonces` are those of IKE_SA_INIT for IKE_AUTH, None for CREATE_CHILD_SA, which brings its
     own. Raises `ChildRefusedError`, or `IkeError` if the offer is ill-formed.
@@ -228,16 +238,8 @@ def answer(
     spi_in = shared.new_child_spi()
     if spi_in is None:
         raise ChildRefusedError(NotifyType.NO_ADDITIONAL_SAS)
-    _establish(
-        connection,
-        spi_in,
-        chosen,
-        (local, remote),
-        Secrets(keys, *nonces, secret),
-        policy,
-        rekeyed_spi,
-        initiator=False,
-    )
+    secrets = Secrets(keys, nonces, secret)
+    agreed = Agreed(spi_in, chosen, local, remote, secrets, policy, rekeyed_spi)
     response: list[Payload] = []
     if policy.transport:
         response.append(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
@@ -251,10 +253,10 @@ def answer(
     if ke is not None:
         response.append(ke)
     response += [TsPayload(True, remote), TsPayload(False, local)]
-    return response, spi_in
+    return response, agreed
 
 
-def accept(
+def check(
     connection: Connection,
     policy: ChildPolicy,
     spi_in: int,
@@ -263,10 +265,8 @@ def accept(
     nonces: tuple[bytes, bytes],
     ke: KeyExchange | None = None,
     rekeyed_spi: int | None = None,
-    *,
-    announce: bool = True,
-) -> bool:
-    """Check the response to our offer and establish the Child SA; False if it is not within it.
+) -> Agreed | None:
+    """Check the response to our offer: what is to be established; None if it is not within it.
 
     `IkeError` if a payload is missing.
     """
@@ -283,154 +283,17 @@ def accept(
         or not is_narrowing(local, policy.local_ts)
         or not is_narrowing(remote, policy.remote_ts)
     ):
-        return False
+        return None
     secret: Secret | None = None
     if ke is not None:
         ke_in = find(payloads, KePayload)
         if ke_in is None or ke_in.group != ke.group:
-            return False
+            return None
         if group_transform(ke.group) not in chosen.transforms:
-            return False
+            return None
         try:
             secret = ke.shared(ke_in.data)
         except IkeError:
-            return False
-    _establish(
-        connection,
-        spi_in,
-        chosen,
-        (local, remote),
-        Secrets(keys, *nonces, secret),
-        policy,
-        rekeyed_spi,
-        initiator=True,
-        announce=announce,
-    )
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Collision:
-    """The peer rekeyed the same Child SA meanwhile: its nonces (RFC 7296 2.8.1)."""
-
-    nonces: tuple[bytes, bytes]
-
-
-class CreateChildTask(Task):
-    """Ask for a new Child SA, or with `spi` for one that replaces that one (REKEY_SA).
-
-    The replaced Child SA is left as it is, whatever comes of the exchange: it is the last one
-    that worked until the new one has. The caller deletes it.
-    """
-
-    exchange = ExchangeType.CREATE_CHILD_SA
-
-    def __init__(self, policy: ChildPolicy, spi: int | None = None) -> None:
-        super().__init__(spi)
-        self.kind = ExchangeKind.CREATE_CHILD if spi is None else ExchangeKind.REKEY_CHILD
-        self.collision: Collision | None = None
-        self._policy = policy
-        self._offered = policy
-        self._group: Group | None = policy.groups[0] if policy.groups else None
-        self._nonce = b""
-        self._ke: KeyExchange | None = None
-        self._regrouped = False
-
-    def build(self, connection: Connection, sa: IkeSa) -> list[Payload] | None:
-        """Order as in RFC 7296 appendix C.4."""
-        shared = connection.shared
-        payloads: list[Payload] = []
-        self.collision = None
-        if self.spi is not None:
-            child = connection.children.get(self.spi)
-            if child is None or child.deleting:
-                self.fail(connection, FailureReason.NO_SUCH_SA)
-                return None
-            # The SPI is the one we expect in inbound packets (RFC 7296 1.3.3).
-            spi = spi_octets(self.spi)
-            payloads.append(NotifyPayload(NotifyType.REKEY_SA, b"", Protocol.ESP, spi))
-        self.reserved = shared.new_child_spi()
-        if self.reserved is None:
-            self.fail(connection, FailureReason.NO_SPI)
             return None
-        self._nonce = shared.rng(NONCE_OCTETS)
-        self._ke = make_key_exchange(self._group, shared.rng) if self._group else None
-        self._offered = policy_to_offer(self._policy, sa.address, nat=connection.encap_udp)
-        payloads += offer(self._offered, self.reserved, nonce=self._nonce, ke=self._ke)
-        return payloads
-
-    def process(
-        self, connection: Connection, sa: IkeSa, payloads: Sequence[Payload], now: float
-    ) -> None:
-        """Establish, try again, or fail."""
-        error = find_error(payloads)
-        if error is not None:
-            self._refused(connection, sa, error, now)
-            return
-        nonce_r = require(payloads, NoncePayload).data
-        spi_in, self.reserved = self.reserved, None
-        if spi_in is None:
-            raise IkeError(DropReason.NO_ROW, "no SPI was offered")
-        redundant = self.collision is not None and (
-            min(self._nonce, nonce_r) < min(self.collision.nonces)
-        )
-        accepted = accept(
-            connection,
-            self._offered,
-            spi_in,
-            payloads,
-            sa.keys,
-            (self._nonce, nonce_r),
-            self._ke,
-            self.spi,
-            announce=not redundant,
-        )
-        if accepted and not redundant:
-            return
-        # The peer holds a Child SA now that we do not want.
-        connection.start(DeleteChildTask(spi_in, reports=False))
-        why = FailureReason.REDUNDANT if accepted else FailureReason.UNACCEPTABLE
-        self.fail(connection, why)
-
-    def _refused(self, connection: Connection, sa: IkeSa, error: NotifyPayload, now: float) -> None:
-        if error.notify == NotifyType.TEMPORARY_FAILURE:
-            self.wait(connection, sa, error.notify, now)
-            return
-        if error.notify == NotifyType.INVALID_KE_PAYLOAD and not self._regrouped:
-            wanted = int.from_bytes(error.data, "big")
-            for group in self._policy.groups:
-                if group == wanted and group != self._group:
-                    self._group = group
-                    self._regrouped = True
-                    self.release(connection)
-                    connection.requeue(self, sa)
-                    return
-        self.fail(connection, FailureReason.REFUSED, error.notify)
-
-
-def respond(connection: Connection, sa: IkeSa, payloads: Sequence[Payload]) -> list[Payload]:
-    """Answer a CREATE_CHILD_SA request for a Child SA. `IkeError` if it is ill-formed."""
-    rekey = find_notify(payloads, NotifyType.REKEY_SA)
-    rekeyed_spi: int | None = None
-    policy = connection.child_policy
-    if rekey is not None:
-        child = connection.child_by_peer_spi(int.from_bytes(rekey.spi, "big"))
-        if child is None or rekey.protocol != Protocol.ESP:
-            return [NotifyPayload(NotifyType.CHILD_SA_NOT_FOUND, b"", rekey.protocol, rekey.spi)]
-        if child.deleting:
-            return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)]
-        rekeyed_spi = child.spi_in
-    try:
-        response, _ = answer(connection, policy, payloads, sa.keys, rekeyed_spi=rekeyed_spi)
-    except ChildRefusedError as refused:
-        return [refused.payload]
-    out = sa.outstanding
-    if (
-        rekeyed_spi is not None
-        and out is not None
-        and isinstance(out.task, CreateChildTask)
-        and out.task.spi == rekeyed_spi
-    ):
-        nonces = (require(payloads, NoncePayload).data, require(response, NoncePayload).data)
-        out.task.collision = Collision(nonces)
-    return response
+    secrets = Secrets(keys, nonces, secret)
+    return Agreed(spi_in, chosen, local, remote, secrets, policy, rekeyed_spi)

@@ -139,10 +139,9 @@ def is_early(connection: Connection, payloads: Sequence[Payload]) -> bool:
     Delete or the ready notification for it can be here first. Left without an answer, such a
     request comes again, as every request does (RFC 7296 2.1).
     """
-    if not any(
-        sa.outstanding is not None and sa.outstanding.exchange == ExchangeType.CREATE_CHILD_SA
-        for sa in connection.sas
-    ):
+    making = (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
+    under_way = (sa.outstanding for sa in connection.sas)
+    if not any(out is not None and out.exchange in making for out in under_way):
         return False
     spis: list[bytes] = []
     for payload in payloads:

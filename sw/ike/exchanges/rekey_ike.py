@@ -1,9 +1,13 @@
-"""CREATE_CHILD_SA that replaces the IKE SA. Source: RFC 7296 1.3.2, 2.8.2, 2.18, 2.25.2."""
+"""CREATE_CHILD_SA that replaces the IKE SA, and IKE_FOLLOWUP_KE behind it where agreed on.
+
+Source: RFC 7296 1.3.2, 2.8.2, 2.18, 2.25.2; RFC 9370 2.2.4.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sw.ike.constants import (
@@ -14,12 +18,14 @@ from sw.ike.constants import (
     Protocol,
     TransformType,
 )
-from sw.ike.errors import IkeError
+from sw.ike.errors import IkeError, malformed
 from sw.ike.events import ExchangeKind, FailureReason
 from sw.ike.exchanges.base import Task
-from sw.ike.exchanges.sa_init import KeySource, group_transform, keys_of
+from sw.ike.exchanges.follow_up import Pending, drop, link_notify
+from sw.ike.exchanges.sa_init import KeySource, additional_of, group_transform, keys_of
 from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
+from sw.ike.keymat import IkeKeys
 from sw.ike.message import NO_SPI
 from sw.ike.payloads import (
     KePayload,
@@ -29,9 +35,11 @@ from sw.ike.payloads import (
     SaPayload,
     find,
     find_error,
+    find_notify,
     require,
 )
 from sw.ike.proposals import Proposal
+from sw.ike.secret import Secret
 
 if TYPE_CHECKING:
     from sw.ike.connection import Connection
@@ -45,14 +53,30 @@ _CHILD_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """The peer rekeyed the same IKE SA meanwhile: its new one, and its nonces (2.8.2)."""
+    """The peer rekeyed the same IKE SA meanwhile: its new one, and its nonces (2.8.2).
 
-    sa: IkeSa
+    There is no new one until it has been followed up.
+    """
+
+    sa: IkeSa | None
     nonces: tuple[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed:
+    """What CREATE_CHILD_SA has agreed on."""
+
+    chosen: Proposal
+    nonces: tuple[bytes, bytes]
+    shared: Secret
+
+    def keys(self, old: IkeSa, spis: tuple[bytes, bytes], additional: Secret | None) -> IkeKeys:
+        """Keys of the new IKE SA; `additional` is what IKE_FOLLOWUP_KE gave."""
+        return keys_of(self.chosen, self.shared, KeySource(self.nonces, spis, old.keys, additional))
+
+
 class RekeyIkeTask(Task):
-    """Ask for an IKE SA that replaces this one."""
+    """Ask for an IKE SA that replaces this one, and follow it up where that was agreed on."""
 
     kind = ExchangeKind.REKEY_IKE
     exchange = ExchangeType.CREATE_CHILD_SA
@@ -66,11 +90,27 @@ class RekeyIkeTask(Task):
         self._spi = b""
         self._nonce = b""
         self._ke: KeyExchange | None = None
+        self._agreed: Agreed | None = None
+        self._link = b""
+
+    @property
+    def is_following_up(self) -> bool:
+        """Whether CREATE_CHILD_SA is over, and IKE_FOLLOWUP_KE is not."""
+        return self._agreed is not None
+
+    @property
+    def successor(self) -> IkeSa | None:
+        """The IKE SA that the peer's simultaneous rekey has made."""
+        return self.collision.sa if self.collision is not None else None
 
     def build(self, connection: Connection, sa: IkeSa) -> list[Payload]:
-        """Order as in RFC 7296 appendix C.5."""
+        """Order as in RFC 7296 appendix C.5; to follow up, KEi(1) and the link."""
+        if self.is_following_up and self._ke is not None:
+            return [KePayload(self._ke.group, self._ke.public), link_notify(self._link)]
         shared = connection.shared
-        self.collision = None
+        pending = _pending(sa)
+        # The peer has begun before us, and not followed up yet.
+        self.collision = Collision(None, pending.nonces) if pending is not None else None
         self._spi = shared.new_ike_spi()
         connection.route(self._spi)
         self._nonce = shared.rng(NONCE_OCTETS)
@@ -82,60 +122,104 @@ class RekeyIkeTask(Task):
         ]
 
     def release(self, connection: Connection) -> None:
-        """The SPI goes back; if the peer rekeyed at the same time, its new IKE SA takes over."""
+        """The SPI goes back, and what was agreed on is forgotten."""
         super().release(connection)
         connection.unroute(self._spi)
+        self._agreed = None
+        self.exchange = ExchangeType.CREATE_CHILD_SA
 
     def process(
         self, connection: Connection, sa: IkeSa, payloads: Sequence[Payload], now: float
     ) -> None:
-        """Take the new IKE SA over, try again, or fail."""
+        """Take the new IKE SA over, follow up, try again, or fail."""
         error = find_error(payloads)
         if error is not None:
             self._refused(connection, sa, error, now)
             return
+        if self._agreed is not None:
+            new = self._followed_up(connection, sa, self._agreed, payloads)
+            self._take(connection, sa, new, now, redundant=False)
+            return
         policy = connection.shared.config.ike.proposals(rekey=True)
         chosen = policy.accepts(require(payloads, SaPayload).proposals)
         ke, nonce = require(payloads, KePayload), require(payloads, NoncePayload)
+        link = find_notify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
+        additional = additional_of(chosen) if chosen is not None else Group.NONE
         if (
             chosen is None
             or chosen.spi == NO_SPI
             or self._ke is None
             or ke.group != self._ke.group
             or group_transform(ke.group) not in chosen.transforms
+            or (additional is not Group.NONE and link is None)
         ):
             self.fail(connection, FailureReason.UNACCEPTABLE)
             return
         nonces = (self._nonce, nonce.data)
-        shared_secret = self._ke.shared(ke.data)
-        new = IkeSa(
-            initiator=True,
-            spi_i=self._spi,
-            spi_r=chosen.spi,
-            state=State.ESTABLISHED,
-            address=sa.address,
-            timing=connection.shared.config.timing,
-        )
-        source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
-        new.message_octets = sa.message_octets
-        new.install_keys(keys_of(chosen, shared_secret, source))
+        agreed = Agreed(chosen, nonces, self._ke.shared(ke.data))
+        redundant = self.collision is not None and min(nonces) < min(self.collision.nonces)
+        if link is None or additional is Group.NONE:
+            self._take(connection, sa, self._make(connection, sa, agreed), now, redundant=redundant)
+        elif redundant:
+            # There is nothing to delete yet: we just stop (RFC 9370 2.2.4).
+            self._give_way(connection, sa, now)
+        else:
+            if self.successor is not None:
+                connection.outlive(self.successor, now)
+            if _pending(sa) is not None:
+                drop(sa)
+            self._agreed = agreed
+            self._link = link.data
+            self._ke = make_key_exchange(additional, connection.shared.rng)
+            self.exchange = ExchangeType.IKE_FOLLOWUP_KE
+            connection.requeue(self, sa)
+
+    def _followed_up(
+        self, connection: Connection, sa: IkeSa, agreed: Agreed, payloads: Sequence[Payload]
+    ) -> IkeSa:
+        ke = require(payloads, KePayload)
+        if self._ke is None or ke.group != self._ke.group:
+            raise malformed("key exchange value of another method")
+        return self._make(connection, sa, agreed, self._ke.shared(ke.data))
+
+    def _make(
+        self, connection: Connection, sa: IkeSa, agreed: Agreed, additional: Secret | None = None
+    ) -> IkeSa:
+        spis = (self._spi, agreed.chosen.spi)
+        new = _successor(connection, sa, spis, initiator=True)
+        new.install_keys(agreed.keys(sa, spis, additional))
         connection.sas.append(new)
-        if self.collision is not None and min(nonces) < min(self.collision.nonces):
-            # Ours is the redundant one: its creator deletes it; the peer deletes the old one.
-            connection.adopt(self.collision.sa, sa, now, initiator=False)
+        return new
+
+    def _take(
+        self, connection: Connection, sa: IkeSa, new: IkeSa, now: float, *, redundant: bool
+    ) -> None:
+        if redundant:
+            # Its creator deletes it; the peer deletes the old one.
             connection.delete_ike(new)
+            self._give_way(connection, sa, now)
             return
-        if self.collision is not None:
-            connection.outlive(self.collision.sa, now)
+        if self.successor is not None:
+            connection.outlive(self.successor, now)
         connection.adopt(new, sa, now, initiator=True)
         connection.delete_ike(sa)
 
+    def _give_way(self, connection: Connection, sa: IkeSa, now: float) -> None:
+        """The peer's new IKE SA takes over; if it comes to nothing, we try again."""
+        successor, pending = self.successor, _pending(sa)
+        self.release(connection)
+        if successor is not None:
+            connection.adopt(successor, sa, now, initiator=False)
+        elif pending is not None:
+            pending.instead_of = self
+        else:
+            self.wait(connection, sa, NotifyType.TEMPORARY_FAILURE, now)
+
     def _refused(self, connection: Connection, sa: IkeSa, error: NotifyPayload, now: float) -> None:
-        if self.collision is not None:
-            self.release(connection)
-            connection.adopt(self.collision.sa, sa, now, initiator=False)
+        if self.collision is not None and not self.is_following_up:
+            self._give_way(connection, sa, now)
             return
-        if error.notify == NotifyType.TEMPORARY_FAILURE:
+        if error.notify in (NotifyType.TEMPORARY_FAILURE, NotifyType.STATE_NOT_FOUND):
             self.wait(connection, sa, error.notify, now)
             return
         if error.notify == NotifyType.INVALID_KE_PAYLOAD and not self._regrouped:
@@ -150,6 +234,26 @@ class RekeyIkeTask(Task):
         self.fail(connection, FailureReason.REFUSED, error.notify)
 
 
+def _pending(sa: IkeSa) -> Pending | None:
+    """The peer's rekey of the IKE SA, if it has still to be followed up."""
+    return sa.pending if sa.pending is not None and sa.pending.rekeys_ike else None
+
+
+def _successor(
+    connection: Connection, sa: IkeSa, spis: tuple[bytes, bytes], *, initiator: bool
+) -> IkeSa:
+    new = IkeSa(
+        initiator=initiator,
+        spi_i=spis[0],
+        spi_r=spis[1],
+        state=State.ESTABLISHED,
+        address=sa.address,
+        timing=connection.shared.config.timing,
+    )
+    new.message_octets = sa.message_octets
+    return new
+
+
 def is_rekey(payloads: Sequence[Payload]) -> bool:
     """Whether a CREATE_CHILD_SA request is for an IKE SA."""
     sa = find(payloads, SaPayload)
@@ -160,11 +264,12 @@ def respond(
     connection: Connection, sa: IkeSa, payloads: Sequence[Payload], now: float
 ) -> list[Payload]:
     """Answer a request to replace the IKE SA. `IkeError` if it is ill-formed."""
-    shared = connection.shared
-    under_way = sa.outstanding.task if sa.outstanding is not None else None
+    shared, under_way = connection.shared, sa.under_way
     if under_way is not None and under_way.kind in _CHILD_KINDS:
         return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)]
-    if isinstance(under_way, RekeyIkeTask) and under_way.collision is not None:
+    if isinstance(under_way, RekeyIkeTask) and (
+        under_way.successor is not None or under_way.is_following_up
+    ):
         return [NotifyPayload(NotifyType.TEMPORARY_FAILURE)]
     ke_in, nonce_in = require(payloads, KePayload), require(payloads, NoncePayload)
     policy = shared.config.ike.proposals(rekey=True)
@@ -180,23 +285,48 @@ def respond(
         public, shared_secret = answer_key_exchange(Group(dh.ident), ke_in.data, shared.rng)
     except IkeError:
         return [NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN)]
-    nonces = (nonce_in.data, shared.rng(NONCE_OCTETS))
-    new = IkeSa(
-        initiator=False,
-        spi_i=chosen.spi,
-        spi_r=shared.new_ike_spi(),
-        state=State.ESTABLISHED,
-        address=sa.address,
-        timing=shared.config.timing,
+    agreed = Agreed(chosen, (nonce_in.data, shared.rng(NONCE_OCTETS)), shared_secret)
+    spis = (chosen.spi, shared.new_ike_spi())
+    answer = Proposal(chosen.number, chosen.protocol, spis[1], chosen.transforms)
+    response: list[Payload] = [
+        SaPayload((answer,)),
+        NoncePayload(agreed.nonces[1]),
+        KePayload(dh.ident, public),
+    ]
+    additional = additional_of(chosen)
+    if additional is Group.NONE:
+        _replace(connection, sa, agreed, spis, None, now)
+        return response
+    connection.route(spis[1])
+    sa.pending = Pending(
+        link=spis[1],
+        group=additional,
+        nonces=agreed.nonces,
+        expires=now + shared.config.timing.follow_up,
+        complete=partial(_replace, connection, sa, agreed, spis),
+        release=partial(connection.unroute, spis[1]),
+        rekeys_ike=True,
     )
-    source = KeySource(nonces, (new.spi_i, new.spi_r), sa.keys)
-    new.message_octets = sa.message_octets
-    new.install_keys(keys_of(chosen, shared_secret, source))
+    if isinstance(under_way, RekeyIkeTask):
+        under_way.collision = Collision(None, agreed.nonces)
+    return [*response, link_notify(spis[1])]
+
+
+def _replace(
+    connection: Connection,
+    sa: IkeSa,
+    agreed: Agreed,
+    spis: tuple[bytes, bytes],
+    additional: Secret | None,
+    now: float,
+) -> None:
+    """The responder's new IKE SA stands. If we are about to replace it too, the nonces decide."""
+    new = _successor(connection, sa, spis, initiator=False)
+    new.install_keys(agreed.keys(sa, spis, additional))
     connection.route(new.spi_r)
     connection.sas.append(new)
+    under_way = sa.under_way
     if isinstance(under_way, RekeyIkeTask):
-        under_way.collision = Collision(new, nonces)
+        under_way.collision = Collision(new, agreed.nonces)
     else:
         connection.adopt(new, sa, now, initiator=False)
-    answer = Proposal(chosen.number, chosen.protocol, new.spi_r, chosen.transforms)
-    return [SaPayload((answer,)), NoncePayload(nonces[1]), KePayload(dh.ident, public)]

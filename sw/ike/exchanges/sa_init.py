@@ -67,11 +67,15 @@ def group_transform(group: int) -> Transform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeySource:
-    """What the keys of an IKE SA come from: nonces, SPIs, and SK_d of the one before, if any."""
+    """What the keys of an IKE SA come from: nonces, SPIs, and SK_d of the one before, if any.
+
+    `additional` is the secret of IKE_FOLLOWUP_KE, in a rekey.
+    """
 
     nonces: tuple[bytes, bytes]
     spis: tuple[bytes, bytes]
     old: IkeKeys | None = None
+    additional: Secret | None = None
 
 
 def additional_of(proposal: Proposal) -> Group:
@@ -98,7 +102,8 @@ def keys_of(proposal: Proposal, shared_secret: Secret, source: KeySource) -> Ike
         skeyseed = skeyseed_initial(prf, *source.nonces, shared_secret)
     else:
         # SKEYSEED is computed with the PRF of the old IKE SA, the rest with that of the new one.
-        skeyseed = skeyseed_rekey(source.old.prf, source.old.sk_d, shared_secret, *source.nonces)
+        old, more = source.old, source.additional
+        skeyseed = skeyseed_rekey(old.prf, old.sk_d, shared_secret, *source.nonces, more)
     return derive_ike_keys(suite, skeyseed, *source.nonces, *source.spis)
 
 

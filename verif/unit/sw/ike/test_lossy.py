@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from sw.ike import ChildSaReady, Datagram, EndpointConfig, IkeSaClosed, PeerAlive, Timing
-from verif.unit.sw.ike.net import Net
-
-PATIENT = EndpointConfig(
-    timing=Timing(retransmit_first=1.0, retransmit_factor=1.3, retransmit_longest=3.0, sends=60)
+from sw.ike import (
+    ChildSaReady,
+    Datagram,
+    EndpointConfig,
+    Group,
+    IkePolicy,
+    IkeSaClosed,
+    PeerAlive,
+    Timing,
+    host_child_policy,
+    station_child_policy,
 )
+from verif.unit.sw.ike.net import Net, host_peer, station_peer
+
+TIMING = Timing(retransmit_first=1.0, retransmit_factor=1.3, retransmit_longest=3.0, sends=60)
+PATIENT = EndpointConfig(timing=TIMING)
+KEM, NONE = Group.ML_KEM_768, Group.NONE
+ADDITIONAL = [
+    ((NONE,), (NONE,)),
+    ((KEM,), (KEM,)),
+    # The station's exchanges are not followed up, the host's are; and the other way round.
+    ((NONE, KEM), (KEM, NONE)),
+    ((KEM, NONE), (NONE, KEM)),
+]
+"""What station and host want: without ML-KEM, with it, and not of one mind (RFC 9370 2.2.4)."""
 
 
 class Lossy(Net):
     """Loses a third of the datagrams, doubles a fifth, keeps a quarter back."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(station=PATIENT, host=PATIENT, seed=seed)
+    def __init__(self, seed: int, *additional: tuple[Group, ...]) -> None:
+        at_station, at_host = additional or ((NONE,), (NONE,))
+        super().__init__(
+            station=replace(PATIENT, ike=IkePolicy(additional=at_station)),
+            host=replace(PATIENT, ike=IkePolicy(additional=at_host)),
+            peer_at_host=host_peer(child=replace(host_child_policy(), additional=at_host)),
+            seed=seed,
+        )
+        self.peer = station_peer(child=replace(station_child_policy(), additional=at_station))
         self._random = random.Random(seed)
         self._late: list[tuple[str, Datagram]] = []
         self.calm = False
@@ -42,10 +69,11 @@ class Lossy(Net):
         return [datagram] * (2 if self._random.random() < 0.2 else 1)
 
 
+@pytest.mark.parametrize("additional", ADDITIONAL)
 @pytest.mark.parametrize("seed", range(25))
-def test_everything_happens_exactly_once(seed: int) -> None:
-    net = Lossy(seed)
-    connection = net.connect()
+def test_everything_happens_exactly_once(seed: int, additional: tuple[tuple[Group, ...]]) -> None:
+    net = Lossy(seed, *additional)
+    connection = net.connect(net.peer)
     net.advance(100)
     assert connection.established
     net.matching()
@@ -72,12 +100,13 @@ def test_everything_happens_exactly_once(seed: int) -> None:
     assert net.host.get_timer() is None
 
 
+@pytest.mark.parametrize("additional", ADDITIONAL)
 @pytest.mark.parametrize("seed", range(40))
-def test_both_sides_do_everything_at_once(seed: int) -> None:
+def test_both_sides_do_everything_at_once(seed: int, additional: tuple[tuple[Group, ...]]) -> None:
     """Random calls on both ends, in bad weather; when it clears, both hold the same."""
-    net = Lossy(seed)
+    net = Lossy(seed, *additional)
     draw = random.Random(seed + 10_000)
-    connection = net.connect()
+    connection = net.connect(net.peer)
     net.advance(150)
     assert connection.established
     host = next(one for one in net.host.connections.values() if one.established)
@@ -104,11 +133,16 @@ def test_both_sides_do_everything_at_once(seed: int) -> None:
     assert not net.of("host", IkeSaClosed)
     assert connection.current.spi_i == host.current.spi_i
     assert connection.current.spi_r == host.current.spi_r
+    assert connection.current.keys.sk_d.reveal() == host.current.keys.sk_d.reveal()
+    assert connection.current.pending is None
+    assert host.current.pending is None
     assert len(connection.sas) == len(host.sas) == 1
     assert {(c.spi_in, c.spi_out) for c in connection.child_sas.values()} == {
         (c.spi_out, c.spi_in) for c in host.child_sas.values()
     }
     assert len(connection.child_sas) >= 1
+    assert set(net.station._shared.routes) == {connection.current.local_spi}
+    assert set(net.host._shared.routes) == {host.current.local_spi}
     assert net.station._shared.child_spis == set(connection.child_sas)
     assert net.host._shared.child_spis == set(host.child_sas)
     connection.check_liveness()

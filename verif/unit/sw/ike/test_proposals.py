@@ -57,7 +57,7 @@ def test_damaged_octets_raise_only_the_named_error(
 
 def test_rfc7296_3_3_octets_of_an_esp_offer() -> None:
     """Written out by hand from the figures of RFC 7296 3.3.1, 3.3.2 and 3.3.5."""
-    offer = station_child_policy().proposals(in_auth=True).offer(SPI)
+    (offer,) = station_child_policy().proposals(in_auth=True).offer(SPI)
     assert build_proposals([offer]).hex() == (
         "00000034" "01030404" "01020304"  # last, length 52, number 1, ESP, SPI of 4, 4 transforms
         "0300000c" "01000014" "800e0100"  # ENCR, AES-GCM-16, key length 256
@@ -68,7 +68,7 @@ def test_rfc7296_3_3_octets_of_an_esp_offer() -> None:
 
 
 def test_rfc7296_1_2_no_group_in_ike_auth() -> None:
-    offer = station_child_policy().proposals(in_auth=True).offer(SPI)
+    (offer,) = station_child_policy().proposals(in_auth=True).offer(SPI)
     assert offer.get(TransformType.DH) is None
 
 

@@ -118,13 +118,6 @@ def test_rfc9370_2_2_1_octets_of_an_offer() -> None:
     )  # fmt: skip
 
 
-def test_a_rekey_offers_no_additional_exchange() -> None:
-    for additional in (ML_KEM_768, (Group.ML_KEM_768, Group.NONE), (Group.NONE,)):
-        policy = IkePolicy(additional=additional).proposals(rekey=True)
-        kinds = {t.kind for offer in policy.offer(bytes(8)) for t in offer.transforms}
-        assert kinds == {1, 2, 4}
-
-
 def test_draft_mlkem_lengths_on_the_wire() -> None:
     """Encapsulation key one way, ciphertext the other way (FIPS 203 8, table 3)."""
     for kem, key, ciphertext in ((Group.ML_KEM_768, 1184, 1088), (Group.ML_KEM_1024, 1568, 1568)):
