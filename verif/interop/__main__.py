@@ -16,11 +16,12 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
 
+from boards.virtual.build import BuildError, build
 from verif.interop.rig import Outcome, Rig, RigError
 from verif.interop.table import CELLS, Cell
 
 REPORT = Path(__file__).resolve().parents[2] / "build" / "interop.json"
-PEERS = ("strongswan", "linux")
+PEERS = ("strongswan", "linux", "ipmitool", "freeipmi")
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -129,10 +130,12 @@ def main(words: Sequence[str]) -> int:
     jobs = min(given.jobs, len(cells))
     run.tell(f"interop: {len(cells)} cells, on {jobs} kernels at once")
     try:
+        if any(one.board for one in cells):
+            build(say=run.tell)
         with ThreadPoolExecutor(jobs) as pool:
             for future in [pool.submit(run.work) for _ in range(jobs)]:
                 future.result()
-    except RigError as error:
+    except (BuildError, RigError) as error:
         print(f"interop: {error}", file=sys.stderr)
         return 2
     report = _report(run, cells)

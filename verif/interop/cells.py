@@ -31,6 +31,7 @@ from sw.ike import (
 from sw.ike.certificates import Certificates
 from verif.interop.credentials import OUR_NAME, THEIR_NAME
 from verif.interop.guest import GUEST, OURS, Guest
+from verif.interop.lan import Lan
 from verif.interop.ours import SECURE_PORT, OurChild, Ours, until
 from verif.interop.strongswan import StrongSwan, TheirSa, kernel_keys
 
@@ -56,6 +57,7 @@ class World:
 
     guest: Guest
     strongswan: StrongSwan
+    lan: Lan
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Cell:
     run: Callable[[World], Awaitable[None]]
     quick: bool
     """Whether `make test` runs it, too."""
+    board: bool = False
+    """Whether it needs the virtual board."""
 
 
 CELLS: dict[str, Cell] = {}
@@ -74,14 +78,14 @@ CELLS: dict[str, Cell] = {}
 
 
 def cell(
-    case: str, *, peer: str = "strongswan", quick: bool = True
+    case: str, *, peer: str = "strongswan", quick: bool = True, board: bool = False
 ) -> Callable[[Callable[[World], Awaitable[None]]], Callable[[World], Awaitable[None]]]:
     """Enter a coroutine in the table."""
 
     def enter(run: Callable[[World], Awaitable[None]]) -> Callable[[World], Awaitable[None]]:
         if case in CELLS:
             raise ValueError(f"there are two cells {case!r}")
-        CELLS[case] = Cell(peer, case, run, quick)
+        CELLS[case] = Cell(peer, case, run, quick, board)
         return run
 
     return enter

@@ -153,7 +153,7 @@ def _mode(line: Line) -> str:
     return "tunnel" if line.tunnel else "transport"
 
 
-def _configure(guest: Guest, line: Line, to_us: Keys, to_guest: Keys) -> None:
+def configure(guest: Guest, line: Line, to_us: Keys, to_guest: Keys) -> None:
     """Set SAs and policies in the kernel."""
     for source, destination, keys, way in (
         (line.guest, line.ours, to_us, "out"),
@@ -291,7 +291,7 @@ async def wired(world: World, line: Line) -> AsyncIterator[LinuxEnd]:
     mac = bytes.fromhex(guest.run("cat /sys/class/net/vec0/address").strip().replace(":", ""))
     guest.run(f"ip neigh replace {line.ours} lladdr {OUR_MAC} dev vec0")
     to_us, to_guest = Keys.draw(line), Keys.draw(line)
-    _configure(guest, line, to_us, to_guest)
+    configure(guest, line, to_us, to_guest)
     end = LinuxEnd(line, to_us, to_guest, mac)
     try:
         yield end
@@ -321,7 +321,7 @@ async def talk(world: World, line: Line, end: LinuxEnd, rounds: int = ROUNDS) ->
     assert not end.dropped
 
 
-def _counts(guest: Guest) -> dict[str, int]:
+def counts(guest: Guest) -> dict[str, int]:
     """What the kernel has dropped, over all SAs."""
     text = guest.run("ip -s xfrm state")
     return {
@@ -336,7 +336,7 @@ def _enter(case: str, line: Line, *, quick: bool = False) -> None:
         async with wired(world, line) as end:
             await talk(world, line, end)
             assert end.opened[0].sequence == line.first
-            assert _counts(world.guest) == {"replay": 0, "failed": 0}
+            assert counts(world.guest) == {"replay": 0, "failed": 0}
             await _replay(world, end)
             await _forge(world, line, end)
             await talk(world, line, end, 1)
@@ -346,7 +346,7 @@ async def _replay(world: World, end: LinuxEnd) -> None:
     """A packet of ours again, and one of the kernel's: nobody takes it."""
     answers = len(end.opened)
     end.put(end.sent[-1])
-    await until(lambda: _counts(world.guest)["replay"] == 1, "the kernel's count of replays")
+    await until(lambda: counts(world.guest)["replay"] == 1, "the kernel's count of replays")
     assert len(end.opened) == answers
     end.take(end.came[-1])
     assert end.dropped == [DropReason.REPLAY_DUPLICATE]
@@ -358,7 +358,7 @@ async def _forge(world: World, line: Line, end: LinuxEnd) -> None:
     answers = len(end.opened)
     end.forge = True
     end.ask(b"not as it was")
-    await until(lambda: _counts(world.guest)["failed"] == 1, "the kernel's count of forgeries")
+    await until(lambda: counts(world.guest)["failed"] == 1, "the kernel's count of forgeries")
     assert len(end.opened) == answers
     answer = await asyncio.to_thread(
         world.guest.ask, (line.ours, SECURE_PORT), b"not as it was", port=PORT, timeout=0.3

@@ -1,4 +1,4 @@
-"""A Linux kernel with ESP and AH as a user program, at one end of a TAP device.
+"""A Linux kernel with ESP and AH as a user program, at one end of two TAP devices.
 
 Its root is this machine's file system, so that what is here runs there; the unpacked packages lie
 over `/usr`. What it writes outside `/run` and its scratch directory would be written here: nothing
@@ -17,11 +17,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["GUEST", "GUEST6", "OURS", "OURS6", "Guest", "GuestError"]
+__all__ = [
+    "GUEST",
+    "GUEST6",
+    "LAN_GUEST",
+    "LAN_GUEST6",
+    "LAN_TAP",
+    "OURS",
+    "OURS6",
+    "TAP",
+    "Guest",
+    "GuestError",
+]
 
 OURS, GUEST = "192.0.2.1", "192.0.2.7"
 OURS6, GUEST6 = "2001:db8::1", "2001:db8::7"
 TAP = "interop0"
+LAN_GUEST, LAN_GUEST6 = "198.51.100.7", "2001:db8:1::7"
+"""The guest's addresses on the other wire, where this end has none."""
+LAN_TAP = "interop1"
 PORT = 4503
 MEMORY_OCTETS = 256 << 20
 BOOT_SECONDS = 60.0
@@ -51,6 +65,9 @@ ip link set lo up
 ip addr add {guest}/24 dev vec0
 ip link set vec0 up
 ip addr add {guest6}/64 dev vec0 nodad
+ip addr add {lan_guest}/24 dev vec1
+ip link set vec1 up
+ip addr add {lan_guest6}/64 dev vec1 nodad
 exec {python} {inside} {port}
 """
 
@@ -102,6 +119,9 @@ class Guest:
             f"ip addr add {OURS}/24 dev {TAP}",
             f"ip link set {TAP} up",
             f"ip addr add {OURS6}/64 dev {TAP} nodad",
+            f"ip tuntap add dev {LAN_TAP} mode tap",
+            f"ip link set {LAN_TAP} addrgenmode none",
+            f"ip link set {LAN_TAP} up",
         ):
             done = subprocess.run(words.split(), capture_output=True, text=True, check=False)
             if done.returncode:
@@ -122,6 +142,8 @@ class Guest:
                 modules=" ".join(MODULES),
                 guest=GUEST,
                 guest6=GUEST6,
+                lan_guest=LAN_GUEST,
+                lan_guest6=LAN_GUEST6,
                 python=shlex.quote(sys.executable),
                 inside=shlex.quote(str(Path(__file__).with_name("inside_guest.py"))),
                 port=PORT,
@@ -142,6 +164,7 @@ class Guest:
                     ),
                     *("con=null", "con0=null,fd:1", "quiet", f"uml_dir={self._scratch}"),
                     f"vec0:transport=tap,ifname={TAP},depth=128",
+                    f"vec1:transport=tap,ifname={LAN_TAP},depth=128",
                 ],
                 env={**os.environ, "TMPDIR": str(self._memory_folder())},
                 stdin=subprocess.DEVNULL,
@@ -212,6 +235,13 @@ class Guest:
         """Send a datagram from the guest's `port`; returns the answer, or None."""
         answer = self.request("ask", to=to, port=port, data=data.hex(), timeout=timeout)
         return None if answer["data"] is None else bytes.fromhex(answer["data"])
+
+    def converse(
+        self, to: tuple[str, int], data: bytes, *, port: int, count: int, timeout: float
+    ) -> list[bytes]:
+        """Send a datagram from the guest's `port`; returns the next `count` that come, or fewer."""
+        words = {"to": to, "port": port, "data": data.hex(), "count": count, "timeout": timeout}
+        return [bytes.fromhex(one) for one in self.request("converse", **words)["data"]]
 
     def version(self) -> str:
         """The kernel's own."""

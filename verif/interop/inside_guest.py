@@ -11,6 +11,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,24 @@ def ask(to: list[Any], port: int, data: str, timeout: float) -> dict[str, Any]:
             return {"data": None, "why": str(error)}
 
 
+def converse(to: list[Any], port: int, data: str, count: int, timeout: float) -> dict[str, Any]:
+    """Sends a datagram from `port`, and gathers `count` that come within the time."""
+    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+    found: list[str] = []
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
+        udp.bind(("", port))
+        udp.connect((to[0], to[1]))
+        udp.send(bytes.fromhex(data))
+        end = time.monotonic() + timeout
+        while len(found) < count and (left := end - time.monotonic()) > 0:
+            udp.settimeout(left)
+            try:
+                found.append(udp.recv(65535).hex())
+            except TimeoutError:
+                break
+    return {"data": found}
+
+
 def write(path: str, text: str) -> dict[str, Any]:
     """Writes a file."""
     Path(path).write_text(text)
@@ -60,6 +79,7 @@ REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "run": run,
     "start": start,
     "ask": ask,
+    "converse": converse,
 }
 
 

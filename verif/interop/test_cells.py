@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from boards.virtual.build import build
 from verif.interop.rig import Rig
 from verif.interop.table import CELLS
 
@@ -11,6 +12,7 @@ from verif.interop.table import CELLS
 @pytest.fixture(scope="session")
 def rig() -> Iterator[Rig]:
     """The peers, once for all cells of a process."""
+    build()
     with Rig() as running:
         yield running
 

@@ -12,9 +12,11 @@ import time
 import traceback
 from pathlib import Path
 
+from boards.virtual.process import BoardError
 from verif.interop.cells import World
 from verif.interop.guest import Guest, GuestError
-from verif.interop.packages import PackageError, fetched
+from verif.interop.lan import Lan
+from verif.interop.packages import PackageError, fetched, installed_version
 from verif.interop.strongswan import StrongSwan
 from verif.interop.table import CELLS
 
@@ -53,12 +55,17 @@ def main() -> int:
     try:
         root = fetched()
         with tempfile.TemporaryDirectory(prefix="holdfast-interop-") as scratch:
-            with Guest(root, Path(scratch)) as guest:
+            with Guest(root, Path(scratch)) as guest, Lan() as lan:
                 strongswan = StrongSwan(guest)
                 strongswan.start()
-                say(strongswan=strongswan.version(), linux=guest.version())
-                serve(World(guest, strongswan))
-    except (GuestError, PackageError) as error:
+                say(
+                    strongswan=strongswan.version(),
+                    linux=guest.version(),
+                    ipmitool=installed_version(root, "ipmitool"),
+                    freeipmi=installed_version(root, "freeipmi-tools"),
+                )
+                serve(World(guest, strongswan, lan))
+    except (BoardError, GuestError, PackageError) as error:
         say(failure=str(error))
         return 1
     return 0
