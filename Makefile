@@ -89,7 +89,7 @@ latency: setup ## Measure the cycles from a reset command to its pin and of a pa
 formal: setup ## Prove what docs/formal.md claims of the gateware, and try a mutant on each proof (ONLY=name)
 	$(PY) -m verif.formal $(if $(ONLY),--only '$(ONLY)')
 
-interop: setup ## Negotiate with strongSwan and a Linux kernel, fetched from Debian; build/interop.json (PEER=name, ARGS=--help)
+interop: setup ## Try IKEv2, ESP and the NIC with strongSwan and a Linux kernel, fetched from Debian; build/interop.json (PEER=name, ARGS=--help)
 	$(PY) -m verif.interop $(if $(PEER),--peer '$(PEER)') $(ARGS)
 
 mutants: setup ## Make random mutations in ipsec, mgmt and net, and tell which of them tests and proofs catch (ARGS=--help)

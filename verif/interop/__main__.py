@@ -26,7 +26,7 @@ PEERS = ("strongswan", "linux", "ipmitool", "freeipmi")
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make interop", description="Holdfast against strongSwan and a Linux kernel."
+        prog="make interop", description="Holdfast against strongSwan, a Linux kernel and more."
     )
     parser.add_argument("--peer", choices=PEERS, help="only the cells with this peer")
     parser.add_argument("--only", metavar="TEXT", help="only cells whose case has this in it")

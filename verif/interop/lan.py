@@ -77,8 +77,11 @@ class Chain:
         self.nic.set_host_address(mac, IPv4Address(HOST), IPv6Address(HOST6 if ip6 else 0))
 
     @contextlib.contextmanager
-    def agent(self, config: Path) -> Iterator[None]:
-        """The host's OS with its network and our agent, as `holdfast agent run` starts it."""
+    def agent(self, config: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """The host's OS with its network and our agent, as `holdfast agent run` starts it.
+
+        What goes wrong meanwhile bears the agent's log.
+        """
         _command(f"ip -n {NAMESPACE} link set eth0 up")
         log = config.with_suffix(".log")
         with log.open("wb") as output:
@@ -92,7 +95,10 @@ class Chain:
                 stderr=output,
             )
         try:
-            yield
+            yield process
+        except BaseException as error:
+            error.add_note("The agent's log:\n" + log.read_text(errors="replace")[-4000:])
+            raise
         finally:
             process.terminate()
             try:
@@ -100,8 +106,12 @@ class Chain:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            _command(f"ip -n {NAMESPACE} link set eth0 down")
-            print(log.read_text(errors="replace"), file=sys.stderr)
+            self.network_down()
+
+    @staticmethod
+    def network_down() -> None:
+        """The host's OS hears and says nothing more."""
+        _command(f"ip -n {NAMESPACE} link set eth0 down")
 
 
 @dataclass

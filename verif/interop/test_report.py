@@ -7,6 +7,7 @@ from typing import Self
 
 import pytest
 
+from boards.virtual.build import BuildError
 from verif.interop import __main__ as command
 from verif.interop.rig import Outcome, RigError
 from verif.interop.table import CELLS
@@ -96,6 +97,18 @@ def test_peers_that_do_not_run(
     rig.refuses = "no /dev/net/tun here"
     assert command.main(words(tmp_path)) == 2
     assert "no /dev/net/tun here" in capsys.readouterr().err
+
+
+def test_a_board_that_cannot_be_built(
+    rig: type[PlayedRig], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(**_: object) -> Path:
+        raise BuildError("no C++ compiler here")
+
+    monkeypatch.setattr(command, "build", build)
+    rig.refuses = "never asked"
+    assert command.main(["--peer", "ipmitool"]) == 2
+    assert "no C++ compiler here" in capsys.readouterr().err
 
 
 def test_no_such_cell(rig: type[PlayedRig], capsys: pytest.CaptureFixture[str]) -> None:
