@@ -15,17 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from boards.virtual.build import Parameters
 from spec.host import HostState
 from spec.sa import BankState
 from spec.suites import Suite
 from sw.agent.nic import state_of
 from verif.interop.cells import World, cell
-from verif.interop.cells_chain import ChainLine, Link, accounted, attack, dropped
+from verif.interop.cells_chain import ChainLine, Link, accounted, attack, dropped, ping
+from verif.interop.configured import CERTIFIED, issue, their_end
+from verif.interop.credentials import OUR_NAME, THEIR_NAME
 from verif.interop.guest import LAN_GUEST
 from verif.interop.lan import HOST, HOST_MAC, Chain
 from verif.interop.ours import SECURE_PORT, until
+from verif.interop.strongswan import StrongSwan
 
-HOST_NAME, STATION_NAME = "host.example.com", "station.example.com"
 PSK = "a key that both ends were given"
 ROUNDS = 4
 RECEIVING = (BankState.READY, BankState.PROVEN)
@@ -33,7 +36,6 @@ CONFIG = """\
 [agent]
 identity = "{host}"
 station_identity = "{station}"
-psk_file = "{folder}/psk"
 address = "{address}"
 mac = "{mac}"
 nic_socket = "{registers}"
@@ -42,6 +44,8 @@ heartbeat_window_s = 1.5
 station_authorised = {station_authorised}
 log_level = "debug"
 """
+SHARED = 'psk_file = "{folder}/psk"\n'
+ACK_SECONDS = Parameters().ack_ms / 1000
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,17 @@ class Ends:
     encap: bool = False
     psk: str = PSK
     """StrongSwan's."""
+    certified: bool = False
+    """Certificates of `holdfast pki` in the place of the key."""
     station_authorised: bool = False
 
-    def connection(self) -> dict[str, Any]:
-        """In the words of swanctl.conf."""
+    def load(self, strongswan: StrongSwan, folder: Path) -> None:
+        """Configure strongSwan."""
+        auth, local = "psk", {}
+        if self.certified:
+            auth, local = "pubkey", their_end(folder)(strongswan)
+        else:
+            strongswan.share(self.psk.encode(), [OUR_NAME, THEIR_NAME])
         child = {
             "mode": "transport",
             "esp_proposals": [self.esp],
@@ -67,28 +78,33 @@ class Ends:
             "rekey_time": "0",
             "start_action": "none",
         }
-        return {
-            "version": "2",
-            "local_addrs": [LAN_GUEST],
-            "remote_addrs": [HOST],
-            "proposals": [self.ike],
-            "encap": "yes" if self.encap else "no",
-            "rekey_time": "0",
-            "local": {"auth": "psk", "id": STATION_NAME},
-            "remote": {"auth": "psk", "id": HOST_NAME},
-            "children": {"interop": child},
-        }
+        strongswan.load(
+            {
+                "version": "2",
+                "local_addrs": [LAN_GUEST],
+                "remote_addrs": [HOST],
+                "proposals": [self.ike],
+                "encap": "yes" if self.encap else "no",
+                "rekey_time": "0",
+                "local": {"auth": auth, "id": THEIR_NAME} | local,
+                "remote": {"auth": auth, "id": OUR_NAME},
+                "children": {"interop": child},
+            }
+        )
 
     def agent(self, folder: Path, registers: Path) -> Path:
         """The agent's file of configuration."""
-        psk = folder / "psk"
-        psk.touch(mode=0o600)
-        psk.write_text(PSK)
+        if self.certified:
+            issue(folder)
+        else:
+            psk = folder / "psk"
+            psk.touch(mode=0o600)
+            psk.write_text(PSK)
         path = folder / "agent.toml"
         path.write_text(
-            CONFIG.format(
-                host=HOST_NAME,
-                station=STATION_NAME,
+            (CONFIG + (CERTIFIED if self.certified else SHARED)).format(
+                host=OUR_NAME,
+                station=THEIR_NAME,
                 folder=folder,
                 address=HOST,
                 mac=HOST_MAC,
@@ -108,6 +124,16 @@ class Managed(Link):
         status = self.nic.sa_status()
         banks = ((status.bank_a, status.spi_in_a), (status.bank_b, status.spi_in_b))
         return next((spi for state, spi in banks if state is BankState.PROVEN), 0)
+
+    def ready(self) -> bool:
+        """Whether an SA waits in the NIC for its proof."""
+        status = self.nic.sa_status()
+        return BankState.READY in (status.bank_a, status.bank_b)
+
+    def spis(self) -> tuple[str, str]:
+        """Those of strongSwan's first IKE SA."""
+        sa = self.world.strongswan.sas()[0]
+        return sa.spi_i, sa.spi_r
 
     async def agree(self) -> None:
         """The NIC takes strongSwan's Child SA up, and what comes under it."""
@@ -134,15 +160,14 @@ class Managed(Link):
 async def managed(world: World, ends: Ends) -> AsyncIterator[tuple[Managed, Any]]:
     """Both ends configured and running, without an SA; also gives the agent's process."""
     await asyncio.to_thread(world.strongswan.reset)
-    world.strongswan.share(ends.psk.encode(), [HOST_NAME, STATION_NAME])
-    world.strongswan.load(ends.connection())
     with tempfile.TemporaryDirectory() as folder, world.lan.chain() as chain:
         config = ends.agent(Path(folder), chain.board.registers)
+        ends.load(world.strongswan, Path(folder))
         with chain.agent(config) as process:
             await until(lambda: _up(chain), "the agent's heartbeat")
             line = ChainLine(ends.suite, esn=ends.esn, encap=ends.encap)
             yield Managed(world, line, chain), process
-            accounted(chain.nic)
+            await accounted(chain.nic)
 
 
 def _up(chain: Chain) -> bool:
@@ -168,6 +193,7 @@ _negotiated(
 )
 _negotiated("NAT forced", replace(_plain, encap=True))
 _negotiated("group 19", replace(_plain, ike="aes128gcm16-prfsha256-ecp256"))
+_negotiated("certificates", replace(_plain, certified=True))
 _negotiated("station-authorised commit", replace(_plain, station_authorised=True))
 
 
@@ -188,23 +214,49 @@ async def _os_dies(world: World) -> None:
         await link.ping()
 
 
-@cell("NIC behind our agent, Child SA rekeyed by them", quick=False, board=True)
+@cell("NIC behind our agent, Child SA and IKE SA rekeyed by them", quick=False, board=True)
 async def _rekeyed(world: World) -> None:
     async with managed(world, _plain) as (link, _):
         await link.negotiate()
-        first = link.proven()
-        for _ in range(3):
-            await world.strongswan.rekey(child="interop")
-            await until(lambda: _children(world) == 1, "one Child SA")
-            await link.agree()
-            assert link.proven() != first
-            first = link.proven()
+        for _ in range(2):
+            await _newer_child(link)
+        before, spis = link.proven(), link.spis()
+        await world.strongswan.rekey(ike="interop")
+        await until(lambda: _count(world) == (1, 1) and link.spis() != spis, "the newer IKE SA")
+        await link.ping()
+        assert link.proven() == before
+        await _newer_child(link)
         await link.reset()
         assert not dropped(link.nic)
 
 
-def _children(world: World) -> int:
-    return sum(len(sa.children) for sa in world.strongswan.sas())
+async def _newer_child(link: Managed) -> None:
+    """StrongSwan rekeys the Child SA, and both ends go over to the newer one."""
+    before = link.proven()
+    await link.world.strongswan.rekey(child="interop")
+    await until(lambda: _count(link.world) == (1, 1), "one Child SA")
+    await link.agree()
+    assert link.proven() != before
+
+
+@cell("NIC behind our agent, a rekey without the Commit demanded", quick=False, board=True)
+async def _unauthorised(world: World) -> None:
+    async with managed(world, replace(_plain, station_authorised=True)) as (link, _):
+        await link.negotiate()
+        first = link.proven()
+        await world.strongswan.rekey(child="interop")
+        await until(link.ready, "the newer SA in the NIC")
+        # strongSwan knows of no Commit, and has given up the older SA.
+        assert await link.say(ping(99), 1) == []
+        await until(lambda: not link.ready(), "the end of the newer SA", wait_s=2 * ACK_SECONDS)
+        assert link.proven() == first
+        assert link.chain.pins.rises("reset") == 0
+
+
+def _count(world: World) -> tuple[int, int]:
+    """IKE SAs of strongSwan, and Child SAs of them all."""
+    sas = world.strongswan.sas()
+    return len(sas), sum(len(sa.children) for sa in sas)
 
 
 @cell("NIC behind our agent, deleted and negotiated again", quick=False, board=True)

@@ -66,7 +66,7 @@ async def _clear_presence(world: World) -> None:
             assert not answers
         assert dropped(link.nic) == {"DROP_CLEAR_POLICY": PINGS, "DROP_CLEAR_PROTECTED": 2}
         assert link.chain.pins.rises("reset") == 0
-        accounted(link.nic)
+        await accounted(link.nic)
 
 
 @cell("NIC, presence in clear", peer="ipmitool", quick=False, board=True)

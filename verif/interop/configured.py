@@ -26,15 +26,21 @@ from verif.interop.credentials import OUR_NAME, THEIR_NAME
 from verif.interop.guest import OURS
 from verif.interop.strongswan import StrongSwan
 
-__all__ = ["our_end", "their_end"]
+__all__ = ["CERTIFIED", "issue", "our_end", "their_end"]
 
-COMMON = """identity = "{name}"
-address = "{address}"
+CERTIFIED = """\
 certificate_file = "{folder}/ours.crt"
 private_key_file = "{folder}/ours.key"
 ca_file = "{folder}/ca/ca.crt"
 crl_file = "{folder}/ca/ca.crl"
 """
+"""The keys of certificates in a configuration."""
+COMMON = (
+    """identity = "{name}"
+address = "{address}"
+"""
+    + CERTIFIED
+)
 AGENT = """station_identity = "{peer}"
 mac = "02:00:00:00:00:07"
 nic_socket = "{folder}/registers"
@@ -50,7 +56,7 @@ def _holdfast(*words: str) -> None:
     )
 
 
-def _issue(folder: Path) -> None:
+def issue(folder: Path) -> None:
     """A CA, and a certificate for each end."""
     ca = str(folder / "ca")
     _holdfast("pki", "init", ca, "--name", "Interop CA")
@@ -61,7 +67,7 @@ def _issue(folder: Path) -> None:
 
 def our_end(folder: Path, *, as_station: bool) -> tuple[EndpointConfig, Peer]:
     """The endpoint and the peer of a station's configuration, or of an agent's."""
-    _issue(folder)
+    issue(folder)
     file = folder / "holdfast.toml"
     common = COMMON.format(name=OUR_NAME, address=OURS, folder=folder)
     if not as_station:
