@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from spec.counters import Counter
-from spec.headers import ETHERNET, IPV4, IPV6, UDP, VERSION_IPV4
+from spec.headers import ESP, ETHERNET, IPV4, IPV6, UDP, VERSION_IPV4
 from spec.sa import BankState
 from spec.suites import SUITES, Protocol
 from sw.nic import BankUse, NicDriver, StagedAh, StagedSa
@@ -228,7 +228,23 @@ def forged(frame: bytes, line: Line) -> bytes:
     for place in places:
         number = int.from_bytes(frame[place : place + 4], "big")
         new[place : place + 4] = (number + AHEAD & 0xFFFFFFFF).to_bytes(4, "big")
+    if line.encap:
+        _correct_checksum(new, frame, at - 2)
     return bytes(new)
+
+
+def _correct_checksum(new: bytearray, frame: bytes, place: int) -> None:
+    """Have a UDP checksum be right again, where there is one (RFC 1624)."""
+    old = int.from_bytes(frame[place : place + 2], "big")
+    if not old:
+        return
+    total = ~old & 0xFFFF
+    for at in range(place + 2, place + 2 + ESP.octets, 2):
+        total += int.from_bytes(new[at : at + 2], "big")
+        total += ~int.from_bytes(frame[at : at + 2], "big") & 0xFFFF
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    new[place : place + 2] = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
 
 
 def packets(guest: Guest) -> list[int]:
@@ -321,3 +337,4 @@ for _name, _suite in SUITES_BY_NAME.items():
     _enter(f"{_name}, ESN over 2^32", ChainLine(_suite, esn=True, first=NEAR_2_32))
     if SUITES[_suite].protocol is Protocol.ESP:
         _enter(f"{_name}, in UDP", ChainLine(_suite, encap=True))
+        _enter(f"{_name}, in UDP, IPv6", ChainLine(_suite, version=6, encap=True))
