@@ -23,7 +23,6 @@ from sw.nic import BankUse, NicDriver, StagedAh, StagedSa
 from verif.cosim.link import Port
 from verif.interop.cells import World, cell
 from verif.interop.cells_linux import (
-    NEAR_2_32,
     ROUNDS,
     SUITES_BY_NAME,
     Keys,
@@ -38,6 +37,8 @@ from verif.interop.ours import SECURE_PORT, until
 PORT = 40664
 """From where the guest sends."""
 ASF = (4542).to_bytes(4, "big")
+NEAR_2_32 = (1 << 32) - 3
+"""From here on the first pings of a cell go over 2^32, and what is replayed lies beyond."""
 QUIET_SECONDS = 0.2
 AHEAD = 8
 """Of the numbers in use, and within the narrowest window."""
