@@ -222,7 +222,9 @@ async def _rekeyed(world: World) -> None:
             await _newer_child(link)
         before, spis = link.proven(), link.spis()
         await world.strongswan.rekey(ike="interop")
-        await until(lambda: _count(world) == (1, 1) and link.spis() != spis, "the newer IKE SA")
+        await until(
+            lambda: _count(world) == (1, 1) and link.spis() != spis, "one IKE SA, the newer one"
+        )
         await link.ping()
         assert link.proven() == before
         await _newer_child(link)
