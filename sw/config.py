@@ -52,6 +52,11 @@ __all__ = [
 SUITE_NAMES = {
     "aes-gcm-256": Suite.ESP_AES_GCM_16_256,
     "aes-gcm-128": Suite.ESP_AES_GCM_16_128,
+    "aes-cbc-256-hmac-sha-256": Suite.ESP_AES_CBC_256_HMAC_SHA_256_128,
+    "aes-cbc-128-hmac-sha-256": Suite.ESP_AES_CBC_128_HMAC_SHA_256_128,
+    "null-hmac-sha-256": Suite.ESP_NULL_HMAC_SHA_256_128,
+    "null-aes-gmac-256": Suite.ESP_NULL_AES_GMAC_256,
+    "null-aes-gmac-128": Suite.ESP_NULL_AES_GMAC_128,
 }
 IKE_SUITE_NAMES = {suite.value: suite for suite in IkeSuite}
 GROUP_NAMES = {
@@ -104,6 +109,7 @@ def _key(
 
 
 REQUIRED: Any = dataclasses.MISSING
+_NULL = "Those of `null` authenticate and do not encrypt: whoever is on the way can read."
 _IKE_SUITES = tuple(suite.value for suite in IkePolicy().suites)
 
 
@@ -229,7 +235,9 @@ class StationConfig:
         choices=("raw", "udp"),
     )
     suites: tuple[str, ...] = _key(
-        ("aes-gcm-256", "aes-gcm-128"), "Suites offered, preferred first.", choices=(*SUITE_NAMES,)
+        ("aes-gcm-256", "aes-gcm-128"),
+        f"Suites of ESP offered, each as a whole, preferred first. {_NULL}",
+        choices=(*SUITE_NAMES,),
     )
     ike_suites: tuple[str, ...] = _key(
         _IKE_SUITES,
@@ -329,7 +337,8 @@ class AgentConfig:
     nic_serial: str = _key("", "Serial line of a board's register bridge.", kind="optional path")
     suites: tuple[str, ...] = _key(
         ("aes-gcm-256", "aes-gcm-128"),
-        "Suites accepted, preferred first; those the NIC has not are left out.",
+        "Suites of ESP accepted, each as a whole, preferred first where the station leaves the "
+        f"choice; those the NIC has not are left out. {_NULL}",
         choices=(*SUITE_NAMES,),
     )
     ike_suites: tuple[str, ...] = _key(

@@ -32,11 +32,10 @@ def staged_from(
     The secrets of the event are wiped, whatever comes of it.
     Raises ValueError for what no NIC takes.
     """
-    secrets = (event.key_in, event.key_out, event.salt_in, event.salt_out)
     buffers: list[bytearray] = []
     try:
-        buffers += [bytearray(secret.reveal()) for secret in secrets]
-        key_in, key_out, salt_in, salt_out = buffers
+        buffers += [bytearray(secret.reveal()) for secret in event.secrets]
+        key_in, salt_in, auth_in, key_out, salt_out, auth_out = buffers
         return StagedSa(
             spi_in=event.spi_in,
             spi_out=event.spi_out,
@@ -46,6 +45,8 @@ def staged_from(
             key_out=key_out,
             salt_in=salt_in,
             salt_out=salt_out,
+            auth_in=auth_in,
+            auth_out=auth_out,
             esn=event.esn,
             context=context,
             role=role,
@@ -56,13 +57,7 @@ def staged_from(
             buffer[:] = bytes(len(buffer))
         raise
     finally:
-        wipe(event)
-
-
-def wipe(event: ChildSaEstablished) -> None:
-    """Overwrite the keys of an event."""
-    for secret in (event.key_in, event.salt_in, event.key_out, event.salt_out):
-        secret.wipe()
+        event.wipe()
 
 
 async def load(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from spec.suites import Suite
-from sw.agent.loader import load, staged_from, wipe
+from sw.agent.loader import load, staged_from
 from sw.agent.nic import AgentNic
 from sw.config import (
     GROUP_NAMES,
@@ -198,7 +198,7 @@ class Agent:
     def _begin_load(self, event: ChildSaEstablished) -> None:
         spi_in, connection_id = event.spi_in, event.connection
         if not event.transport:
-            wipe(event)
+            event.wipe()
             self._delete(connection_id, spi_in)
             return
         station = self._of_connection[connection_id]
@@ -207,7 +207,7 @@ class Agent:
         self._superseded.update(spi for spi, load in self._loads.items() if load.station is station)
         task = asyncio.create_task(self._load(event, station))
         # Also of one that is cancelled before it begins.
-        task.add_done_callback(lambda _: wipe(event))
+        task.add_done_callback(lambda _: event.wipe())
         self._loads[spi_in] = _Load(station, task)
 
     async def _load(self, event: ChildSaEstablished, station: ServedStation) -> None:

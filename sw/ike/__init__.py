@@ -6,8 +6,8 @@ back, in seconds. What is supported: IKE_SA_INIT (INVALID_KE_PAYLOAD, COOKIE, NA
 move to port 4500), IKE_INTERMEDIATE and IKE_FOLLOWUP_KE with ML-KEM, IKE_AUTH with a pre-shared key
 or certificates (RFC 7427, RFC 8420), CREATE_CHILD_SA for new and rekeyed Child SAs (PFS) and for
 the IKE SA, INFORMATIONAL (delete, liveness, "SA is ready for use"), fragments; suites of
-`sw.ike.suites` for IKE and the groups of `sw.ike.groups` everywhere; AES-GCM-16 for ESP, ESN,
-transport mode.
+`sw.ike.suites` for IKE and the groups of `sw.ike.groups` everywhere; the suites of ESP in
+`spec.suites` for Child SAs, ESN, transport mode.
 
 The station, as initiator (one endpoint serves any number of hosts)::
 

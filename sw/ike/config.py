@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 
-from spec.suites import SUITES, Cipher, Suite
+from spec.suites import SUITES, Suite
 from spec.suites import Protocol as SaProtocol
 from sw.ike.certificates import Certificates
 from sw.ike.constants import (
@@ -217,12 +217,7 @@ class IkePolicy:
 def ike_suite_of(proposal: Proposal) -> IkeSuite:
     """The suite that a chosen proposal names; `ValueError` if there is none."""
     for suite in IkeSuite:
-        wanted = _suite_transforms(suite)
-        named = {
-            kind: (proposal.get(kind) or Transform(kind, INTEG_NONE),)
-            for kind in (TransformType.ENCR, TransformType.PRF, TransformType.INTEG)
-        }
-        if named == wanted:
+        if _names(proposal, _suite_transforms(suite)):
             return suite
     raise ValueError("no suite of ours")
 
@@ -236,7 +231,7 @@ class ChildPolicy:
     local_ts, remote_ts : tuple of TrafficSelector
         What our side and the peer's side may be narrowed to.
     suites : tuple of Suite
-        Of ESP with AES-GCM; no others are negotiated.
+        Of ESP alone; each one is offered, and chosen, as a whole.
     groups : tuple of Group
         For perfect forward secrecy, in CREATE_CHILD_SA (RFC 7296 1.3.1).
     additional : tuple of Group
@@ -262,9 +257,9 @@ class ChildPolicy:
         if not (self.local_ts and self.remote_ts and self.suites and self.esn):
             raise ValueError("a child policy needs selectors on both sides, a suite and esn")
         for suite in self.suites:
-            facts = SUITES[suite]
-            if facts.protocol is not SaProtocol.ESP or facts.cipher is not Cipher.GCM:
-                raise ValueError(f"suite {suite.name} cannot be negotiated, only ESP with AES-GCM")
+            facts = SUITES.get(suite)
+            if facts is None or facts.protocol is not SaProtocol.ESP:
+                raise ValueError(f"suite {suite.name} cannot be negotiated: it is not ESP alone")
         _check_additional(self.additional)
         if (self.require_pfs or self.additional != (Group.NONE,)) and not self.groups:
             raise ValueError("perfect forward secrecy needs a group")
@@ -272,19 +267,19 @@ class ChildPolicy:
     def proposals(self, *, in_auth: bool) -> SuitePolicies:
         """Policy for proposals; in IKE_AUTH there is no group to choose (RFC 7296 1.2)."""
         choices = _additional_choices((Group.NONE,) if in_auth else self.additional)
+        pairs = [(suite, additional) for additional in choices for suite in self.suites]
         return SuitePolicies(
             tuple(
-                self._proposal(additional, number, in_auth=in_auth)
-                for number, additional in enumerate(choices, 1)
+                self._proposal(suite, additional, number, in_auth=in_auth)
+                for number, (suite, additional) in enumerate(pairs, 1)
             )
         )
 
     def _proposal(
-        self, additional: tuple[Group, ...], number: int, *, in_auth: bool
+        self, suite: Suite, additional: tuple[Group, ...], number: int, *, in_auth: bool
     ) -> ProposalPolicy:
         choices: dict[int, tuple[Transform, ...]] = {
-            TransformType.ENCR: tuple(_encr(suite) for suite in self.suites),
-            TransformType.INTEG: (Transform(TransformType.INTEG, INTEG_NONE),),
+            **_child_transforms(suite),
             TransformType.ESN: tuple(
                 Transform(TransformType.ESN, ESN_YES if esn else ESN_NO) for esn in self.esn
             ),
@@ -292,7 +287,9 @@ class ChildPolicy:
                 Transform(TransformType.ADDKE1, group) for group in additional
             ),
         }
-        optional: set[int] = {TransformType.INTEG}
+        optional: set[int] = set()
+        if SUITES[suite].auth_id == INTEG_NONE:
+            optional.add(TransformType.INTEG)
         without = additional == (Group.NONE,)
         if without:
             optional.add(TransformType.ADDKE1)
@@ -308,16 +305,32 @@ class ChildPolicy:
         return ProposalPolicy(Protocol.ESP, ESP_SPI_OCTETS, choices, frozenset(optional), number)
 
 
-def _encr(suite: Suite) -> Transform:
+def _child_transforms(suite: Suite) -> dict[int, tuple[Transform, ...]]:
+    """NULL has no key, so its transform names no length (RFC 7296 3.3.5)."""
     facts = SUITES[suite]
-    return Transform.with_key_length(TransformType.ENCR, facts.encr_id, 8 * facts.key_octets)
+    if facts.key_octets:
+        bits = 8 * facts.key_octets
+        encr = Transform.with_key_length(TransformType.ENCR, facts.encr_id, bits)
+    else:
+        encr = Transform(TransformType.ENCR, facts.encr_id)
+    return {
+        TransformType.ENCR: (encr,),
+        TransformType.INTEG: (Transform(TransformType.INTEG, facts.auth_id),),
+    }
+
+
+def _names(proposal: Proposal, wanted: dict[int, tuple[Transform, ...]]) -> bool:
+    """Whether a proposal has just these transforms of their types; none is as good as NONE."""
+    return all(
+        (proposal.get(kind) or Transform(kind, INTEG_NONE),) == only
+        for kind, only in wanted.items()
+    )
 
 
 def suite_of(proposal: Proposal, suites: tuple[Suite, ...]) -> Suite:
     """The suite that a chosen proposal names; `ValueError` if it is none of `suites`."""
-    chosen = proposal.get(TransformType.ENCR)
     for suite in suites:
-        if chosen == _encr(suite):
+        if _names(proposal, _child_transforms(suite)):
             return suite
     raise ValueError("no suite of ours")
 

@@ -79,6 +79,8 @@ class IkeSaEstablished:
 class ChildSaEstablished:
     """A pair of ESP SAs was agreed on. This is the only place where its keys appear.
 
+    Of each direction: cipher key, its salt, HMAC key; as long as the suite says, empty where it
+    has none.
     `spi_in` is ours; it names the Child SA in every call and event. `rekeyed_spi` is our inbound
     SPI of the Child SA that it replaces: that one stays until `delete_child`.
     `initiator` tells whether this side began the exchange.
@@ -90,8 +92,10 @@ class ChildSaEstablished:
     suite: Suite
     key_in: Secret
     salt_in: Secret
+    auth_in: Secret
     key_out: Secret
     salt_out: Secret
+    auth_out: Secret
     esn: bool
     encap_udp: bool
     transport: bool
@@ -100,6 +104,17 @@ class ChildSaEstablished:
     rekeyed_spi: int | None
     initiator: bool
     address: Address
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All of its keys."""
+        inbound = (self.key_in, self.salt_in, self.auth_in)
+        return (*inbound, self.key_out, self.salt_out, self.auth_out)
+
+    def wipe(self) -> None:
+        """Overwrite its keys."""
+        for secret in self.secrets:
+            secret.wipe()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ vectors, which use other hashes, can be run through the same code.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spec.suites import SUITES, Suite
@@ -129,21 +130,29 @@ def derive_ike_keys(
     auth, encr = facts.auth_octets, facts.key_octets + facts.salt_octets
     lengths = (prf.octets, auth, auth, encr, encr, prf.octets, prf.octets)
     octets = prf_plus(prf, skeyseed.reveal(), nonce_i + nonce_r + spi_i + spi_r, sum(lengths))
-    parts = []
+    return IkeKeys(suite, *_cut(octets, lengths))
+
+
+def _cut(octets: bytes, lengths: tuple[int, ...]) -> Iterator[Secret]:
+    """Take keys of these lengths off the front, one after the other."""
     for length in lengths:
-        parts.append(Secret(octets[:length]))
+        yield Secret(octets[:length])
         octets = octets[length:]
-    return IkeKeys(suite, *parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChildKeys:
-    """Keys and salts of a Child SA as the exchange's initiator and responder send with them."""
+    """Keys of a Child SA as the exchange's initiator and responder send with them.
+
+    Cipher key, its salt, and HMAC key; each is empty where the suite has none.
+    """
 
     key_i: Secret
     salt_i: Secret
+    auth_i: Secret
     key_r: Secret
     salt_r: Secret
+    auth_r: Secret
 
 
 def derive_child_keys(
@@ -158,19 +167,15 @@ def derive_child_keys(
 ) -> ChildKeys:
     """KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr [| SK(1)]), initiator to responder first.
 
-    Source: RFC 7296 2.17, RFC 9370 2.2.4; RFC 4106 8.1 (each key is followed by its salt).
+    Of each direction the encryption key comes before the integrity key.
+    Source: RFC 7296 2.17, RFC 9370 2.2.4; RFC 4106 8.1, RFC 4543 7.1 (each key is followed by its
+    salt).
     """
     seed = (shared.reveal() if shared is not None else b"") + nonce_i + nonce_r
     seed += additional.reveal() if additional is not None else b""
-    key_octets = SUITES[suite].key_octets
-    one_way = key_octets + SUITES[suite].salt_octets
-    octets = prf_plus(prf, sk_d.reveal(), seed, 2 * one_way)
-    return ChildKeys(
-        key_i=Secret(octets[:key_octets]),
-        salt_i=Secret(octets[key_octets:one_way]),
-        key_r=Secret(octets[one_way : one_way + key_octets]),
-        salt_r=Secret(octets[one_way + key_octets :]),
-    )
+    facts = SUITES[suite]
+    lengths = 2 * (facts.key_octets, facts.salt_octets, facts.auth_octets)
+    return ChildKeys(*_cut(prf_plus(prf, sk_d.reveal(), seed, sum(lengths)), lengths))
 
 
 def int_auth(prf: Prf, sk_p: Secret, before: bytes, clear: bytes, inner: bytes) -> bytes:

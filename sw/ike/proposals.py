@@ -240,6 +240,7 @@ class ProposalPolicy:
 class SuitePolicies:
     """What we offer and accept where each suite is a proposal of its own, preferred first.
 
+    SEC: IKE.WHOLE_SUITE. What is chosen, here or by the peer, is one suite with all its parts.
     Their numbers count up from 1 (RFC 7296 3.3.1).
     """
 

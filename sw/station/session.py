@@ -170,7 +170,14 @@ class HostSession:
             peer_ip=self.host.address,
             local_port=event.address.local_port,
             peer_port=event.address.port,
-            keys=SaKeys(event.key_in, event.salt_in, event.key_out, event.salt_out),
+            keys=SaKeys(
+                key_in=event.key_in,
+                salt_in=event.salt_in,
+                auth_in=event.auth_in,
+                key_out=event.key_out,
+                salt_out=event.salt_out,
+                auth_out=event.auth_out,
+            ),
             created=self._wall(),
         )
         self.sas[generation] = record

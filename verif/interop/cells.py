@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from spec.suites import Suite
 from sw.ike import (
     ChildSaEstablished,
     Connection,
@@ -41,6 +42,20 @@ PSK = b"correct horse battery staple"
 PORT = 40664
 """From where datagrams under the SAs are sent."""
 FAST = Timing(retransmit_first=1.0, retransmit_factor=1.5, sends=6, half_open=5.0)
+
+
+DEFAULT_SUITES = station_child_policy().suites
+HMAC = "hmac(sha256) 128"
+KERNEL_NAMES = {
+    Suite.ESP_AES_GCM_16_128: "rfc4106(gcm(aes)) 128",
+    Suite.ESP_AES_GCM_16_256: "rfc4106(gcm(aes)) 128",
+    Suite.ESP_AES_CBC_128_HMAC_SHA_256_128: f"cbc(aes) {HMAC}",
+    Suite.ESP_AES_CBC_256_HMAC_SHA_256_128: f"cbc(aes) {HMAC}",
+    Suite.ESP_NULL_HMAC_SHA_256_128: f"ecb(cipher_null) {HMAC}",
+    Suite.ESP_NULL_AES_GMAC_128: "rfc4543(gcm(aes)) 128",
+    Suite.ESP_NULL_AES_GMAC_256: "rfc4543(gcm(aes)) 128",
+}
+"""The kernel's names, with bits of the ICV; how long a key is shows in the key."""
 
 
 class Role:
@@ -104,6 +119,8 @@ class Setup:
     policy: IkePolicy = field(default_factory=IkePolicy)
     ike: str = "aes256gcm16-prfsha256-x25519"
     esp: str = "aes256gcm16-x25519-esn"
+    suites: tuple[Suite, ...] = DEFAULT_SUITES
+    """Those of ESP that our end has."""
     algorithms: tuple[str, ...] = ("AES_GCM_16-256", "PRF_HMAC_SHA2_256", "CURVE_25519")
     our_psk: bytes = PSK
     their_psk: bytes = PSK
@@ -138,7 +155,7 @@ class Setup:
             identity=Identity.fqdn(THEIR_NAME),
             local_identity=Identity.fqdn(self.our_name),
             psk=Secret(self.our_psk) if self.ours is None else None,
-            child=replace(child, groups=self.policy.groups),
+            child=replace(child, suites=self.suites, groups=self.policy.groups),
             certificates=self.ours,
         )
 
@@ -217,8 +234,10 @@ class Deal:
             assert theirs.encap is child.told.encap_udp is self.setup.encap
             assert (theirs.mode, theirs.protocol) == ("TRANSPORT", "ESP")
             assert child.told.transport
-            assert keys[spi] == child.keymat_in, "the kernel sends with another key"
-            assert keys[child.told.spi_out] == child.keymat_out, "the kernel expects another key"
+            into, out = keys[spi], keys[child.told.spi_out]
+            assert into.algorithms == out.algorithms == KERNEL_NAMES[child.told.suite]
+            assert into.keymat == child.keymat_in, "the kernel sends with another key"
+            assert out.keymat == child.keymat_out, "the kernel expects another key"
 
     def _settled(self, children: int) -> Callable[[], bool]:
         def holds() -> bool:

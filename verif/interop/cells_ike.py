@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from spec.suites import Suite
 from sw.ike import (
     ChildSaDeleted,
     ChildSaEstablished,
@@ -27,7 +28,19 @@ from sw.ike import (
     NotifyType,
     PeerAlive,
 )
-from verif.interop.cells import FAST, Deal, Role, Setup, World, cell, ends, gone, suite_policy, up
+from verif.interop.cells import (
+    DEFAULT_SUITES,
+    FAST,
+    Deal,
+    Role,
+    Setup,
+    World,
+    cell,
+    ends,
+    gone,
+    suite_policy,
+    up,
+)
 from verif.interop.configured import our_end, their_end
 from verif.interop.credentials import Credentials
 from verif.interop.ours import until
@@ -125,6 +138,51 @@ for _group, (_word, _name) in GROUPS.items():
     )
 
 _plain("ESP AES-128-GCM without ESN", esp="aes128gcm16-x25519-noesn")
+
+ESP_WORDS = {
+    Suite.ESP_AES_CBC_128_HMAC_SHA_256_128: "aes128-sha256",
+    Suite.ESP_AES_CBC_256_HMAC_SHA_256_128: "aes256-sha256",
+    Suite.ESP_NULL_HMAC_SHA_256_128: "null-sha256",
+    Suite.ESP_NULL_AES_GMAC_128: "aes128gmac",
+    Suite.ESP_NULL_AES_GMAC_256: "aes256gmac",
+}
+
+
+def _esp_suite(suite: Suite, words: str) -> None:
+    """Among all the suites of our end it is what the peer takes; a rekey takes it again."""
+
+    @_roles(
+        f"{suite.name.replace('_', ' ')}, rekeyed",
+        quick=suite in (Suite.ESP_AES_CBC_256_HMAC_SHA_256_128, Suite.ESP_NULL_AES_GMAC_128),
+    )
+    async def run(world: World, role: str) -> None:
+        # One way with ESN, the other way without.
+        esp = f"{words}-x25519-{'esn' if role == Role.OURS else 'noesn'}"
+        async with up(world, Setup(role, esp=esp, suites=(*DEFAULT_SUITES, *ESP_WORDS))) as deal:
+            await _rekey_child(deal, role)
+            for told in deal.ours.of(ChildSaEstablished):
+                assert told.suite is suite
+            await deal.close()
+
+
+for _esp, _esp_words in ESP_WORDS.items():
+    _esp_suite(_esp, _esp_words)
+
+
+@_roles("ESP suites of which each end has some, in the initiator's order")
+async def esp_choice(world: World, role: str) -> None:
+    """RFC 7296 2.7: what both have, whole, where parts of others would make what nobody has."""
+    cbc = Suite.ESP_AES_CBC_256_HMAC_SHA_256_128
+    setup = Setup(
+        role,
+        suites=(Suite.ESP_AES_CBC_128_HMAC_SHA_256_128, Suite.ESP_AES_GCM_16_256, cbc),
+        child={"esp_proposals": ["aes128-sha512-x25519", "aes256-sha512-sha256-x25519"]},
+    )
+    async with up(world, setup) as deal:
+        assert deal.child().told.suite is cbc
+        await deal.close()
+
+
 _plain("without MOBIKE", quick=False, connection={"mobike": "no"})
 
 

@@ -76,12 +76,14 @@ def _child(told: ChildSaEstablished) -> OurChild:
         first += count
         return block
 
-    inbound = EspMaterial(told.spi_in, told.suite, told.key_in, told.salt_in, told.esn)
-    outbound = EspMaterial(told.spi_out, told.suite, told.key_out, told.salt_out, told.esn)
+    received = (told.key_in, told.salt_in, told.auth_in)
+    sent = (told.key_out, told.salt_out, told.auth_out)
+    inbound = EspMaterial(told.spi_in, told.suite, *received[:2], told.esn, received[2])
+    outbound = EspMaterial(told.spi_out, told.suite, *sent[:2], told.esn, sent[2])
     return OurChild(
         told,
-        told.key_in.reveal() + told.salt_in.reveal(),
-        told.key_out.reveal() + told.salt_out.reveal(),
+        b"".join(part.reveal() for part in received),
+        b"".join(part.reveal() for part in sent),
         EspInbound(inbound),
         EspOutbound(outbound, SequenceReservation(reserve, last=outbound.sequence_max)),
     )

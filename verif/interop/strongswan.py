@@ -5,7 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import vici
@@ -13,7 +13,7 @@ from vici.exception import CommandException
 
 from verif.interop.guest import GUEST, Guest, GuestError
 
-__all__ = ["StrongSwan", "TheirChild", "TheirSa"]
+__all__ = ["KernelKeys", "StrongSwan", "TheirChild", "TheirSa", "kernel_keys"]
 
 VICI_PORT = 4502
 CONFIG = "/run/strongswan.conf"
@@ -246,13 +246,32 @@ def _child(text: Mapping[str, str]) -> TheirChild:
     )
 
 
-KEY = re.compile(r"spi (0x[0-9a-f]+) .*?aead rfc4106\(gcm\(aes\)\) (0x[0-9a-f]+) 128", re.DOTALL)
+SPI = re.compile(r"\bproto esp spi (0x[0-9a-f]+) ")
+ALGORITHM = re.compile(r"(?m)^\s+(aead|enc|auth-trunc) (\S+) (?:0x([0-9a-f]+))?(?: (\d+))?$")
 
 
-def kernel_keys(states: str) -> dict[int, bytes]:
-    """Of `ip xfrm state`: key and salt of each AES-GCM SA, by SPI."""
-    return {
-        int(spi, 16): bytes.fromhex(key[2:])
-        for block in re.split(r"(?m)^(?=src )", states)
-        for spi, key in KEY.findall(block)
-    }
+@dataclass(frozen=True)
+class KernelKeys:
+    """Algorithms and keys of an SA in a kernel.
+
+    `algorithms` are named as the kernel does, the cipher first, with the octets of the ICV;
+    `keymat` is key, salt, and HMAC key.
+    """
+
+    algorithms: str
+    keymat: bytes = field(repr=False)
+
+
+def kernel_keys(states: str) -> dict[int, KernelKeys]:
+    """Of `ip xfrm state`: each ESP SA by its SPI."""
+    found = {}
+    for block in re.split(r"(?m)^(?=src )", states):
+        spi = SPI.search(block)
+        # The kernel lists the HMAC before the cipher.
+        parts = sorted(ALGORITHM.findall(block), key=lambda part: part[0] == "auth-trunc")
+        if spi is not None:
+            found[int(spi[1], 16)] = KernelKeys(
+                " ".join(f"{name} {icv}".rstrip() for _, name, _, icv in parts),
+                b"".join(bytes.fromhex(key) for _, _, key, _ in parts),
+            )
+    return found

@@ -12,7 +12,7 @@ from boards.virtual.demo import attacker, os_app, os_init
 from boards.virtual.demo.capture import Capture
 from boards.virtual.demo.commands import LineServer, holdfast, wait_until
 from boards.virtual.demo.machine import Machine
-from boards.virtual.demo.station import HOST_IDENTITY, DemoStation
+from boards.virtual.demo.station import HOST_IDENTITY, DemoStation, suites_line
 from boards.virtual.demo.world import ATTACKER, HOST, STANDBY, STATION, Party, World, within
 from boards.virtual.pins import PinEvent
 from boards.virtual.process import VirtualBoard
@@ -35,7 +35,7 @@ heartbeat_s = 0.3
 heartbeat_window_s = 1.5
 log_level = "debug"
 nic_store = "{nic_store}"
-clear_port = "{clear_port}"
+{suites}clear_port = "{clear_port}"
 clear_after_s = {clear_after_s}
 station_authorised = {station_authorised}
 
@@ -65,11 +65,14 @@ class Stage(contextlib.ExitStack):
         Directory for the output of station and OS.
     pcap : Path or None
         Where the LAN's traffic is kept.
+    suites : tuple of str
+        Suites of ESP at both ends, in the words of the configuration; none: those by default.
     """
 
-    def __init__(self, logs: Path, pcap: Path | None) -> None:
+    def __init__(self, logs: Path, pcap: Path | None, *, suites: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._logs = logs
+        self._suites = suites
         logs.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as guard:
             guard.callback(self.close)
@@ -152,6 +155,7 @@ class Stage(contextlib.ExitStack):
             self.directory,
             self._logs / f"{party.name}.log",
             refresh_s=REFRESH_SECONDS,
+            suites=self._suites,
             nic_socket=self.board.registers,
         )
         self.callback(station.stop)
@@ -170,6 +174,7 @@ class Stage(contextlib.ExitStack):
                 mac=HOST.mac,
                 directory=self.directory,
                 nic_store=settings.nic_store,
+                suites=suites_line(self._suites),
                 clear_port=settings.clear_port,
                 clear_after_s=settings.clear_after_s,
                 station_authorised=str(settings.station_authorised).lower(),

@@ -1,5 +1,6 @@
 """A management station of the demo: its configuration, its store, and its process."""
 
+import json
 import os
 import secrets
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 from boards.virtual.demo.commands import Cli, holdfast, wait_until
 from boards.virtual.demo.world import HOST, Party, within
 
-__all__ = ["HOST_IDENTITY", "DemoStation"]
+__all__ = ["HOST_IDENTITY", "DemoStation", "suites_line"]
 
 HOST_IDENTITY = "host.example"
 START_SECONDS = 30.0
@@ -30,7 +31,12 @@ ike_retransmit_s = 0.3
 rmcp_retransmit_s = 0.2
 rmcp_sends = 4
 log_level = "debug"
-"""
+{suites}"""
+
+
+def suites_line(suites: tuple[str, ...]) -> str:
+    """The key `suites` of a configuration; nothing, if it is to be left out."""
+    return f"suites = {json.dumps(suites)}\n" if suites else ""
 
 
 class DemoStation:
@@ -48,6 +54,8 @@ class DemoStation:
         Its refresh timer.
     nic_socket : Path
         Register socket of the board, for `cli`.
+    suites : tuple of str
+        Suites of ESP that it offers; none: those by default.
 
     Attributes
     ----------
@@ -58,7 +66,14 @@ class DemoStation:
     """
 
     def __init__(
-        self, party: Party, directory: Path, log: Path, *, refresh_s: float, nic_socket: Path
+        self,
+        party: Party,
+        directory: Path,
+        log: Path,
+        *,
+        refresh_s: float,
+        nic_socket: Path,
+        suites: tuple[str, ...] = (),
     ) -> None:
         self.identity = f"{party.name}.example"
         self.psk = directory / f"{party.name}.psk"
@@ -81,6 +96,7 @@ class DemoStation:
                 key_file=self._key,
                 socket=self._socket,
                 refresh=refresh_s,
+                suites=suites_line(suites),
             )
         )
 

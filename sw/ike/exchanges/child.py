@@ -162,7 +162,8 @@ def establish(
         additional,
         suite=suite,
     )
-    sent, received = (keys.key_i, keys.salt_i), (keys.key_r, keys.salt_r)
+    sent = (keys.key_i, keys.salt_i, keys.auth_i)
+    received = (keys.key_r, keys.salt_r, keys.auth_r)
     if not initiator:
         sent, received = received, sent
     connection.shared.emit(
@@ -173,8 +174,10 @@ def establish(
             suite=suite,
             key_in=received[0],
             salt_in=received[1],
+            auth_in=received[2],
             key_out=sent[0],
             salt_out=sent[1],
+            auth_out=sent[2],
             esn=child.esn,
             encap_udp=connection.encap_udp,
             transport=child.transport,

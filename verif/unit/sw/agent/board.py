@@ -26,6 +26,7 @@ PATIENCE_S = 30.0
 """Only bounds a test that would never end; no test measures time."""
 KEYS = (b"KEY-INBOUND-KEY-INBOUND-KEY-INBO", b"KEY-OUTBOUND-KEY-OUTBOUND-KEY-OU")
 SALTS = (b"SLTI", b"SLTO")
+AUTHS = (b"HMAC-IN-HMAC-IN-HMAC-IN-HMAC-IN-", b"HMAC-OUTHMAC-OUTHMAC-OUTHMAC-OUT")
 
 
 @dataclass
@@ -118,6 +119,17 @@ def agent_nic(board: Any, **changes: Any) -> AgentNic:
     return AgentNic(agent_config(**changes), getattr(board, "connect", lambda: board))
 
 
+def cbc_negotiated() -> ChildSaEstablished:
+    """The same for AES-CBC with HMAC-SHA-256-128."""
+    return negotiated(
+        suite=Suite.ESP_AES_CBC_256_HMAC_SHA_256_128,
+        salt_in=Secret(b""),
+        auth_in=Secret(AUTHS[0]),
+        salt_out=Secret(b""),
+        auth_out=Secret(AUTHS[1]),
+    )
+
+
 def negotiated(spi_in: int = 0xC0DE0101, **changes: Any) -> ChildSaEstablished:
     """What IKE gives for a new Child SA, with known keys."""
     values: dict[str, Any] = {
@@ -127,8 +139,10 @@ def negotiated(spi_in: int = 0xC0DE0101, **changes: Any) -> ChildSaEstablished:
         "suite": Suite.ESP_AES_GCM_16_256,
         "key_in": Secret(KEYS[0]),
         "salt_in": Secret(SALTS[0]),
+        "auth_in": Secret(b""),
         "key_out": Secret(KEYS[1]),
         "salt_out": Secret(SALTS[1]),
+        "auth_out": Secret(b""),
         "esn": True,
         "encap_udp": False,
         "transport": True,
@@ -156,7 +170,8 @@ def ike_sa(connection: int, identity: str = "station.example") -> IkeSaEstablish
 
 def forgotten(event: ChildSaEstablished) -> bool:
     """Whether nothing of the event's keys is left."""
-    secrets = (event.key_in, event.salt_in, event.key_out, event.salt_out)
+    inbound = (event.key_in, event.salt_in, event.auth_in)
+    secrets = (*inbound, event.key_out, event.salt_out, event.auth_out)
     return all(secret.wiped and not any(secret._octets) for secret in secrets)
 
 

@@ -13,7 +13,8 @@ import pytest
 from spec.sa import BankState, SadCommand, SadResult
 from spec.suites import Suite
 from sw.agent import loader
-from sw.agent.loader import load, staged_from, wipe
+from sw.agent.loader import load, staged_from
+from sw.ike.events import ChildSaEstablished
 from sw.nic import (
     CapabilityError,
     NicError,
@@ -29,11 +30,13 @@ from sw.nic import (
 )
 from verif.model.nic import NicModel
 from verif.unit.sw.agent.board import (
+    AUTHS,
     KEYS,
     SALTS,
     Board,
     address,
     agent_nic,
+    cbc_negotiated,
     forgotten,
     negotiated,
     play,
@@ -82,6 +85,25 @@ def test_the_model_holds_the_sa_that_was_negotiated() -> None:
     assert bank.outbound is not None
     assert (bank.inbound.key, bank.outbound.key) == KEYS
     assert (bank.inbound.salt, bank.outbound.salt) == SALTS
+
+
+def test_the_model_holds_the_hmac_keys_that_were_negotiated() -> None:
+    board = Board()
+
+    async def scene() -> None:
+        nic = agent_nic(board)
+        try:
+            await load(nic, staged_from(cbc_negotiated()), busy_timeout_s=0.0, time=lambda: 0.0)
+        finally:
+            await nic.stop()
+
+    play(scene)
+    bank = board.nic.sad.banks[0]
+    assert bank.state is BankState.READY
+    assert bank.inbound is not None
+    assert bank.outbound is not None
+    assert (bank.inbound.key, bank.outbound.key) == KEYS
+    assert (bank.inbound.auth, bank.outbound.auth) == AUTHS
 
 
 # --- keys ---------------------------------------------------------------------------------------
@@ -142,14 +164,15 @@ class Kept:
 
     def stage(self, **values) -> StagedSa:
         """Stands for `StagedSa`."""
-        self.buffers += [values[n] for n in ("key_in", "key_out", "salt_in", "salt_out")]
-        assert b"".join(self.buffers) == b"".join(KEYS + SALTS)
+        names = ("key_in", "key_out", "salt_in", "salt_out", "auth_in", "auth_out")
+        self.buffers += [values[name] for name in names]
+        assert b"".join(self.buffers) in (b"".join(KEYS + SALTS), b"".join(KEYS + AUTHS))
         return StagedSa(**values)
 
     @property
     def zeros(self) -> bool:
         """Whether they hold nothing but zeros, at their full length."""
-        return b"".join(self.buffers) == bytes(72)
+        return b"".join(self.buffers) in (bytes(72), bytes(128))
 
 
 @pytest.fixture
@@ -159,11 +182,19 @@ def kept(monkeypatch) -> Kept:
     return kept
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_no_key_is_left_whatever_comes_of_it(kept: Kept, caplog, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "negotiate"),
+    [
+        *((outcome, negotiated) for outcome in OUTCOMES),
+        *((outcome, cbc_negotiated) for outcome in ("loaded", "busy", "missing", "cut at a key")),
+    ],
+)
+def test_no_key_is_left_whatever_comes_of_it(
+    kept: Kept, caplog, outcome: str, negotiate: Callable[[], ChildSaEstablished]
+) -> None:
     """SEC: AGENT.KEYS_FORGOTTEN: the event's secrets and the driver's buffers hold zeros."""
     make, error = OUTCOMES[outcome]
-    event = negotiated()
+    event = negotiate()
 
     async def scene() -> None:
         nic = agent_nic(make())
@@ -180,7 +211,8 @@ def test_no_key_is_left_whatever_comes_of_it(kept: Kept, caplog, outcome: str) -
             play(scene)
         assert type(caught.value) is error
         assert "SA 0xc0de0101 was not loaded: " + str(caught.value) in caplog.text
-        assert not any(word in caplog.text for word in ("KEY-", "SLT", KEYS[0].hex()[:16]))
+        secrets = ("KEY-", "SLT", "HMAC-", KEYS[0].hex()[:16], AUTHS[0].hex()[:16])
+        assert not any(word in caplog.text for word in secrets)
     assert forgotten(event)
     assert kept.zeros
 
@@ -199,7 +231,7 @@ def test_no_key_is_left_of_what_no_nic_takes(kept: Kept, changes) -> None:
 def test_wipe_of_an_event_that_is_not_to_be_loaded() -> None:
     event = negotiated()
     assert not forgotten(event)
-    wipe(event)
+    event.wipe()
     assert forgotten(event)
 
 

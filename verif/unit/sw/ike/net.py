@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from spec.suites import SUITES
 from sw.ike import (
     Address,
     ChildSaEstablished,
@@ -154,7 +155,16 @@ class Net:
         assert mine.key_out == theirs.key_in
         assert mine.salt_in == theirs.salt_out
         assert mine.salt_out == theirs.salt_in
-        assert mine.key_in != mine.key_out
+        assert mine.auth_in == theirs.auth_out
+        assert mine.auth_out == theirs.auth_in
+        facts = SUITES[mine.suite]
+        for inward, outward, octets in (
+            (mine.key_in, mine.key_out, facts.key_octets),
+            (mine.salt_in, mine.salt_out, facts.salt_octets),
+            (mine.auth_in, mine.auth_out, facts.auth_octets),
+        ):
+            assert len(inward) == len(outward) == octets
+            assert not octets or inward != outward
         assert (mine.suite, mine.esn, mine.transport) == (
             theirs.suite,
             theirs.esn,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spec.suites import SUITES, Suite
+from spec.suites import Protocol as SaProtocol
 from sw.ike import (
     Group,
     IkeError,
@@ -16,7 +19,7 @@ from sw.ike import (
     host_child_policy,
     station_child_policy,
 )
-from sw.ike.config import ChildPolicy, ike_suite_of
+from sw.ike.config import ChildPolicy, ike_suite_of, suite_of
 from sw.ike.constants import TransformType
 from sw.ike.proposals import Proposal, Transform, build_proposals, parse_proposals
 from verif.unit.sw.ike.strategies import proposals
@@ -57,19 +60,48 @@ def test_damaged_octets_raise_only_the_named_error(
 
 def test_rfc7296_3_3_octets_of_an_esp_offer() -> None:
     """Written out by hand from the figures of RFC 7296 3.3.1, 3.3.2 and 3.3.5."""
-    (offer,) = station_child_policy().proposals(in_auth=True).offer(SPI)
-    assert build_proposals([offer]).hex() == (
-        "00000034" "01030404" "01020304"  # last, length 52, number 1, ESP, SPI of 4, 4 transforms
+    offer = station_child_policy().proposals(in_auth=True).offer(SPI)
+    assert build_proposals(offer).hex() == (
+        "02000028" "01030403" "01020304"  # more, length 40, number 1, ESP, SPI of 4, 3 transforms
         "0300000c" "01000014" "800e0100"  # ENCR, AES-GCM-16, key length 256
-        "0300000c" "01000014" "800e0080"  # key length 128
         "03000008" "05000001"  # ESN
         "00000008" "05000000"  # no ESN
+        "00000028" "02030403" "01020304"  # last, number 2
+        "0300000c" "01000014" "800e0080"  # key length 128
+        "03000008" "05000001"
+        "00000008" "05000000"
+    )  # fmt: skip
+
+
+def test_rfc7296_3_3_octets_of_an_esp_offer_of_every_other_kind() -> None:
+    """Written out by hand; numbers as IANA lists them."""
+    suites = (
+        Suite.ESP_AES_CBC_128_HMAC_SHA_256_128,
+        Suite.ESP_NULL_HMAC_SHA_256_128,
+        Suite.ESP_NULL_AES_GMAC_256,
+    )
+    policy = replace(station_child_policy(), suites=suites, groups=(Group.X25519,), esn=(False,))
+    assert build_proposals(policy.proposals(in_auth=False).offer(SPI)).hex() == (
+        "02000030" "01030404" "01020304"  # more, length 48, number 1, ESP, SPI of 4, 4 transforms
+        "0300000c" "0100000c" "800e0080"  # ENCR, AES-CBC, key length 128
+        "03000008" "0300000c"  # INTEG, HMAC-SHA-256-128
+        "03000008" "0400001f"  # group 31
+        "00000008" "05000000"  # no ESN
+        "0200002c" "02030404" "01020304"  # more, length 44, number 2
+        "03000008" "0100000b"  # ENCR, NULL, without a key length
+        "03000008" "0300000c"
+        "03000008" "0400001f"
+        "00000008" "05000000"
+        "00000028" "03030403" "01020304"  # last, length 40, number 3
+        "0300000c" "01000015" "800e0100"  # ENCR, NULL with AES-GMAC (RFC 4543), key length 256
+        "03000008" "0400001f"
+        "00000008" "05000000"
     )  # fmt: skip
 
 
 def test_rfc7296_1_2_no_group_in_ike_auth() -> None:
-    (offer,) = station_child_policy().proposals(in_auth=True).offer(SPI)
-    assert offer.get(TransformType.DH) is None
+    for offer in station_child_policy().proposals(in_auth=True).offer(SPI):
+        assert offer.get(TransformType.DH) is None
 
 
 def test_rfc5282_8_no_integrity_algorithm_with_an_aead() -> None:
@@ -216,6 +248,112 @@ def test_choice_prefers_ours_and_takes_the_first_proposal() -> None:
 def test_rfc7296_3_3_6_unacceptable(transforms: tuple[Transform, ...]) -> None:
     policy = host_child_policy().proposals(in_auth=False)
     assert policy.choose([Proposal(1, 3, SPI, transforms)]) is None
+
+
+SHA_256 = Transform(TransformType.INTEG, 12)
+CBC_256, NULL = CBC[2], Transform(TransformType.ENCR, 11)
+GMAC_128 = Transform.with_key_length(TransformType.ENCR, 21, 128)
+
+
+def child_policy(*suites: Suite) -> ChildPolicy:
+    """The host's, with these suites."""
+    return replace(host_child_policy(), suites=suites)
+
+
+@pytest.mark.parametrize(
+    ("suite", "parts"),
+    [
+        (Suite.ESP_AES_CBC_256_HMAC_SHA_256_128, (CBC_256, SHA_256)),
+        (Suite.ESP_NULL_HMAC_SHA_256_128, (NULL, SHA_256)),
+        (Suite.ESP_NULL_AES_GMAC_128, (GMAC_128,)),
+        (Suite.ESP_AES_GCM_16_256, (GCM_256,)),
+    ],
+)
+def test_a_child_suite_is_taken_whole_out_of_a_mixed_proposal(
+    suite: Suite, parts: tuple[Transform, ...]
+) -> None:
+    """One that peers ought not to make (RFC 7296 3.3), and that some do."""
+    offered = (CBC_256, NULL, GMAC_128, GCM_256)
+    integ = tuple(Transform(TransformType.INTEG, ident) for ident in (2, 14, 12, 0))
+    mixed = Proposal(1, 3, SPI, (*offered, *integ, X25519, ESN))
+    policy = child_policy(suite, Suite.ESP_AES_GCM_16_128)
+    chosen = policy.proposals(in_auth=False).choose([mixed])
+    assert chosen is not None
+    given_integ = parts[1:] or (Transform(TransformType.INTEG, 0),)
+    assert set(chosen.transforms) == {parts[0], *given_integ, X25519, ESN}
+    assert suite_of(chosen, policy.suites) is suite
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        (CBC_256,),
+        (CBC_256, Transform(TransformType.INTEG, 0)),
+        (NULL,),
+        (NULL, Transform(TransformType.INTEG, 0)),
+        (CBC[0], SHA_256),  # of a suite that was not configured
+        (GMAC_128, SHA_256),
+        (GCM_256, SHA_256),
+        (CBC_256, Transform(TransformType.INTEG, 2)),
+        (Transform.with_key_length(TransformType.ENCR, 11, 256), SHA_256),
+        (Transform(TransformType.ENCR, 21),),
+    ],
+)
+def test_no_child_suite_out_of_parts_of_two_or_of_one(transforms: tuple[Transform, ...]) -> None:
+    """Above all: no cipher without integrity, and nothing in clear that is not authenticated."""
+    policy = child_policy(
+        Suite.ESP_AES_CBC_256_HMAC_SHA_256_128,
+        Suite.ESP_NULL_HMAC_SHA_256_128,
+        Suite.ESP_NULL_AES_GMAC_128,
+        Suite.ESP_AES_GCM_16_256,
+    )
+    proposals = policy.proposals(in_auth=False)
+    bad = Proposal(1, 3, SPI, (*transforms, X25519, ESN))
+    assert proposals.choose([bad]) is None
+    for number in range(1, 6):
+        assert proposals.accepts([replace(bad, number=number)]) is None
+    with pytest.raises(ValueError, match="suite"):
+        suite_of(bad, policy.suites)
+
+
+def test_the_answer_to_an_offer_of_child_suites_is_one_of_them_under_its_number() -> None:
+    policy = child_policy(Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_CBC_256_HMAC_SHA_256_128)
+    proposals = policy.proposals(in_auth=False)
+    cbc = (CBC_256, X25519, SHA_256, ESN)
+    assert proposals.accepts([Proposal(2, 3, SPI, cbc)]) is not None
+    assert proposals.accepts([Proposal(1, 3, SPI, cbc)]) is None
+    assert proposals.accepts([Proposal(2, 3, SPI, (GCM_256, X25519, ESN))]) is None
+
+
+def test_child_suites_come_with_a_kem_and_then_again_without() -> None:
+    suites = (Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_CBC_256_HMAC_SHA_256_128)
+    policy = replace(child_policy(*suites), additional=(Group.ML_KEM_768, Group.NONE))
+    offer = policy.proposals(in_auth=False).offer(SPI)
+    assert [one.number for one in offer] == [1, 2, 3, 4]
+    assert [suite_of(one, suites) for one in offer] == [*suites, *suites]
+    kem = Transform(TransformType.ADDKE1, Group.ML_KEM_768)
+    assert [one.get(TransformType.ADDKE1) for one in offer] == [kem, kem, None, None]
+    assert len(policy.proposals(in_auth=True).offer(SPI)) == 2
+
+
+def test_the_initiators_order_of_child_suites_comes_first() -> None:
+    """RFC 7296 2.7: its proposals stand in the order of its preference."""
+    station = child_policy(Suite.ESP_AES_CBC_128_HMAC_SHA_256_128, Suite.ESP_AES_GCM_16_256)
+    host = child_policy(Suite.ESP_AES_GCM_16_256, Suite.ESP_AES_CBC_128_HMAC_SHA_256_128)
+    offer = station.proposals(in_auth=True).offer(SPI)
+    chosen = host.proposals(in_auth=True).choose(offer)
+    assert chosen is not None
+    assert suite_of(chosen, host.suites) is Suite.ESP_AES_CBC_128_HMAC_SHA_256_128
+
+
+@pytest.mark.parametrize("suite", Suite)
+def test_child_policies_take_esp_alone(suite: Suite) -> None:
+    facts = SUITES.get(suite)
+    if facts is not None and facts.protocol is SaProtocol.ESP:
+        assert child_policy(suite).suites == (suite,)
+    else:
+        with pytest.raises(ValueError, match=suite.name):
+            child_policy(suite)
 
 
 def test_integrity_none_is_as_good_as_none_at_all() -> None:

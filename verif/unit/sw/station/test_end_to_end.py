@@ -13,7 +13,7 @@ import pytest
 from spec.headers import ESP, ETHERNET, IPV4, PROTOCOL_ESP, UDP
 from spec.host import HostEvent, HostState
 from spec.sa import BankState
-from sw.config import ServedStation
+from sw.config import SUITE_NAMES, ServedStation
 from sw.ike.secret import Secret
 from sw.station.commit_words import Phase
 from sw.station.control import ControlError, power, zeroise
@@ -189,6 +189,40 @@ def test_a_restarted_station_resets_a_hung_host_without_any_exchange(play):
         assert result["acknowledged"]
         assert world.session.host.refresh_count == 1
         assert any(pin.name == "reset" for pin in world.lan.pins)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aes-cbc-256-hmac-sha-256",
+        "aes-cbc-128-hmac-sha-256",
+        "null-hmac-sha-256",
+        "null-aes-gmac-256",
+        "null-aes-gmac-128",
+    ],
+)
+def test_every_other_suite_is_proven_stored_and_resets(play, name):
+    """Both ends have all the suites, and the station likes this one best."""
+    others = tuple(other for other in SUITE_NAMES if other != name)
+
+    async def scene(world: World) -> None:
+        await world.boot(suites=(*others, name))
+        await world.start_station(suites=(name, *others), refresh_period_s=0.5)
+        await world.proven(2)
+        await world.hang()
+        await world.until(lambda: world.shows(HostState.OS_HUNG))
+        await world.until(lambda: not world.session.running)
+        await world.station.stop()
+        world.station.sessions.clear()
+        await world.start_station()
+        (used,) = (sa for sa in world.session.sas.values() if sa.proven_at is not None)
+        assert used.suite is SUITE_NAMES[name]
+        result = await power(world.station, "host", "reset", print)
+        assert result["acknowledged"]
+        assert result["spi"] == f"0x{used.spi_out:08x}"
+        assert [pin.name for pin in world.lan.pins if pin.level] == ["reset"]
 
     play(scene)
 

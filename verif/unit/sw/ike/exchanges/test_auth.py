@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from spec.suites import Suite
+from spec.suites import SUITES, Suite
+from spec.suites import Protocol as SaProtocol
 from sw.ike import (
     ChildSaEstablished,
     CloseReason,
@@ -112,16 +113,25 @@ def test_rfc7296_2_21_2_wrong_responder_gets_told() -> None:
     assert len(closed.children) == 1
 
 
-@pytest.mark.parametrize("suite", [Suite.ESP_AES_GCM_16_128, Suite.ESP_AES_GCM_16_256])
+ESP = tuple(suite for suite, facts in SUITES.items() if facts.protocol is SaProtocol.ESP)
+
+
+@pytest.mark.parametrize("suite", ESP)
 @pytest.mark.parametrize("esn", [True, False])
 def test_suite_and_esn_as_the_peer_has_them(suite: Suite, esn: bool) -> None:
     child = replace(host_child_policy(), suites=(suite,), esn=(esn,))
     net = Net(peer_at_host=host_peer(child=child))
-    net.up()
+    connection = net.up(station_peer(child=replace(station_child_policy(), suites=ESP)))
     mine, _ = net.matching()
     assert (mine.suite, mine.esn) == (suite, esn)
-    assert len(mine.key_in) == {Suite.ESP_AES_GCM_16_128: 16}.get(suite, 32)
-    assert len(mine.salt_in) == 4
+    connection.rekey_child(mine.spi_in)
+    net.run()
+    newer, _ = net.matching()
+    assert (newer.rekeyed_spi, newer.suite, newer.esn) == (mine.spi_in, suite, esn)
+    for name in ("key_in", "salt_in", "auth_in", "key_out", "salt_out", "auth_out"):
+        key, old = getattr(newer, name), getattr(mine, name)
+        assert len(key) == len(old)
+        assert not len(key) or key != old
 
 
 def test_esn_and_256_bit_are_preferred() -> None:

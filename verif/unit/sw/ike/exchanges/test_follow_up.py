@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from spec.suites import Suite
 from sw.ike import (
     ChildSaDeleted,
     ChildSaEstablished,
@@ -263,7 +264,12 @@ def test_only_kems_are_additional(additional: tuple[Group, ...]) -> None:
 def test_a_kem_comes_beside_a_group() -> None:
     with pytest.raises(ValueError, match="group"):
         replace(station_child_policy(), groups=(), require_pfs=False, additional=(KEM,))
-    policy = replace(station_child_policy(), require_pfs=False, additional=(KEM, NONE))
+    policy = replace(
+        station_child_policy(),
+        suites=(Suite.ESP_AES_GCM_16_256,),
+        require_pfs=False,
+        additional=(KEM, NONE),
+    )
     proposals = policy.proposals(in_auth=False)
     with_kem, without = proposals.offer(b"SPI!")
     for offer, taken in ((with_kem, False), (without, True)):
