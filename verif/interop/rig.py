@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from boards.virtual.demo.isolation import IsolationError, unshare_flags
+from verif.interop.packages import PackageError, fetched
 
 __all__ = ["Outcome", "Rig", "RigError"]
 
@@ -49,7 +50,8 @@ class Rig:
     def __enter__(self) -> Self:
         try:
             flags = unshare_flags()
-        except IsolationError as error:
+            fetched()  # out here, for there is no way to a mirror from inside
+        except (IsolationError, PackageError) as error:
             raise RigError(str(error)) from error
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(

@@ -9,7 +9,8 @@ import pytest
 
 from boards.virtual.build import BuildError
 from verif.interop import __main__ as command
-from verif.interop.rig import Outcome, RigError
+from verif.interop.packages import PackageError
+from verif.interop.rig import Outcome, Rig, RigError
 from verif.interop.table import CELLS
 
 CASES = [one.case for one in CELLS.values() if "wrong pre-shared key" in one.case]
@@ -120,3 +121,14 @@ def test_list_runs_nothing(rig: type[PlayedRig], capsys: pytest.CaptureFixture[s
     rig.refuses = "never asked"
     assert command.main(["--list", "--peer", "strongswan"]) == 0
     assert f"strongswan: {CASES[0]}" in capsys.readouterr().out
+
+
+def test_peers_are_fetched_before_the_network_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the namespaces of the worker there is no way to a mirror."""
+
+    def refuse() -> Path:
+        raise PackageError("no mirror")
+
+    monkeypatch.setattr("verif.interop.rig.fetched", refuse)
+    with pytest.raises(RigError, match="no mirror"), Rig():
+        pass
