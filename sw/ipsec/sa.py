@@ -19,7 +19,24 @@ from sw.ipsec.window import ReplayWindow
 M = TypeVar("M", bound=Material)
 
 
-class OutboundSa(Generic[M]):
+class _Directed(Generic[M]):
+    """One direction of an SA."""
+
+    def __init__(self, material: M) -> None:
+        self._material = material
+
+    @property
+    def material(self) -> M:
+        """The SA."""
+        return self._material
+
+    @property
+    def spi(self) -> int:
+        """The SPI that packets carry."""
+        return self._material.spi
+
+
+class OutboundSa(_Directed[M]):
     """An SA that sends, with its numbers.
 
     Parameters
@@ -33,18 +50,8 @@ class OutboundSa(Generic[M]):
     def __init__(self, material: M, sequences: SequenceReservation) -> None:
         if sequences.last > material.sequence_max:
             raise ValueError("the reservation reaches beyond the SA's last sequence number")
-        self._material = material
+        super().__init__(material)
         self._sequences = sequences
-
-    @property
-    def material(self) -> M:
-        """The SA."""
-        return self._material
-
-    @property
-    def spi(self) -> int:
-        """The SPI that packets carry."""
-        return self._material.spi
 
     @property
     def sequences(self) -> SequenceReservation:
@@ -75,7 +82,7 @@ class Verified:
     number: int
 
 
-class InboundSa(Generic[M]):
+class InboundSa(_Directed[M]):
     """An SA that receives, with its window, which moves by `mark` alone.
 
     Parameters
@@ -89,18 +96,8 @@ class InboundSa(Generic[M]):
     """
 
     def __init__(self, material: M, *, right_edge: int, window: int) -> None:
-        self._material = material
+        super().__init__(material)
         self._window = ReplayWindow(esn=material.esn, right_edge=right_edge, size=window)
-
-    @property
-    def material(self) -> M:
-        """The SA."""
-        return self._material
-
-    @property
-    def spi(self) -> int:
-        """The SPI of the packets it takes."""
-        return self._material.spi
 
     @property
     def right_edge(self) -> int:
