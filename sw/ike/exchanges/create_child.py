@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from sw.ike.child_sa import spi_octets
 from sw.ike.config import ChildPolicy
-from sw.ike.constants import NONCE_OCTETS, ExchangeType, Group, NotifyType, Protocol
+from sw.ike.constants import NONCE_OCTETS, Group, NotifyType, Protocol
 from sw.ike.errors import DropReason, IkeError, malformed
 from sw.ike.events import ExchangeKind, FailureReason
-from sw.ike.exchanges.base import Task
 from sw.ike.exchanges.child import (
     Agreed,
     ChildRefusedError,
@@ -25,11 +24,10 @@ from sw.ike.exchanges.child import (
     offer,
     policy_to_offer,
 )
-from sw.ike.exchanges.follow_up import Pending, drop, link_notify
+from sw.ike.exchanges.follow_up import FollowedUpTask, Pending, drop, link_notify
 from sw.ike.exchanges.informational import DeleteChildTask
-from sw.ike.groups import KeyExchange, make_key_exchange
+from sw.ike.groups import make_key_exchange
 from sw.ike.payloads import (
-    KePayload,
     NoncePayload,
     NotifyPayload,
     Payload,
@@ -54,37 +52,25 @@ class Collision:
     made: bool
 
 
-class CreateChildTask(Task):
+class CreateChildTask(FollowedUpTask[Agreed]):
     """Ask for a new Child SA, or with `spi` for one that replaces that one (REKEY_SA).
 
     The replaced Child SA is left as it is, whatever comes of the exchange: it is the last one
     that worked until the new one has. The caller deletes it.
     """
 
-    exchange = ExchangeType.CREATE_CHILD_SA
-
     def __init__(self, policy: ChildPolicy, spi: int | None = None) -> None:
-        super().__init__(spi)
+        super().__init__(policy.groups, spi)
         self.kind = ExchangeKind.CREATE_CHILD if spi is None else ExchangeKind.REKEY_CHILD
         self.collision: Collision | None = None
         self._policy = policy
         self._offered = policy
-        self._group: Group | None = policy.groups[0] if policy.groups else None
-        self._nonce = b""
-        self._ke: KeyExchange | None = None
-        self._regrouped = False
-        self._agreed: Agreed | None = None
-        self._link = b""
-
-    @property
-    def is_following_up(self) -> bool:
-        """Whether CREATE_CHILD_SA is over, and IKE_FOLLOWUP_KE is not."""
-        return self._agreed is not None
 
     def build(self, connection: Connection, sa: IkeSa) -> list[Payload] | None:
         """Order as in RFC 7296 appendix C.4; to follow up, KEi(1) and the link."""
-        if self.is_following_up and self._ke is not None:
-            return [KePayload(self._ke.group, self._ke.public), link_notify(self._link)]
+        following = self._following_up()
+        if following is not None:
+            return following
         shared = connection.shared
         payloads: list[Payload] = []
         self.collision = None
@@ -109,12 +95,6 @@ class CreateChildTask(Task):
         self._offered = policy_to_offer(self._policy, sa.address, nat=connection.encap_udp)
         payloads += offer(self._offered, self.reserved, nonce=self._nonce, ke=self._ke)
         return payloads
-
-    def release(self, connection: Connection) -> None:
-        """The SPI goes back, and what was agreed on is forgotten."""
-        super().release(connection)
-        self._agreed = None
-        self.exchange = ExchangeType.CREATE_CHILD_SA
 
     def process(
         self, connection: Connection, sa: IkeSa, payloads: Sequence[Payload], now: float
@@ -153,19 +133,12 @@ class CreateChildTask(Task):
         else:
             if self._pending(sa) is not None:
                 drop(sa)
-            self._agreed = agreed
-            self._link = link.data
-            self._ke = make_key_exchange(agreed.additional, connection.shared.rng)
-            self.exchange = ExchangeType.IKE_FOLLOWUP_KE
-            connection.requeue(self, sa)
+            self._follow_up(connection, sa, agreed, link.data, agreed.additional)
 
     def _followed_up(
         self, connection: Connection, agreed: Agreed, payloads: Sequence[Payload]
     ) -> None:
-        ke = require(payloads, KePayload)
-        if self._ke is None or ke.group != self._ke.group:
-            raise malformed("key exchange value of another method")
-        secret = self._ke.shared(ke.data)
+        secret = self._additional(payloads)
         self.reserved = None
         _establish(connection, agreed, secret, initiator=True)
 
@@ -193,16 +166,8 @@ class CreateChildTask(Task):
         if error.notify in (NotifyType.TEMPORARY_FAILURE, NotifyType.STATE_NOT_FOUND):
             self.wait(connection, sa, error.notify, now)
             return
-        if error.notify == NotifyType.INVALID_KE_PAYLOAD and not self._regrouped:
-            wanted = int.from_bytes(error.data, "big")
-            for group in self._policy.groups:
-                if group == wanted and group != self._group:
-                    self._group = group
-                    self._regrouped = True
-                    self.release(connection)
-                    connection.requeue(self, sa)
-                    return
-        self.fail(connection, FailureReason.REFUSED, error.notify)
+        if not self._regroup(connection, sa, error):
+            self.fail(connection, FailureReason.REFUSED, error.notify)
 
 
 def respond(

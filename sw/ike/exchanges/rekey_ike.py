@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 
 from sw.ike.constants import (
     NONCE_OCTETS,
-    ExchangeType,
     Group,
     NotifyType,
     Protocol,
     TransformType,
 )
-from sw.ike.errors import IkeError, malformed
+from sw.ike.errors import IkeError
 from sw.ike.events import ExchangeKind, FailureReason
-from sw.ike.exchanges.base import Task
-from sw.ike.exchanges.follow_up import Pending, drop, link_notify
+from sw.ike.exchanges.follow_up import FollowedUpTask, Pending, drop, link_notify
 from sw.ike.exchanges.sa_init import KeySource, additional_of, group_transform, keys_of
-from sw.ike.groups import KeyExchange, answer_key_exchange, make_key_exchange
+from sw.ike.groups import answer_key_exchange, make_key_exchange
 from sw.ike.ike_sa import IkeSa, State
 from sw.ike.keymat import IkeKeys
 from sw.ike.message import NO_SPI
@@ -75,28 +73,16 @@ class Agreed:
         return keys_of(self.chosen, self.shared, KeySource(self.nonces, spis, old.keys, additional))
 
 
-class RekeyIkeTask(Task):
+class RekeyIkeTask(FollowedUpTask[Agreed]):
     """Ask for an IKE SA that replaces this one, and follow it up where that was agreed on."""
 
     kind = ExchangeKind.REKEY_IKE
-    exchange = ExchangeType.CREATE_CHILD_SA
+    _group: Group
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
-        super().__init__()
+        super().__init__(groups)
         self.collision: Collision | None = None
-        self._groups = groups
-        self._group = groups[0]
-        self._regrouped = False
         self._spi = b""
-        self._nonce = b""
-        self._ke: KeyExchange | None = None
-        self._agreed: Agreed | None = None
-        self._link = b""
-
-    @property
-    def is_following_up(self) -> bool:
-        """Whether CREATE_CHILD_SA is over, and IKE_FOLLOWUP_KE is not."""
-        return self._agreed is not None
 
     @property
     def successor(self) -> IkeSa | None:
@@ -105,8 +91,9 @@ class RekeyIkeTask(Task):
 
     def build(self, connection: Connection, sa: IkeSa) -> list[Payload]:
         """Order as in RFC 7296 appendix C.5; to follow up, KEi(1) and the link."""
-        if self.is_following_up and self._ke is not None:
-            return [KePayload(self._ke.group, self._ke.public), link_notify(self._link)]
+        following = self._following_up()
+        if following is not None:
+            return following
         shared = connection.shared
         pending = _pending(sa)
         # The peer has begun before us, and not followed up yet.
@@ -125,8 +112,6 @@ class RekeyIkeTask(Task):
         """The SPI goes back, and what was agreed on is forgotten."""
         super().release(connection)
         connection.unroute(self._spi)
-        self._agreed = None
-        self.exchange = ExchangeType.CREATE_CHILD_SA
 
     def process(
         self, connection: Connection, sa: IkeSa, payloads: Sequence[Payload], now: float
@@ -168,19 +153,12 @@ class RekeyIkeTask(Task):
                 connection.outlive(self.successor, now)
             if _pending(sa) is not None:
                 drop(sa)
-            self._agreed = agreed
-            self._link = link.data
-            self._ke = make_key_exchange(additional, connection.shared.rng)
-            self.exchange = ExchangeType.IKE_FOLLOWUP_KE
-            connection.requeue(self, sa)
+            self._follow_up(connection, sa, agreed, link.data, additional)
 
     def _followed_up(
         self, connection: Connection, sa: IkeSa, agreed: Agreed, payloads: Sequence[Payload]
     ) -> IkeSa:
-        ke = require(payloads, KePayload)
-        if self._ke is None or ke.group != self._ke.group:
-            raise malformed("key exchange value of another method")
-        return self._make(connection, sa, agreed, self._ke.shared(ke.data))
+        return self._make(connection, sa, agreed, self._additional(payloads))
 
     def _make(
         self, connection: Connection, sa: IkeSa, agreed: Agreed, additional: Secret | None = None
@@ -222,16 +200,8 @@ class RekeyIkeTask(Task):
         if error.notify in (NotifyType.TEMPORARY_FAILURE, NotifyType.STATE_NOT_FOUND):
             self.wait(connection, sa, error.notify, now)
             return
-        if error.notify == NotifyType.INVALID_KE_PAYLOAD and not self._regrouped:
-            wanted = int.from_bytes(error.data, "big")
-            for group in self._groups:
-                if group == wanted and group != self._group:
-                    self._group = group
-                    self._regrouped = True
-                    self.release(connection)
-                    connection.requeue(self, sa)
-                    return
-        self.fail(connection, FailureReason.REFUSED, error.notify)
+        if not self._regroup(connection, sa, error):
+            self.fail(connection, FailureReason.REFUSED, error.notify)
 
 
 def _pending(sa: IkeSa) -> Pending | None:
